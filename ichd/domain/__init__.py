@@ -1,0 +1,1 @@
+"""What all rooms may know: facts, decisions and errors. Standard library only; time arrives as an argument."""

@@ -1,0 +1,155 @@
+"""From probabilities to a finding: scan level, presence, key slices, triage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+#: The network's outputs, in its order (the published model's own).
+CLASSES: tuple[str, ...] = (
+    "any",
+    "intraparenchymal",
+    "intraventricular",
+    "subarachnoid",
+    "subdural",
+    "epidural",
+)
+
+
+class Presence(StrEnum):
+    """Whether the model calls a kind of haemorrhage."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNDETERMINED = "undetermined"
+
+
+class Triage(StrEnum):
+    """What the worklist should do with the study."""
+
+    URGENT = "urgent"
+    ROUTINE = "routine"
+    INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which model spoke, to the bit."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    #: One sentence that stands in every report, e.g. "trained on synthetic data: demonstration only".
+    statement: str = ""
+    #: A demonstration model's results leave this machine only if the settings allow it.
+    demonstration: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicePrediction:
+    """The six probabilities of one slice, in the order of `CLASSES`."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    #: Position along the slice normal, mm, growing to the head.
+    z_mm: float
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the model says about one series: a row a slice, from inferior to superior."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    model: ModelIdentity
+    slices: tuple[SlicePrediction, ...]
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Scan-level probabilities from which a class is called; between the two it is undetermined."""
+
+    present_from: float = 0.5
+    absent_below: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingRule:
+    """How slice probabilities become a finding; part of the model bundle."""
+
+    #: By class name; a class without an entry uses the default of `Threshold`.
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    #: At most this many slices are named as evidence of a class.
+    max_key_slices: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFinding:
+    """One kind of haemorrhage in one scan."""
+
+    name: str
+    #: Scan level: the maximum over the slices (the published rule for CQ500).
+    probability: float
+    threshold: Threshold
+    presence: Presence
+    #: Slices with the highest probability, highest first; empty when the class is absent.
+    key_slices: tuple[SlicePrediction, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a report says."""
+
+    prediction: Prediction
+    #: In the order of `CLASSES`.
+    classes: tuple[ClassFinding, ...]
+    triage: Triage
+
+    @property
+    def scan(self) -> dict[str, float]:
+        """Scan-level probability by class name."""
+        return {c.name: c.probability for c in self.classes}
+
+
+def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
+    """Apply the rule of a model bundle to what the model said.
+
+    Raises:
+        ValueError: the prediction has no slices; selection never lets such a series through.
+    """
+    if not prediction.slices:
+        raise ValueError("a prediction without slices has no finding")
+    classes = tuple(_conclude_class(prediction, rule, index) for index in range(len(CLASSES)))
+    return Finding(prediction=prediction, classes=classes, triage=_triage(classes))
+
+
+def _conclude_class(prediction: Prediction, rule: ReadingRule, index: int) -> ClassFinding:
+    threshold = rule.thresholds.get(CLASSES[index], Threshold())
+    ranked = sorted(prediction.slices, key=lambda s: s.probabilities[index], reverse=True)
+    probability = ranked[0].probabilities[index]
+    presence = _presence(probability, threshold)
+    evidence = [s for s in ranked if s.probabilities[index] >= threshold.absent_below]
+    return ClassFinding(
+        name=CLASSES[index],
+        probability=probability,
+        threshold=threshold,
+        presence=presence,
+        key_slices=() if presence is Presence.ABSENT else tuple(evidence[: rule.max_key_slices]),
+    )
+
+
+def _presence(probability: float, threshold: Threshold) -> Presence:
+    if probability >= threshold.present_from:
+        return Presence.PRESENT
+    return Presence.ABSENT if probability < threshold.absent_below else Presence.UNDETERMINED
+
+
+def _triage(classes: tuple[ClassFinding, ...]) -> Triage:
+    """`any` rules; a kind that is called while `any` is not contradicts it, and a person must look."""
+    any_haemorrhage, *kinds = classes
+    if any_haemorrhage.presence is Presence.PRESENT:
+        return Triage.URGENT
+    if any_haemorrhage.presence is Presence.ABSENT and all(k.presence is Presence.ABSENT for k in kinds):
+        return Triage.ROUTINE
+    return Triage.INDETERMINATE

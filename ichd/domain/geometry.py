@@ -1,0 +1,42 @@
+"""Where a slice lies: plain vector arithmetic in the patient coordinate system (PS3.3 C.7.6.2.1.1).
+
+Axes are LPS: +x to the patient's left, +y posterior, +z to the head; lengths are millimetres.
+"""
+
+import math
+
+Vector = tuple[float, float, float]
+Orientation = tuple[float, float, float, float, float, float]
+
+#: Row and column direction must be unit vectors at a right angle; scanners round to six digits, some to three.
+_UNIT_TOLERANCE = 1e-2
+
+
+def slice_normal(orientation: Orientation) -> Vector | None:
+    """Unit normal of an image plane, pointing to the head for an axial slice however rows and columns run.
+
+    None where the row and column directions are not (nearly) orthogonal unit vectors.
+    """
+    row, column = orientation[:3], orientation[3:]
+    if not all(math.isfinite(v) for v in orientation):
+        return None
+    if abs(math.hypot(*row) - 1) > _UNIT_TOLERANCE or abs(math.hypot(*column) - 1) > _UNIT_TOLERANCE:
+        return None
+    if abs(dot(row, column)) > _UNIT_TOLERANCE:
+        return None
+    x = row[1] * column[2] - row[2] * column[1]
+    y = row[2] * column[0] - row[0] * column[2]
+    z = row[0] * column[1] - row[1] * column[0]
+    length = math.hypot(x, y, z)
+    sign = -1.0 if z < 0 else 1.0
+    return (sign * x / length, sign * y / length, sign * z / length)
+
+
+def dot(a: Vector, b: Vector) -> float:
+    """Scalar product."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def degrees_from_axial(normal: Vector) -> float:
+    """Angle between a slice normal and the patient's long axis: the gantry tilt of an axial scan."""
+    return math.degrees(math.acos(min(1.0, abs(normal[2]))))

@@ -1,0 +1,68 @@
+"""Jobs: what the queue holds, the states of a job, and how long a retry waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from ichd.domain.errors import IllegalTransition
+
+
+class JobKind(StrEnum):
+    """The two kinds of work: read a study, and deliver its report to one destination."""
+
+    ANALYSE = "analyse"
+    PUBLISH = "publish"
+
+
+class JobState(StrEnum):
+    """Where a job stands; dead waits for a person, done for nobody."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    DONE = "done"
+    DEAD = "dead"
+
+
+JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.LEASED, JobState.DONE}),
+    JobState.LEASED: frozenset({JobState.DONE, JobState.QUEUED, JobState.DEAD}),
+    JobState.DONE: frozenset(),
+    JobState.DEAD: frozenset({JobState.QUEUED}),
+}
+
+
+def move_job(current: JobState, target: JobState) -> JobState:
+    """`target`, if the table connects the two states.
+
+    A queued job may become done without ever being leased when a newer revision of its study supersedes it.
+
+    Raises:
+        IllegalTransition: it does not.
+    """
+    if target not in JOB_TRANSITIONS[current]:
+        raise IllegalTransition(f"a job can't go from {current} to {target}")
+    return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """Exponential backoff with a ceiling and jitter, and a last attempt."""
+
+    first_s: float = 2.0
+    factor: float = 2.0
+    ceiling_s: float = 300.0
+    max_attempts: int = 100
+
+
+def retry_delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta | None:
+    """How long to wait after failed attempt number `attempt` (counted from 1); None after the last one.
+
+    `jitter` in [0, 1) comes from the caller's random source and takes up to a quarter off the delay, so that jobs
+    that failed together do not return together.
+    """
+    if attempt >= policy.max_attempts:
+        return None
+    # The exponent is capped first: 2.0 ** 5000 overflows, and the ceiling is reached long before.
+    grown = policy.first_s * policy.factor ** min(attempt - 1, 60)
+    return timedelta(seconds=min(grown, policy.ceiling_s) * (1 - 0.25 * jitter))

@@ -1,0 +1,105 @@
+"""Coded reasons: why an instance, a series, a study or a delivery did not take the usual way.
+
+Nothing is dropped in silence: whatever does not end in a report ends with one of these, where a user looks. The codes
+are stable (stored in the database, printed by ``ichd status --json``); the meanings may be reworded.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A stable code with a sentence for people."""
+
+    # Instances at the door: stored by nobody, the sender sees a failure status.
+    NOT_DICOM = "not_dicom"
+    TRUNCATED = "truncated"
+    BAD_UID = "bad_uid"
+    UID_MISMATCH = "uid_mismatch"
+    WRONG_MODALITY = "wrong_modality"
+    DISK_LOW = "disk_low"
+    TOO_LARGE = "too_large"
+    STORE_UNAVAILABLE = "store_unavailable"
+    # Instances that are kept, and flagged.
+    CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    # Series and studies that are not read.
+    NO_CT_IMAGES = "no_ct_images"
+    MISSING_GEOMETRY = "missing_geometry"
+    LOCALIZER = "localizer"
+    NOT_AXIAL = "not_axial"
+    TOO_FEW_SLICES = "too_few_slices"
+    TOO_MANY_SLICES = "too_many_slices"
+    SHORT_COVERAGE = "short_coverage"
+    NOT_A_HEAD = "not_a_head"
+    DERIVED_SECONDARY = "derived_secondary"
+    MULTI_FRAME = "multi_frame"
+    FEWER_SLICES = "fewer_slices"
+    INCONSISTENT_SERIES = "inconsistent_series"
+    PIXELS_UNREADABLE = "pixels_unreadable"
+    UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
+    FILE_DAMAGED = "file_damaged"
+    NO_READABLE_SERIES = "no_readable_series"
+    # Work that went wrong.
+    WORKER_DIED = "worker_died"
+    MODEL_UNUSABLE = "model_unusable"
+    INTERNAL_ERROR = "internal_error"
+    # Deliveries.
+    PEER_UNREACHABLE = "peer_unreachable"
+    ASSOCIATION_REJECTED = "association_rejected"
+    ASSOCIATION_LOST = "association_lost"
+    NO_ACCEPTED_CONTEXT = "no_accepted_context"
+    PEER_BUSY = "peer_busy"
+    PEER_REFUSED = "peer_refused"
+    DEMO_MODEL_BLOCKED = "demo_model_blocked"
+    DESTINATION_UNKNOWN = "destination_unknown"
+    REPORT_INVALID = "report_invalid"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for people, with the mend where there is one."""
+        return MEANINGS[self]
+
+
+MEANINGS: dict[Reason, str] = {
+    Reason.NOT_DICOM: "the bytes are not a DICOM data set",
+    Reason.TRUNCATED: "the data set ends before its last element does; send it again",
+    Reason.BAD_UID: "a UID is missing or is not a DICOM UID (digits and dots, at most 64 characters)",
+    Reason.UID_MISMATCH: "the UIDs of the C-STORE request and of the data set differ",
+    Reason.WRONG_MODALITY: "only CT images are accepted; narrow the routing rule to Modality CT",
+    Reason.DISK_LOW: "the disk of the spool is nearly full; free space or lower spool.retention_days",
+    Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows",
+    Reason.STORE_UNAVAILABLE: "the database or the spool could not be written; see the log and run `ichd doctor`",
+    Reason.CONFLICTING_DUPLICATE: "the same SOP Instance UID arrived with other bytes; the first one is read",
+    Reason.NO_CT_IMAGES: "the study holds no CT image",
+    Reason.MISSING_GEOMETRY: "Image Position, Image Orientation or Pixel Spacing (Patient) is missing or malformed",
+    Reason.LOCALIZER: "a localizer (scout) is not read",
+    Reason.NOT_AXIAL: "the slices are not within 30 degrees of axial",
+    Reason.TOO_FEW_SLICES: "fewer distinct slice positions than a head scan has",
+    Reason.TOO_MANY_SLICES: "more slices than the model is allowed to read in one series",
+    Reason.SHORT_COVERAGE: "the slices cover too little of the head",
+    Reason.NOT_A_HEAD: "the pixels do not look like a head",
+    Reason.DERIVED_SECONDARY: "a derived or secondary image is not read",
+    Reason.MULTI_FRAME: "Enhanced multi-frame CT is stored but not read",
+    Reason.FEWER_SLICES: "another axial head series of the study has more slices",
+    Reason.INCONSISTENT_SERIES: "slices of the series differ in orientation, size or frame of reference",
+    Reason.PIXELS_UNREADABLE: "the pixel data could not be decoded",
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: "no maintained decoder reads this transfer syntax; send it decompressed",
+    Reason.FILE_DAMAGED: "a stored file is missing or differs from the bytes that were received; send the study again",
+    Reason.NO_READABLE_SERIES: "no series of the study can be read; the reason of each is listed with it",
+    Reason.WORKER_DIED: "the worker died while it worked on this; run `ichd retry` once the cause is mended",
+    Reason.MODEL_UNUSABLE: "the model bundle could not be used; run `ichd model verify`",
+    Reason.INTERNAL_ERROR: "a defect of ichd; the log holds the traceback, please report it",
+    Reason.PEER_UNREACHABLE: "the destination does not answer; check its address and that it runs",
+    Reason.ASSOCIATION_REJECTED: "the destination rejected the association; check AE titles on both sides",
+    Reason.ASSOCIATION_LOST: "the connection to the destination broke before it answered",
+    Reason.NO_ACCEPTED_CONTEXT: "the destination accepts none of the report's SOP classes; enable SR storage there",
+    Reason.PEER_BUSY: "the destination is out of resources and asks to try later",
+    Reason.PEER_REFUSED: "the destination refused the object",
+    Reason.DEMO_MODEL_BLOCKED: (
+        "results of a demonstration model go to loopback destinations only; "
+        "use a clinical bundle, or set model.allow_demo"
+    ),
+    Reason.DESTINATION_UNKNOWN: "the destination is no longer in the settings; add it again or leave the job dead",
+    Reason.REPORT_INVALID: "the report could not be built from the source images",
+    Reason.ATTEMPTS_EXHAUSTED: "all attempts failed; run `ichd retry` once the cause is mended",
+}

@@ -1,0 +1,126 @@
+"""A finding as plain data: what the database keeps, what `ichd predict --json` and the API print.
+
+The shape is the one that interface.md promises; `finding_of` reads it back without loss, so that a report built from the
+database equals one built on the spot.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ichd.domain.finding import (
+    CLASSES,
+    Finding,
+    ModelIdentity,
+    Prediction,
+    ReadingRule,
+    SlicePrediction,
+    Threshold,
+    conclude,
+)
+from ichd.domain.study import SkippedSeries, StudyState
+
+Record = dict[str, Any]
+
+
+def record_of(finding: Finding, *, rule: ReadingRule, state: StudyState, skipped: Sequence[SkippedSeries]) -> Record:
+    """The finding in the shape of interface.md, JSON types only; probabilities in full double precision."""
+    prediction = finding.prediction
+    model = prediction.model
+    return {
+        "study_uid": prediction.study_instance_uid,
+        "series_uid": prediction.series_instance_uid,
+        "state": str(state),
+        "model": {
+            "name": model.name,
+            "version": model.version,
+            "weights_sha256": model.weights_sha256,
+            "statement": model.statement,
+            "demonstration": model.demonstration,
+        },
+        "classes": list(CLASSES),
+        "scan": finding.scan,
+        "presence": {c.name: str(c.presence) for c in finding.classes},
+        "slices": [
+            {
+                "sop_uid": s.sop_instance_uid,
+                "sop_class_uid": s.sop_class_uid,
+                "z_mm": s.z_mm,
+                "p": dict(zip(CLASSES, s.probabilities, strict=True)),
+            }
+            for s in prediction.slices
+        ],
+        "triage": str(finding.triage),
+        "thresholds": {
+            c.name: {"present_from": c.threshold.present_from, "absent_below": c.threshold.absent_below}
+            for c in finding.classes
+        },
+        "max_key_slices": rule.max_key_slices,
+        "skipped_series": [skipped_record(s) for s in skipped],
+        "timings_ms": dict(prediction.timings_ms),
+    }
+
+
+def unread_record(
+    *,
+    study_uid: str,
+    series_uid: str | None,
+    state: StudyState,
+    reason: str,
+    detail: str,
+    skipped: Sequence[SkippedSeries],
+) -> Record:
+    """The same shape for a study or series that was not read: no scores, a coded reason instead."""
+    return {
+        "study_uid": study_uid,
+        "series_uid": series_uid,
+        "state": str(state),
+        "reason": reason,
+        "detail": detail,
+        "model": None,
+        "classes": list(CLASSES),
+        "scan": None,
+        "slices": [],
+        "triage": None,
+        "skipped_series": [skipped_record(s) for s in skipped],
+        "timings_ms": {},
+    }
+
+
+def skipped_record(skipped: SkippedSeries) -> Record:
+    """A series that was not read, as interface.md shows it."""
+    return {"series_uid": skipped.series_instance_uid, "reason": str(skipped.reason), "detail": skipped.detail}
+
+
+def finding_of(record: Mapping[str, Any]) -> Finding:
+    """The finding that `record_of` was given.
+
+    Raises:
+        KeyError: the record is not one of ours.
+    """
+    model = record["model"]
+    rule = ReadingRule(
+        thresholds={name: Threshold(**t) for name, t in record["thresholds"].items()},
+        max_key_slices=record["max_key_slices"],
+    )
+    prediction = Prediction(
+        study_instance_uid=record["study_uid"],
+        series_instance_uid=record["series_uid"],
+        model=ModelIdentity(
+            name=model["name"],
+            version=model["version"],
+            weights_sha256=model["weights_sha256"],
+            statement=model["statement"],
+            demonstration=model["demonstration"],
+        ),
+        slices=tuple(
+            SlicePrediction(
+                sop_instance_uid=s["sop_uid"],
+                sop_class_uid=s["sop_class_uid"],
+                z_mm=s["z_mm"],
+                probabilities=tuple(s["p"][name] for name in CLASSES),
+            )
+            for s in record["slices"]
+        ),
+        timings_ms=record["timings_ms"],
+    )
+    return conclude(prediction, rule)

@@ -1,0 +1,1 @@
+"""The door: a DIMSE listener that says yes only to what is durable."""

@@ -1,0 +1,1 @@
+"""A finding to DICOM objects. Pure: no network, no database."""

@@ -1,0 +1,1 @@
+"""Tables, queue and spool: the only SQL, and the only place that knows where a file lies."""

@@ -1,0 +1,1 @@
+"""DICOM files to a head scan, to windows, to probabilities. The only torch."""
