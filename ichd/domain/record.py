@@ -1,7 +1,7 @@
 """A finding as plain data: what the database keeps, what `ichd predict --json` and the API print.
 
-The shape is the one that interface.md promises; `finding_of` reads it back without loss, so that a report built from the
-database equals one built on the spot.
+The shape is the one that interface.md promises; `finding_of` reads it back without loss, so that a report built from
+the database equals one built on the spot.
 """
 
 from collections.abc import Mapping, Sequence
