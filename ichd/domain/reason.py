@@ -66,7 +66,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.BAD_UID: "a UID is missing or is not a DICOM UID (digits and dots, at most 64 characters)",
     Reason.UID_MISMATCH: "the UIDs of the C-STORE request and of the data set differ",
     Reason.WRONG_MODALITY: "only CT images are accepted; narrow the routing rule to Modality CT",
-    Reason.DISK_LOW: "the disk of the spool is nearly full; free space or lower spool.retention_days",
+    Reason.DISK_LOW: "the disk of the spool is nearly full; free space there, images are taken again by themselves",
     Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows",
     Reason.STORE_UNAVAILABLE: "the database or the spool could not be written; see the log and run `ichd doctor`",
     Reason.CONFLICTING_DUPLICATE: "the same SOP Instance UID arrived with other bytes; the first one is read",

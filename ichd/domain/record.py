@@ -17,12 +17,12 @@ from ichd.domain.finding import (
     Threshold,
     conclude,
 )
-from ichd.domain.study import SkippedSeries, StudyState
+from ichd.domain.study import SkippedSeries
 
 Record = dict[str, Any]
 
 
-def record_of(finding: Finding, *, rule: ReadingRule, state: StudyState, skipped: Sequence[SkippedSeries]) -> Record:
+def record_of(finding: Finding, *, rule: ReadingRule, state: str, skipped: Sequence[SkippedSeries]) -> Record:
     """The finding in the shape of interface.md, JSON types only; probabilities in full double precision."""
     prediction = finding.prediction
     model = prediction.model
@@ -64,7 +64,7 @@ def unread_record(
     *,
     study_uid: str,
     series_uid: str | None,
-    state: StudyState,
+    state: str,
     reason: str,
     detail: str,
     skipped: Sequence[SkippedSeries],

@@ -1,0 +1,114 @@
+"""Logs: one formatter for our records and for those of the libraries, and no patient in any of them.
+
+Our own code never passes an identifying value to a logger. Libraries are another matter: pydicom's warnings quote the
+value that they complain about, and an exception's message may hold a piece of a data set. So messages of the libraries
+that read data sets are withheld (what is left names the place), and a traceback shows the messages of our own errors
+only.
+"""
+
+import logging
+import logging.config
+import sys
+import traceback
+from types import TracebackType
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from ichd.domain.errors import IchdError
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+#: Loggers whose messages may quote a data set.
+_QUOTING = ("py.warnings", "pydicom", "highdicom", "pynetdicom", "python_gdcm", "openjpeg", "PIL")
+#: pynetdicom's loggers that speak of the association only (who, why rejected), never of a data set.
+_ASSOCIATION = ("pynetdicom.acse", "pynetdicom.assoc", "pynetdicom.transport", "pynetdicom.ae")
+
+
+def configure_logging(
+    level: Literal["debug", "info", "warning", "error"] = "info", style: Literal["auto", "console", "json"] = "auto"
+) -> None:
+    """Send every record of this process to standard error through one formatter."""
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _withhold_quotes,
+        _withhold_exception_messages,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer(sort_keys=True)
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=()), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+    # Below warning these speak of every PDU, every job run and every migration step.
+    for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A tick that is skipped because the one before still runs is no news; one that fails is an error.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def _withhold_quotes(logger: object, name: str, event: EventDict) -> EventDict:  # noqa: ARG001
+    source = str(event.get("logger", ""))
+    if source.startswith(_QUOTING) and not source.startswith(_ASSOCIATION):
+        record = event.get("_record")
+        place = f"{record.module}:{record.lineno}" if isinstance(record, logging.LogRecord) else "unknown place"
+        event["event"] = f"message withheld, it may quote a data set ({place})"
+    return event
+
+
+def _withhold_exception_messages(logger: object, name: str, event: EventDict) -> EventDict:  # noqa: ARG001
+    error = _exc_info(event.pop("exc_info", None))
+    record = event.get("_record")
+    if isinstance(record, logging.LogRecord):
+        error = error or _exc_info(record.exc_info)
+        # The formatter would append the plain traceback to whatever we return.
+        record.exc_info = None
+        record.exc_text = None
+    if error is not None:
+        event["exception"] = describe_exception(error)
+    return event
+
+
+def _exc_info(value: object) -> BaseException | None:
+    if isinstance(value, BaseException):
+        return value
+    if isinstance(value, tuple):
+        return value[1] if isinstance(value[1], BaseException) else None
+    return sys.exc_info()[1] if value else None
+
+
+def describe_exception(error: BaseException) -> str:
+    """The traceback with the source lines of every frame, and messages of our own errors only."""
+    lines: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        message = str(current) if isinstance(current, IchdError) else "message withheld"
+        frames = "".join(traceback.format_tb(current.__traceback__))
+        lines.append(f"{frames}{type(current).__qualname__}: {message}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n-- caused by --\n".join(lines)
