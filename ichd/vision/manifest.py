@@ -1,0 +1,204 @@
+"""What a model bundle says about itself: `model.json`, typed and read strictly. No torch is imported here."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ichd.domain.errors import Permanent, UserError
+from ichd.domain.finding import CLASSES, ModelIdentity, ReadingRule, Threshold
+from ichd.domain.reason import Reason
+from ichd.vision.window import PAPER_WINDOWS, Window
+
+MANIFEST_NAME = "model.json"
+
+#: Statistics of ImageNet, on which the published backbones were trained (RGB, values of 0 to 1).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Metric = float | int | str | None
+ByClass = TypeVar("ByClass")
+
+
+class _Strict(BaseModel):
+    """A value object: unknown keys and values of another type are errors, nothing changes after construction."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class InputSpec(_Strict):
+    """How HU become the network's input; the defaults are the paper's."""
+
+    #: Pixels, square.
+    image_size: int = Field(default=512, ge=32, le=2048)
+    #: None: the whole image is resized to `image_size` (paper). A number: a square of that many mm around the head.
+    field_of_view_mm: float | None = Field(default=None, ge=50.0, le=1000.0)
+    #: One channel each, in the network's channel order.
+    windows: tuple[Window, ...] = PAPER_WINDOWS
+    #: Per channel, on windowed values of 0 to 1.
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> Self:
+        if not self.windows or not len(self.windows) == len(self.mean) == len(self.std):
+            raise ValueError("windows, mean and std need one entry a channel")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
+class RecurrentSpec(_Strict):
+    """The sequence model over the slices of a scan; the defaults are the paper's."""
+
+    layers: int = Field(default=2, ge=1, le=8)
+    #: Hidden units a direction.
+    hidden: int = Field(default=512, ge=1, le=4096)
+    bidirectional: bool = True
+    #: Between layers, during training.
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class NetworkSpec(_Strict):
+    """The network's architecture; `recurrent=None` is the 2D baseline that reads every slice by itself."""
+
+    #: A name that timm knows.
+    backbone: str
+    #: "avg" is the paper's; timm's other poolings by their names.
+    global_pool: str = "avg"
+    in_channels: int = Field(default=3, ge=1, le=16)
+    recurrent: RecurrentSpec | None = RecurrentSpec()
+    classes: int = Field(default=len(CLASSES), ge=1)
+
+    @property
+    def architecture(self) -> str:
+        """Family name, as reports print it."""
+        return "cnn" if self.recurrent is None else "cnn-lstm"
+
+
+class Calibration(_Strict):
+    """Platt scaling of one class at slice level: p = sigmoid(scale * logit + bias)."""
+
+    #: Positive, so that calibration never changes which slice or scan ranks higher.
+    scale: float = Field(default=1.0, gt=0.0)
+    bias: float = 0.0
+
+
+class ThresholdSpec(_Strict):
+    """Scan-level probabilities from which a class is called present, and below which absent."""
+
+    present_from: Probability = 0.5
+    absent_below: Probability = 0.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.absent_below > self.present_from:
+            raise ValueError("absent_below must not exceed present_from")
+        return self
+
+
+class WeightsSpec(_Strict):
+    """How the weights are stored, and which they are to the bit."""
+
+    #: fp16 and int8 are storage only: weights become fp32 at load.
+    storage: Literal["fp32", "fp16", "int8"] = "fp16"
+    #: Of the file `weights.safetensors`; empty until `save_bundle` has written it.
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+
+class Manifest(_Strict):
+    """`model.json`: everything a reader of the results, and the engine, must know about a model."""
+
+    format_version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(min_length=1, max_length=64)
+    architecture: Literal["cnn-lstm", "cnn"] = "cnn-lstm"
+    network: NetworkSpec
+    input: InputSpec = InputSpec()
+    #: Names of the network's outputs, in its order; a permutation of `ichd.domain.finding.CLASSES`.
+    classes: tuple[str, ...] = CLASSES
+    #: By class name; a class without an entry is used as it is.
+    calibration: dict[str, Calibration] = Field(default_factory=dict)
+    #: By class name; a class without an entry uses the defaults.
+    thresholds: dict[str, ThresholdSpec] = Field(default_factory=dict)
+    max_key_slices: int = Field(default=3, ge=1, le=20)
+    intended_use: str = Field(min_length=1)
+    training_data: str = Field(min_length=1)
+    #: Measured on held-out data; names say on which.
+    metrics: dict[str, Metric | dict[str, Metric]] = Field(default_factory=dict)
+    licence: str = Field(min_length=1)
+    #: Stands in every report, e.g. "trained on synthetic data: demonstration only".
+    statement: str = ""
+    #: Results leave this machine only if the settings allow it.
+    demonstration: bool = False
+    weights: WeightsSpec = WeightsSpec()
+
+    @field_validator("classes")
+    @classmethod
+    def _known_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if sorted(classes) != sorted(CLASSES):
+            raise ValueError(f"classes must be these six in the network's order: {', '.join(CLASSES)}")
+        return classes
+
+    @field_validator("calibration", "thresholds")
+    @classmethod
+    def _known_keys(cls, by_class: dict[str, ByClass]) -> dict[str, ByClass]:
+        unknown = sorted(set(by_class) - set(CLASSES))
+        if unknown:
+            raise ValueError(f"unknown class {', '.join(unknown)}; known are {', '.join(CLASSES)}")
+        return by_class
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.architecture != self.network.architecture:
+            raise ValueError(f"architecture is {self.architecture!r} but the network is {self.network.architecture!r}")
+        if self.network.in_channels != len(self.input.windows):
+            raise ValueError(f"the network has {self.network.in_channels} channels, {len(self.input.windows)} windows")
+        if self.network.classes != len(self.classes):
+            raise ValueError(f"the network has {self.network.classes} outputs, {len(self.classes)} classes are named")
+        return self
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model speaks, for findings and reports."""
+        return ModelIdentity(
+            name=self.name,
+            version=self.version,
+            weights_sha256=self.weights.sha256,
+            statement=self.statement,
+            demonstration=self.demonstration,
+        )
+
+    @property
+    def rule(self) -> ReadingRule:
+        """How this model's slice probabilities become a finding."""
+        thresholds = {
+            name: Threshold(present_from=t.present_from, absent_below=t.absent_below)
+            for name, t in self.thresholds.items()
+        }
+        return ReadingRule(thresholds=thresholds, max_key_slices=self.max_key_slices)
+
+    def to_json(self) -> str:
+        """The text of `model.json`: the same manifest always gives the same bytes."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle; its weights are not looked at.
+
+    Raises:
+        UserError: there is no bundle at `folder`.
+        Permanent: MODEL_UNUSABLE, `model.json` says something that this version can't follow.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise UserError(f"{folder} holds no {MANIFEST_NAME}; give the folder of a model bundle")
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}"
+            for problem in error.errors(include_url=False)[:5]
+        )
+        raise Permanent(Reason.MODEL_UNUSABLE, f"{path}: {problems}; correct the file or export it again") from error
