@@ -1,0 +1,281 @@
+"""A finding as a Comprehensive 3D SR with a Measurement Report (PS3.16 TID 1500).
+
+The tree, with the rows it fills:
+
+    Imaging Measurement Report            TID 1500
+    ├── language, device observer         TID 1204, 1002, 1004
+    ├── procedure reported: CT of head    TID 1500
+    ├── Imaging Measurements              TID 1500
+    │   └── six Measurement Groups        TID 1501: one a class, negatives too
+    │       ├── tracking, finding, site
+    │       ├── algorithm                 TID 4019
+    │       ├── Probability, in percent   TID 300
+    │       ├── Presence                  coded
+    │       └── key slices                images
+    └── Qualitative Evaluations           TID 1500
+        ├── Triage level                  coded
+        └── comments                      text
+
+Only key slices are referenced: every reference costs time and bytes, and a whole series of them makes megabytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+
+from highdicom import sr
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, CTImageStorage, ExplicitVRLittleEndian
+
+from ichd.domain.errors import Permanent
+from ichd.domain.finding import ClassFinding, Finding, ModelIdentity, SlicePrediction
+from ichd.domain.reason import Reason
+from ichd.domain.study import SkippedSeries
+from ichd.report import codes
+from ichd.report.identity import device_uid, object_uid, tracking_uid
+from ichd.report.source import empty_patient_and_study, legible, local_time, source_of
+
+#: High, so that the report sorts behind the images.
+SERIES_NUMBER = 9901
+NOT_A_DIAGNOSIS = "AI result, not a diagnosis."
+#: A study of a hundred series must not drown its finding in the reasons why 99 were not read.
+MAX_SKIPPED_COMMENTS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """What a report says beside the finding."""
+
+    revision: int
+    #: Aware; becomes Content Date and Time, so that building again gives the same bytes.
+    created_at: datetime
+    software_version: str
+    #: Study, Series and SOP Instance UID of the report that this one replaces.
+    predecessor: tuple[str, str, str] | None = None
+    skipped: Sequence[SkippedSeries] = ()
+
+
+def build_report(finding: Finding, sources: Sequence[Dataset], context: ReportContext) -> Dataset:
+    """The report on `finding`, ready to be written or sent (Explicit VR Little Endian).
+
+    `sources` are headers of images of the study, no pixels needed; the first that belongs to the study gives patient
+    and study. Key slices are referenced by what the finding knows of them, so a header that is missing costs nothing.
+    Equal arguments give equal bytes, on machines in one time zone.
+
+    Raises:
+        Permanent: REPORT_INVALID: no source of this study, or values that DICOM can't hold.
+    """
+    prediction = finding.prediction
+    source = legible(source_of(sources, prediction.study_instance_uid))
+    created_at = local_time(context.created_at, source)
+    model = prediction.model
+
+    report = sr.Comprehensive3DSR(
+        evidence=_evidence(finding),
+        content=_content(finding, context)[0],
+        series_instance_uid=_object_uid(finding, context, "sr/series"),
+        series_number=SERIES_NUMBER,
+        series_description=_plain(
+            "ICH AI result (demonstration)" if model.demonstration else "ICH AI result", limit=64
+        ),
+        sop_instance_uid=_object_uid(finding, context, "sr"),
+        instance_number=1,
+        manufacturer="ichd",
+        manufacturer_model_name="ichd",
+        device_serial_number=model.weights_sha256[:16],
+        software_versions=[
+            _plain(context.software_version, limit=64),
+            _plain(f"{model.name} {model.version}", limit=64),
+        ],
+        content_date=created_at.date(),
+        content_time=created_at.time(),
+        series_date=created_at.date(),
+        series_time=created_at.time(),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        is_complete=True,
+        is_verified=False,
+        previous_versions=[_predecessor(*context.predecessor)] if context.predecessor else None,
+        coding_schemes=[
+            CodingSchemeIdentificationItem(
+                designator=codes.PRIVATE_SCHEME,
+                name="ichd triage levels",
+                responsible_organization="ichd",
+            )
+        ],
+    )
+    _inherit(report, source)
+    # highdicom stamps both with the wall clock, and no two reports would be the same bytes.
+    report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
+    del report.ContributingEquipmentSequence
+    _require_writable(report)
+    return report
+
+
+def _object_uid(finding: Finding, context: ReportContext, kind: str) -> str:
+    return object_uid(
+        study_instance_uid=finding.prediction.study_instance_uid,
+        weights_sha256=finding.prediction.model.weights_sha256,
+        revision=context.revision,
+        kind=kind,
+    )
+
+
+def _evidence(finding: Finding) -> list[Dataset]:
+    """The key slices, and at least one slice of the series that was read, so that a negative report names it too."""
+    prediction = finding.prediction
+    key_slices = {s.sop_instance_uid: s for c in finding.classes for s in c.key_slices}
+    if not key_slices:
+        middle = prediction.slices[len(prediction.slices) // 2]
+        key_slices = {middle.sop_instance_uid: middle}
+    evidence = []
+    for key_slice in key_slices.values():
+        reference = empty_patient_and_study()
+        reference.StudyInstanceUID = prediction.study_instance_uid
+        reference.SeriesInstanceUID = prediction.series_instance_uid
+        reference.SOPClassUID = key_slice.sop_class_uid
+        reference.SOPInstanceUID = key_slice.sop_instance_uid
+        evidence.append(reference)
+    return evidence
+
+
+def _inherit(report: sr.Comprehensive3DSR, source: Dataset) -> None:
+    """Patient and study modules as the source has them; highdicom would refuse what real scanners write."""
+    source.SOPClassUID = CTImageStorage  # its table of modules knows no other classes of CT
+    report.copy_patient_and_study_information(source)
+    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
+        if keyword in source:
+            report.add(source[keyword])
+    if report.get("PatientIdentityRemoved") == "YES" and not report.get("DeidentificationMethodCodeSequence"):
+        # The claim needs its method (PS3.3 C.7.1.1, type 1C), and de-identified images often leave it empty.
+        report.DeidentificationMethod = report.get("DeidentificationMethod") or "not stated by the source images"
+
+
+def _predecessor(study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Dataset:
+    predecessor = Dataset()
+    predecessor.StudyInstanceUID = study_instance_uid
+    predecessor.SeriesInstanceUID = series_instance_uid
+    predecessor.SOPClassUID = Comprehensive3DSRStorage
+    predecessor.SOPInstanceUID = sop_instance_uid
+    return predecessor
+
+
+def _content(finding: Finding, context: ReportContext) -> sr.MeasurementReport:
+    content = sr.MeasurementReport(
+        title=codes.IMAGING_MEASUREMENT_REPORT,
+        observation_context=_observer(context),
+        procedure_reported=codes.CT_OF_HEAD,
+        imaging_measurements=[_measurement_group(finding, c) for c in finding.classes],
+    )
+    content[0].ContentSequence.append(_evaluations(finding, context))
+    return content
+
+
+def _observer(context: ReportContext) -> sr.ObservationContext:
+    """A device, and no person: nobody has looked at this result yet."""
+    return sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=sr.CodedConcept("121007", "DCM", "Device"),
+            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                uid=device_uid(),
+                name="ichd",
+                manufacturer_name="ichd",
+                model_name=_plain(f"ichd {context.software_version}"),
+            ),
+        )
+    )
+
+
+def _measurement_group(finding: Finding, class_finding: ClassFinding) -> sr.MeasurementsAndQualitativeEvaluations:
+    prediction = finding.prediction
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            identifier=class_finding.name,
+            uid=tracking_uid(
+                study_instance_uid=prediction.study_instance_uid,
+                weights_sha256=prediction.model.weights_sha256,
+                class_name=class_finding.name,
+            ),
+        ),
+        finding_type=codes.FINDING_TYPE[class_finding.name],
+        finding_sites=[sr.FindingSite(anatomic_location=codes.FINDING_SITE[class_finding.name])],
+        algorithm_id=_algorithm(prediction.model, class_finding),
+        measurements=[
+            sr.Measurement(name=codes.PROBABILITY, value=100.0 * float(class_finding.probability), unit=codes.PERCENT)
+        ],
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(codes.PRESENCE, codes.PRESENCE_VALUE[class_finding.presence])
+        ],
+        source_images=[_reference(s) for s in class_finding.key_slices] or None,
+    )
+
+
+def _reference(key_slice: SlicePrediction) -> sr.SourceImageForMeasurementGroup:
+    return sr.SourceImageForMeasurementGroup(key_slice.sop_class_uid, key_slice.sop_instance_uid)
+
+
+def _algorithm(model: ModelIdentity, class_finding: ClassFinding) -> sr.AlgorithmIdentification:
+    parameters = [
+        f"weights_sha256={model.weights_sha256}",
+        f"present_from={class_finding.threshold.present_from!r}",
+        f"absent_below={class_finding.threshold.absent_below!r}",
+        f"demonstration={'yes' if model.demonstration else 'no'}",
+    ]
+    if model.statement:
+        parameters.append(_plain(f"statement={model.statement}"))
+    return sr.AlgorithmIdentification(
+        name=_plain(model.name),
+        version=_plain(model.version),
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        parameters=parameters,
+    )
+
+
+def _evaluations(finding: Finding, context: ReportContext) -> sr.ContainerContentItem:
+    """What holds for the scan as a whole: triage, and what a reader must know before he believes it."""
+    container = sr.ContainerContentItem(
+        name=codes.QUALITATIVE_EVALUATIONS, relationship_type=sr.RelationshipTypeValues.CONTAINS
+    )
+    container.ContentSequence = sr.ContentSequence(
+        [
+            sr.CodeContentItem(
+                name=codes.TRIAGE,
+                value=codes.TRIAGE_VALUE[finding.triage],
+                relationship_type=sr.RelationshipTypeValues.CONTAINS,
+            ),
+            *(
+                sr.TextContentItem(
+                    name=codes.COMMENT,
+                    value=_plain(comment),
+                    relationship_type=sr.RelationshipTypeValues.CONTAINS,
+                )
+                for comment in _comments(finding.prediction.model, context)
+            ),
+        ]
+    )
+    return container
+
+
+def _comments(model: ModelIdentity, context: ReportContext) -> Iterator[str]:
+    yield NOT_A_DIAGNOSIS
+    if model.statement:
+        yield f"{model.name} {model.version}: {model.statement}"
+    for skipped in context.skipped[:MAX_SKIPPED_COMMENTS]:
+        detail = f" ({skipped.detail})" if skipped.detail else ""
+        yield f"Series {skipped.series_instance_uid} was not read: {skipped.reason.meaning}{detail}"
+    if len(context.skipped) > MAX_SKIPPED_COMMENTS:
+        yield f"{len(context.skipped) - MAX_SKIPPED_COMMENTS} more series were not read."
+
+
+def _plain(text: str, *, limit: int | None = None) -> str:
+    """ASCII, since the character set is the source's and need not hold our letters."""
+    return text.encode("ascii", "replace").decode("ascii").strip()[:limit]
+
+
+def _require_writable(report: Dataset) -> None:
+    """Fail here, with a reason, rather than in the middle of a delivery."""
+    try:
+        report.save_as(BytesIO(), enforce_file_format=True)
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
+        raise Permanent(Reason.REPORT_INVALID, f"it can't be encoded: {error}") from error
