@@ -1,0 +1,228 @@
+"""Objects to a peer by C-STORE, and a C-ECHO to see whether it is there.
+
+What the network does is sorted into the error tree, because only the queue decides on a retry:
+
+    no address, no connection, no answer         Transient  PEER_UNREACHABLE
+    association rejected, for good or for now    Transient  ASSOCIATION_REJECTED   a typo in an AE title gets mended
+    aborted, or the connection lost              Transient  ASSOCIATION_LOST
+    no presentation context accepted             Permanent  NO_ACCEPTED_CONTEXT
+    C-STORE status: out of resources             Transient  PEER_BUSY
+    C-STORE status: any other failure            Permanent  PEER_REFUSED
+    C-STORE status: success or warning           a Receipt
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from pydicom import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+from ichd.domain.delivery import Receipt
+from ichd.domain.errors import Permanent, Transient
+from ichd.domain.reason import Reason
+
+_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+#: Verification SOP Class, C-ECHO.
+_VERIFICATION = UID("1.2.840.10008.1.1")
+_MAX_PDU = 131072
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimsePeer:
+    """A DICOM node that takes our objects."""
+
+    #: How receipts and messages call it.
+    name: str
+    host: str
+    port: int
+    ae_title: str
+    calling_ae_title: str = "ICHD"
+    #: For the TCP connection.
+    connect_timeout_s: float = 5.0
+    #: For every answer: association, C-STORE, C-ECHO, release; and for a write that the peer does not read.
+    timeout_s: float = 30.0
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.ae_title}@{self.host}:{self.port})"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether objects sent there stay on this machine: every address of the host is a loopback one."""
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except OSError:
+            return False
+        # A zone index ("fe80::1%eth0") is no part of the address.
+        return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)
+
+
+class Verdict(Enum):
+    """What a C-STORE status means to the queue."""
+
+    STORED = "stored"
+    BUSY = "busy"
+    REFUSED = "refused"
+
+
+def judge_status(status: int) -> Verdict:
+    """The verdict on a status (PS3.4 B.2.3, PS3.7 Annex C)."""
+    if status == 0x0000 or status in _WARNINGS or 0xB000 <= status <= 0xBFFF:
+        return Verdict.STORED
+    if status == 0x0213 or 0xA700 <= status <= 0xA7FF:
+        return Verdict.BUSY
+    return Verdict.REFUSED
+
+
+#: The general warnings: stored, with attributes coerced or left out.
+_WARNINGS = frozenset({0x0001, 0x0107, 0x0116})
+
+
+def deliver(peer: DimsePeer, objects: Sequence[Dataset], *, now: datetime) -> Receipt:
+    """Send all objects of one report over one association; the receipt names what was acknowledged.
+
+    The first object is the report. All or nothing: an object that fails ends the delivery, and sending the others again
+    later changes nothing at the peer, since they keep their UIDs.
+
+    Raises:
+        Transient: the same delivery may succeed later.
+        Permanent: it will not.
+    """
+    contexts = [build_context(uid, list(_SYNTAXES)) for uid in dict.fromkeys(o.SOPClassUID for o in objects)]
+    status = 0x0000
+    with associated(peer, contexts) as association:
+        for each in objects:
+            # A warning on any object is worth more to a reader than success on the last one.
+            status = _store(peer, association, each) or status
+    return Receipt(
+        destination=peer.name,
+        sent_at=now,
+        sop_instance_uids=tuple(str(o.SOPInstanceUID) for o in objects),
+        sop_class_uid=str(objects[0].SOPClassUID),
+        status=f"0x{status:04X}",
+    )
+
+
+def echo(peer: DimsePeer) -> None:
+    """Ask the peer whether it is there (C-ECHO).
+
+    Raises:
+        Transient, Permanent: as for `deliver`.
+    """
+    with associated(peer, [build_context(_VERIFICATION, list(_SYNTAXES))]) as association:
+        answer = answered(peer, association.send_c_echo)
+        if answer.Status != 0x0000:
+            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered C-ECHO with {describe_status(answer)}")
+
+
+def _store(peer: DimsePeer, association: Association, dataset: Dataset) -> int:
+    if not any(c.abstract_syntax == dataset.SOPClassUID for c in association.accepted_contexts):
+        raise Permanent(Reason.NO_ACCEPTED_CONTEXT, f"{peer} does not accept {dataset.SOPClassUID.name}")
+    answer = answered(peer, lambda: association.send_c_store(dataset))
+    match judge_status(answer.Status):
+        case Verdict.BUSY:
+            raise Transient(Reason.PEER_BUSY, f"{peer} answered {describe_status(answer)}")
+        case Verdict.REFUSED:
+            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered {describe_status(answer)}")
+        case Verdict.STORED:
+            return int(answer.Status)
+
+
+def describe_status(answer: Dataset) -> str:
+    """Status and Error Comment of an answer, for people."""
+    comment = str(answer.get("ErrorComment") or "").strip()
+    return f"0x{answer.Status:04X}" + (f" {comment}" if comment else "")
+
+
+@contextmanager
+def associated(peer: DimsePeer, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
+    """An established association, released at the end, aborted on an error.
+
+    Raises:
+        Transient, Permanent: no association came about; see the table of this module.
+    """
+    association = _associate(peer, contexts)
+    try:
+        yield association
+    except BaseException:
+        if association.is_established:
+            association.abort()
+        raise
+    # What was acknowledged stays acknowledged, however the peer takes the release.
+    if association.is_established:
+        association.release()
+
+
+def answered(peer: DimsePeer, request: Callable[[], Dataset]) -> Dataset:
+    """The answer to a DIMSE request, with a status.
+
+    Raises:
+        Transient: the association broke, or the peer did not answer in time.
+    """
+    started = time.monotonic()
+    try:
+        answer = request()
+    except RuntimeError as error:
+        # What pynetdicom says when an association ended between two requests.
+        raise Transient(Reason.ASSOCIATION_LOST, f"{peer} ended the association") from error
+    if "Status" in answer:
+        return answer
+    if time.monotonic() - started >= peer.timeout_s:
+        raise Transient(Reason.PEER_UNREACHABLE, f"{peer} did not answer within {peer.timeout_s:g} s")
+    raise Transient(Reason.ASSOCIATION_LOST, f"{peer} ended the association before it answered")
+
+
+def _associate(peer: DimsePeer, contexts: Sequence[PresentationContext]) -> Association:
+    connected: list[evt.Event] = []
+
+    def prepare_socket(event: evt.Event) -> None:
+        transport = event.assoc.dul.socket
+        if transport is None or transport.socket is None:
+            return  # closed again already; negotiation will say so
+        connection = transport.socket
+        # Without this, Nagle's algorithm and a delayed ACK cost 40 ms an object.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Also bounds a write to a peer that stopped reading, which pynetdicom would wait on for ever.
+        connection.settimeout(peer.timeout_s)
+        connected.append(event)
+
+    ae = AE(ae_title=peer.calling_ae_title)
+    ae.connection_timeout = peer.connect_timeout_s
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = peer.timeout_s
+    started = time.monotonic()
+    try:
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            max_pdu=_MAX_PDU,
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_socket)],
+        )
+    except OSError as error:
+        raise Transient(Reason.PEER_UNREACHABLE, f"{peer}: {error.strerror or error}") from error
+    if association.is_established:
+        return association
+
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
+        words = f"{answer.result_str}, {answer.source_str}: {answer.reason_str}"
+        raise Transient(Reason.ASSOCIATION_REJECTED, f"{peer}: {words}")
+    if not connected:
+        raise Transient(Reason.PEER_UNREACHABLE, f"{peer}: no connection")
+    if answer is not None and association.rejected_contexts:
+        names = ", ".join(sorted({UID(c.abstract_syntax or "").name for c in association.rejected_contexts}))
+        raise Permanent(Reason.NO_ACCEPTED_CONTEXT, f"{peer} does not accept {names}")
+    if time.monotonic() - started >= peer.timeout_s:
+        raise Transient(
+            Reason.PEER_UNREACHABLE, f"{peer} did not answer the association request within {peer.timeout_s:g} s"
+        )
+    raise Transient(Reason.ASSOCIATION_LOST, f"{peer} ended the association before it was established")
