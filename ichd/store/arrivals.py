@@ -1,0 +1,143 @@
+"""What the listener writes down: associations, and the images that they carry."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Engine, select, union_all, update
+from sqlalchemy.orm import Session
+
+from ichd.domain.study import InstanceFacts, StudyState, move_study
+from ichd.store.facts import facts_to_json, storable_text
+from ichd.store.queue import Queue
+from ichd.store.spool import StoredFile
+from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.transaction import insert_if_new, insert_link, reading, writing
+
+
+class ArrivalKind(StrEnum):
+    """What became of an image that arrived."""
+
+    #: Stored; its study is being received, again if need be.
+    NEW = "new"
+    #: The very same bytes are stored already; the caller discards the file.
+    DUPLICATE = "duplicate"
+    #: Other bytes are stored under this SOP Instance UID; these are kept for a person to look at, and not read.
+    CONFLICT = "conflict"
+
+
+class Arrivals:
+    """Each method is one transaction, committed when it returns; each raises Transient where the database fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue = Queue(engine)
+
+    def open_association(self, *, calling_ae_title: str, address: str, now: datetime) -> int:
+        """Write down that a peer opened an association; returns its id."""
+        with writing(self._engine) as session:
+            row = AssociationRow(calling_ae_title=storable_text(calling_ae_title), address=address, opened_at=now)
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def end_association(self, association_id: int, *, released: bool, now: datetime) -> None:
+        """Write down that it ended, by A-RELEASE or otherwise; the last word counts."""
+        statement = update(AssociationRow).where(AssociationRow.id == association_id)
+        with writing(self._engine) as session:
+            session.execute(statement.values(ended_at=now, released=released))
+
+    def end_interrupted(self, *, now: datetime) -> int:
+        """End what a dead listener left open, as not released; returns how many. For the start of the listener."""
+        statement = update(AssociationRow).where(AssociationRow.ended_at.is_(None)).returning(AssociationRow.id)
+        with writing(self._engine) as session:
+            return len(session.scalars(statement.values(ended_at=now, released=False)).all())
+
+    def record(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
+        """Write down a stored image; once this returns, the sender may be told that it is safe.
+
+        A new image makes its study `receiving`, as a new revision where it had been complete. A repeated one changes
+        nothing but the evidence that a study under reception is still being sent. A conflict never reopens a study; one
+        that claims an unknown study opens that study, so that it ends with a reason where a user looks.
+        """
+        with writing(self._engine) as session:
+            study = _study(session, facts, now)
+            arrival = {"sha256": stored.sha256, "size": stored.size, "path": stored.path}
+            arrival |= {"received_at": now, "association_id": association_id}
+            kind = self._place(session, study, facts, arrival)
+            if kind is ArrivalKind.NEW:
+                self._reopen(session, study, now=now)
+            if study.state is StudyState.RECEIVING:
+                study.last_instance_at = max(study.last_instance_at, now)
+                insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
+            return kind
+
+    def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of some spool paths that have a row: what `Spool.sweep` must not remove."""
+        statement = union_all(
+            select(InstanceRow.path).where(InstanceRow.path.in_(paths)),
+            select(ConflictRow.path).where(ConflictRow.path.in_(paths)),
+        )
+        with reading(self._engine) as session:
+            return frozenset(session.scalars(statement))
+
+    def _place(self, session: Session, study: StudyRow, facts: InstanceFacts, arrival: dict[str, Any]) -> ArrivalKind:
+        taken = select(InstanceRow).where(InstanceRow.sop_instance_uid == facts.sop_instance_uid)
+        first = session.scalars(taken).one_or_none()
+        if first is None:
+            revision = study.revision if study.state is StudyState.RECEIVING else study.revision + 1
+            instance: dict[str, Any] = {"series_id": _series_id(session, study, facts), "revision": revision}
+            instance |= {"sop_instance_uid": facts.sop_instance_uid, "sop_class_uid": facts.sop_class_uid}
+            if insert_if_new(session, InstanceRow, instance | {"facts": facts_to_json(facts)} | arrival) is not None:
+                return ArrivalKind.NEW
+            # The study is locked, so only another study can have taken the UID in between.
+            first = session.scalars(taken).one()
+        if first.sha256 == arrival["sha256"]:
+            return ArrivalKind.DUPLICATE
+        conflict = {"study_id": study.id, "instance_id": first.id, "sop_instance_uid": facts.sop_instance_uid}
+        kept = insert_if_new(session, ConflictRow, conflict | arrival) is not None
+        return ArrivalKind.CONFLICT if kept else ArrivalKind.DUPLICATE
+
+    def _reopen(self, session: Session, study: StudyRow, *, now: datetime) -> None:
+        if study.state is StudyState.RECEIVING:
+            return
+        study.state = move_study(study.state, StudyState.RECEIVING)
+        study.revision += 1
+        study.ready_at = study.started_at = study.finished_at = study.closing = study.reason = None
+        study.detail = ""
+        study.last_instance_at = now
+        self._queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
+
+
+def _study(session: Session, facts: InstanceFacts, now: datetime) -> StudyRow:
+    """The study's row, locked until the end of the transaction."""
+    statement = select(StudyRow).where(StudyRow.study_instance_uid == facts.study_instance_uid).with_for_update()
+    study = session.scalars(statement).one_or_none()
+    if study is not None:
+        return study
+    insert_if_new(
+        session,
+        StudyRow,
+        {
+            "study_instance_uid": facts.study_instance_uid,
+            "accession_number": storable_text(facts.accession_number),
+            "study_datetime": storable_text(facts.study_datetime),
+            "state": StudyState.RECEIVING,
+            "received_at": now,
+            "last_instance_at": now,
+        },
+    )
+    return session.scalars(statement).one()
+
+
+def _series_id(session: Session, study: StudyRow, facts: InstanceFacts) -> int:
+    """The id of the series' row. The study is locked, so nobody else can insert the same one meanwhile."""
+    key = {"study_id": study.id, "series_instance_uid": facts.series_instance_uid}
+    series_id = session.scalar(select(SeriesRow.id).filter_by(**key))
+    if series_id is None:
+        series = SeriesRow(**key)
+        session.add(series)
+        session.flush()
+        series_id = series.id
+    return series_id

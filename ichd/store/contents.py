@@ -1,0 +1,164 @@
+"""What a study holds, as values: its images for a reader, its finding for a report, the evidence of its arrival."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, undefer
+
+from ichd.domain.completeness import Evidence
+from ichd.domain.record import Record
+from ichd.domain.study import SeriesFacts, StudyFacts
+from ichd.store.facts import facts_from_json
+from ichd.store.tables import (
+    ArrivalRow,
+    AssociationRow,
+    FindingRow,
+    InstanceRow,
+    ReceiptRow,
+    SeriesRow,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFiles:
+    """What there is to read."""
+
+    facts: StudyFacts
+    revision: int
+    #: By SOP Instance UID.
+    files: Mapping[str, Path]
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predecessor:
+    """The report of an earlier revision that was delivered, and that this revision's report replaces."""
+
+    revision: int
+    #: With study and revision it gives the UIDs of that report.
+    weights_sha256: str
+    sop_instance_uids: tuple[str, ...]
+    sop_class_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryWork:
+    """All that one report is made of; the same values at each attempt, so that a resend is the same object."""
+
+    study_uid: str
+    revision: int
+    destination: str
+    record: Record
+    #: When the finding was made.
+    created_at: datetime
+    predecessor: Predecessor | None
+    #: The images of the series that was read, by SOP Instance UID.
+    files: Mapping[str, Path]
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """A row of an image, with the series that it belongs to."""
+
+    series_instance_uid: str
+    row: InstanceRow
+
+
+def images_of(session: Session, study_id: int, *, series_uid: str | None = None) -> list[StoredImage]:
+    """The images of a study, or of one of its series, in the order of their arrival. Conflicts are not among them."""
+    statement = (
+        select(SeriesRow.series_instance_uid, InstanceRow)
+        .join_from(InstanceRow, SeriesRow)
+        .where(SeriesRow.study_id == study_id)
+        .order_by(InstanceRow.id)
+    )
+    if series_uid is not None:
+        statement = statement.where(SeriesRow.series_instance_uid == series_uid)
+    return [StoredImage(series_instance_uid=uid, row=row) for uid, row in session.execute(statement)]
+
+
+def study_facts(study_uid: str, images: Iterable[StoredImage]) -> StudyFacts:
+    """The images of a study as selection reads them."""
+    by_series: dict[str, list[InstanceRow]] = {}
+    for image in images:
+        by_series.setdefault(image.series_instance_uid, []).append(image.row)
+    return StudyFacts(
+        study_instance_uid=study_uid,
+        series=tuple(series_facts(study_uid, series_uid, rows) for series_uid, rows in by_series.items()),
+    )
+
+
+def series_facts(study_uid: str, series_uid: str, rows: Sequence[InstanceRow]) -> SeriesFacts:
+    """The images of one series."""
+    instances = (
+        facts_from_json(
+            row.facts,
+            study_instance_uid=study_uid,
+            series_instance_uid=series_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            sop_class_uid=row.sop_class_uid,
+        )
+        for row in rows
+    )
+    return SeriesFacts(series_instance_uid=series_uid, instances=tuple(instances))
+
+
+def select_finding(study_id: int, revision: int) -> Select[FindingRow]:
+    """What a revision came to, with its record; no row before it came to anything."""
+    statement = select(FindingRow).where(FindingRow.study_id == study_id, FindingRow.revision == revision)
+    return statement.options(undefer(FindingRow.record))
+
+
+def last_delivered_revision(session: Session, study_id: int) -> int | None:
+    """The newest revision whose report at least one destination took."""
+    statement = select(ReceiptRow.revision).where(ReceiptRow.study_id == study_id)
+    return session.scalar(statement.order_by(ReceiptRow.revision.desc()).limit(1))
+
+
+def predecessor_of(session: Session, finding: FindingRow) -> Predecessor | None:
+    """The report that this finding's report replaces.
+
+    It was fixed when the finding was made, and is the same for every destination: one SOP Instance UID must not stand
+    for two contents.
+    """
+    if finding.predecessor_revision is None:
+        return None
+    earlier = session.scalars(select_finding(finding.study_id, finding.predecessor_revision)).one()
+    receipt = session.scalars(
+        select(ReceiptRow)
+        .where(ReceiptRow.study_id == finding.study_id, ReceiptRow.revision == finding.predecessor_revision)
+        .order_by(ReceiptRow.id)
+        .limit(1)
+    ).one()
+    return Predecessor(
+        revision=earlier.revision,
+        weights_sha256=earlier.record["model"]["weights_sha256"],
+        sop_instance_uids=tuple(receipt.sop_instance_uids),
+        sop_class_uid=receipt.sop_class_uid,
+    )
+
+
+def evidence_of(session: Session, last_instance_at: Mapping[int, datetime]) -> dict[int, Evidence]:
+    """The evidence of arrival by study id, for studies given with the time of their last image."""
+    carried: dict[int, list[AssociationRow]] = {study_id: [] for study_id in last_instance_at}
+    statement = select(ArrivalRow.study_id, AssociationRow).join_from(
+        ArrivalRow, AssociationRow, ArrivalRow.association_id == AssociationRow.id
+    )
+    for study_id, association in session.execute(statement.where(ArrivalRow.study_id.in_(carried))):
+        carried[study_id].append(association)
+    return {study_id: _evidence(associations, last_instance_at[study_id]) for study_id, associations in carried.items()}
+
+
+def _evidence(associations: Sequence[AssociationRow], last_instance_at: datetime) -> Evidence:
+    ended = [(a.ended_at, a.released) for a in associations if a.ended_at is not None]
+    last_end_at, released = max(ended, default=(None, False))
+    return Evidence(
+        last_instance_at=last_instance_at,
+        open_associations=sum(a.ended_at is None for a in associations),
+        last_end_at=last_end_at,
+        last_end_released=released,
+    )

@@ -1,0 +1,148 @@
+"""Opening the database, bringing it to the newest schema, and refusing to run on another one."""
+
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from ichd.domain.errors import UserError
+from ichd.store.transaction import BEGIN_MODE, reading, translated
+
+#: A writer waits for another process; our transactions last milliseconds, a checkpoint on a slow disk seconds.
+_BUSY_TIMEOUT_MS = 15_000
+
+
+def open_database(url: str) -> Engine:
+    """An engine on SQLite or PostgreSQL; creates the parent folder of an SQLite file, never a schema.
+
+    Both databases keep a pool. With SQLite a new connection would pay its pragmas and read the schema again each time,
+    while an idle pooled one holds no lock. An engine belongs to one process; child processes open their own.
+
+    Raises:
+        UserError: the URL names no database that we can use.
+    """
+    return _open(_parse(url), foreign_keys=True)
+
+
+def migrate(url: str) -> str:
+    """Bring the database to the newest schema and return its revision.
+
+    Safe to run by several processes at once: the first one migrates, the others wait and find it done.
+
+    Raises:
+        UserError: the URL can't be used, or the database belongs to a newer version of ichd.
+        Transient: the database does not answer.
+    """
+    # SQLite changes a table by copying it; with foreign keys enforced, dropping the old one would delete its children.
+    engine = _open(_parse(url), foreign_keys=False)
+    config = Config()
+    config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
+    config.attributes["engine"] = engine
+    try:
+        with translated():
+            command.upgrade(config, "head")
+        return _revision(engine) or ""
+    except CommandError as error:
+        raise UserError(f"the database can't be migrated: {error}; was it made by a newer ichd?") from error
+    finally:
+        engine.dispose()
+
+
+def check_schema(engine: Engine) -> None:
+    """Refuse a database on another schema than this version's.
+
+    Raises:
+        UserError: it is; names the mend.
+        Transient: the database does not answer.
+    """
+    expected = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    found = _revision(engine)
+    if found != expected:
+        raise UserError(
+            f"the database has schema {found or 'none'}, this ichd needs {expected}; run `ichd migrate` "
+            "(with the newest ichd that used this database)"
+        )
+
+
+def _revision(engine: Engine) -> str | None:
+    with reading(engine) as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def _migrations_folder() -> Path:
+    """`ichd/migrations` in an installed wheel, `alembic` beside the package in a checkout.
+
+    The wheel's is looked for first: beside an installed package, `alembic` is the library.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "migrations", package.parent / "alembic"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise UserError("the migrations are missing from this installation; install ichd again")
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UserError(
+            "database.url is not a database URL; write sqlite:///var/ichd.db or postgresql://user@host/name"
+        ) from error
+    backend = parsed.drivername.partition("+")[0]
+    if backend in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise UserError(f"database.url names {backend}; only sqlite and postgresql are supported")
+    if parsed.database in {None, "", ":memory:"}:
+        raise UserError("database.url names an SQLite database in memory, which processes can't share; name a file")
+    return parsed
+
+
+def _open(url: URL, *, foreign_keys: bool) -> Engine:
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _open_sqlite(url, foreign_keys=foreign_keys)
+        # A connection that a restarted server dropped is noticed before work starts on it, not in the middle.
+        return create_engine(url, pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise UserError(
+            f"the driver for database.url is missing ({error}); install it with pip install 'ichd[postgresql]'"
+        ) from error
+
+
+def _open_sqlite(url: URL, *, foreign_keys: bool) -> Engine:
+    folder = Path(str(url.database)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder {folder} of the database can't be made: {error.strerror}") from error
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
+        # Python's sqlite3 begins transactions by itself, only before writes and never IMMEDIATE; we begin them below.
+        connection.isolation_level = None
+        # The timeout comes first: switching to WAL may itself have to wait for another process that does the same.
+        for pragma in (
+            f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+            "journal_mode = WAL",
+            # WAL's usual NORMAL survives a crash of ours but may lose the last commits with the power; images that were
+            # acknowledged must survive that too.
+            "synchronous = FULL",
+            f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get(BEGIN_MODE, "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine

@@ -1,0 +1,281 @@
+"""Studies as people look at them: lines of a list, and all that is known of one."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, func, or_, select
+from sqlalchemy.orm import Session
+
+from ichd.domain.completeness import Closing
+from ichd.domain.delivery import Receipt
+from ichd.domain.errors import UserError
+from ichd.domain.finding import Triage
+from ichd.domain.job import JobKind, JobState
+from ichd.domain.reason import Reason
+from ichd.domain.record import Record
+from ichd.domain.study import StudyState
+from ichd.store.contents import StoredImage, images_of, select_finding, study_facts
+from ichd.store.tables import ConflictRow, FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
+from ichd.store.transaction import reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSummary:
+    """A job of a study."""
+
+    kind: JobKind
+    revision: int
+    destination: str | None
+    state: JobState
+    attempt: int
+    superseded: bool
+    run_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+    #: The last error, None where there was none.
+    reason: Reason | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A receipt, and the revision that it is for."""
+
+    revision: int
+    receipt: Receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesSummary:
+    """A series of a study; why it was not read, if it was not."""
+
+    series_uid: str
+    modality: str
+    series_number: int | None
+    description: str
+    slices: int
+    reason: Reason | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """Bytes that arrived under a SOP Instance UID that was taken."""
+
+    sop_uid: str
+    #: The study that the bytes claim to belong to.
+    study_uid: str
+    sha256: str
+    path: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """A line of a list."""
+
+    study_uid: str
+    accession_number: str
+    study_datetime: str
+    state: StudyState
+    revision: int
+    series: int
+    slices: int
+    conflicts: int
+    #: Newest revision that came to a finding: an earlier one than `revision` while a late slice is being read. Triage
+    #: and scan are that one's, so that an urgent study stays urgent in the list meanwhile.
+    finding_revision: int | None
+    triage: Triage | None
+    scan: Mapping[str, float] | None
+    reason: Reason | None
+    detail: str
+    received_at: datetime
+    last_instance_at: datetime
+    ready_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    closing: Closing | None
+    #: Of the present revision.
+    jobs: tuple[JobSummary, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyDetail:
+    """All that is known of one study."""
+
+    summary: StudySummary
+    #: What the present revision came to, None before that; its `state` is the study's present one.
+    record: Record | None
+    series: tuple[SeriesSummary, ...]
+    #: Of all revisions, in the order of their making.
+    jobs: tuple[JobSummary, ...]
+    deliveries: tuple[Delivery, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+def study_summaries(engine: Engine, *, limit: int, state: StudyState | None) -> list[StudySummary]:
+    """The studies that arrived last, newest first: a handful of queries, however many studies there are."""
+    statement = select(StudyRow).order_by(StudyRow.received_at.desc(), StudyRow.id.desc()).limit(limit)
+    if state is not None:
+        statement = statement.where(StudyRow.state == state)
+    with reading(engine) as session:
+        return _summaries(session, session.scalars(statement).all())
+
+
+def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
+    """All that is known of one study.
+
+    Raises:
+        UserError: the study is unknown.
+    """
+    with reading(engine) as session:
+        study = session.scalars(select(StudyRow).where(StudyRow.study_instance_uid == study_uid)).one_or_none()
+        if study is None:
+            raise UserError(f"no study {study_uid} is known; `ichd status` lists them")
+        finding = session.scalars(select_finding(study.id, study.revision)).one_or_none()
+        record = finding.record | {"state": str(study.state)} if finding else None
+        jobs = session.scalars(select(JobRow).where(JobRow.study_id == study.id).order_by(JobRow.id))
+        return StudyDetail(
+            summary=_summaries(session, [study])[0],
+            record=record,
+            series=_series(study_uid, images_of(session, study.id), record),
+            jobs=tuple(_job(row) for row in jobs),
+            deliveries=tuple(_deliveries(session, [study.id])[study.id]),
+            conflicts=tuple(_conflicts(session, study.id)),
+        )
+
+
+def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySummary]:
+    ids = [study.id for study in studies]
+    counts = _counts(session, ids)
+    conflicts = _conflict_counts(session, ids)
+    findings = _newest_findings(session, ids)
+    jobs = _present_jobs(session, ids)
+    deliveries = _deliveries(session, ids)
+    return [
+        StudySummary(
+            study_uid=study.study_instance_uid,
+            accession_number=study.accession_number,
+            study_datetime=study.study_datetime,
+            state=study.state,
+            revision=study.revision,
+            series=counts[study.id][0],
+            slices=counts[study.id][1],
+            conflicts=conflicts[study.id],
+            finding_revision=finding.revision if finding else None,
+            triage=finding.triage if finding else None,
+            scan=finding.scan if finding else None,
+            reason=study.reason,
+            detail=study.detail,
+            received_at=study.received_at,
+            last_instance_at=study.last_instance_at,
+            ready_at=study.ready_at,
+            started_at=study.started_at,
+            finished_at=study.finished_at,
+            closing=study.closing,
+            jobs=tuple(jobs[study.id]),
+            deliveries=tuple(d for d in deliveries[study.id] if d.revision == study.revision),
+        )
+        for study in studies
+        for finding in [findings.get(study.id)]
+    ]
+
+
+def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+    """Series and images by study id."""
+    statement = (
+        select(SeriesRow.study_id, func.count(SeriesRow.id.distinct()), func.count(InstanceRow.id))
+        .join_from(SeriesRow, InstanceRow)
+        .where(SeriesRow.study_id.in_(ids))
+        .group_by(SeriesRow.study_id)
+    )
+    counted = {study_id: (series, images) for study_id, series, images in session.execute(statement)}
+    return defaultdict(lambda: (0, 0), counted)
+
+
+def _conflict_counts(session: Session, ids: Sequence[int]) -> Mapping[int, int]:
+    statement = select(ConflictRow.study_id, func.count()).where(ConflictRow.study_id.in_(ids))
+    return defaultdict(int, session.execute(statement.group_by(ConflictRow.study_id)).tuples().all())
+
+
+def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, FindingRow]:
+    statement = select(FindingRow).where(FindingRow.study_id.in_(ids)).order_by(FindingRow.revision)
+    return {finding.study_id: finding for finding in session.scalars(statement)}
+
+
+def _present_jobs(session: Session, ids: Sequence[int]) -> Mapping[int, list[JobSummary]]:
+    statement = (
+        select(JobRow)
+        .join(StudyRow, JobRow.study_id == StudyRow.id)
+        .where(StudyRow.id.in_(ids), JobRow.revision == StudyRow.revision)
+        .order_by(JobRow.id)
+    )
+    jobs: dict[int, list[JobSummary]] = defaultdict(list)
+    for row in session.scalars(statement):
+        jobs[row.study_id].append(_job(row))
+    return jobs
+
+
+def _deliveries(session: Session, ids: Sequence[int]) -> Mapping[int, list[Delivery]]:
+    deliveries: dict[int, list[Delivery]] = defaultdict(list)
+    statement = select(ReceiptRow).where(ReceiptRow.study_id.in_(ids)).order_by(ReceiptRow.id)
+    for row in session.scalars(statement):
+        receipt = Receipt(
+            destination=row.destination,
+            sent_at=row.sent_at,
+            sop_instance_uids=tuple(row.sop_instance_uids),
+            sop_class_uid=row.sop_class_uid,
+            status=row.status,
+        )
+        deliveries[row.study_id].append(Delivery(revision=row.revision, receipt=receipt))
+    return deliveries
+
+
+def _series(study_uid: str, images: Sequence[StoredImage], record: Record | None) -> tuple[SeriesSummary, ...]:
+    skipped: dict[str, dict[str, Any]] = {s["series_uid"]: s for s in record["skipped_series"]} if record else {}
+    summaries = []
+    for series in study_facts(study_uid, images).series:
+        first = series.instances[0]
+        skip = skipped.get(series.series_instance_uid)
+        summaries.append(
+            SeriesSummary(
+                series_uid=series.series_instance_uid,
+                modality=first.modality,
+                series_number=first.series_number,
+                description=first.series_description,
+                slices=len(series.instances),
+                reason=Reason(skip["reason"]) if skip else None,
+                detail=skip["detail"] if skip else "",
+            )
+        )
+    return tuple(summaries)
+
+
+def _conflicts(session: Session, study_id: int) -> list[Conflict]:
+    """Conflicts under the study's UID, and those of other studies with its images."""
+    statement = (
+        select(ConflictRow, StudyRow.study_instance_uid)
+        .join_from(ConflictRow, StudyRow, ConflictRow.study_id == StudyRow.id)
+        .join(InstanceRow, ConflictRow.instance_id == InstanceRow.id)
+        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
+        .where(or_(ConflictRow.study_id == study_id, SeriesRow.study_id == study_id))
+        .order_by(ConflictRow.id)
+    )
+    return [
+        Conflict(
+            sop_uid=row.sop_instance_uid,
+            study_uid=study_uid,
+            sha256=row.sha256,
+            path=row.path,
+            received_at=row.received_at,
+        )
+        for row, study_uid in session.execute(statement)
+    ]
+
+
+def _job(row: JobRow) -> JobSummary:
+    return JobSummary(**{field.name: getattr(row, field.name) for field in fields(JobSummary)})

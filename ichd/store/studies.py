@@ -1,0 +1,298 @@
+"""What the pipeline asks of the database: each verb moves a study and its jobs together, in one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from ichd.domain.completeness import CompletenessPolicy, closing
+from ichd.domain.delivery import Receipt
+from ichd.domain.errors import LeaseLost, UserError
+from ichd.domain.finding import Triage
+from ichd.domain.job import JobKind, JobState, RetryPolicy
+from ichd.domain.reason import Reason
+from ichd.domain.record import Record
+from ichd.domain.study import StudyState, move_study
+from ichd.store.contents import (
+    DeliveryWork,
+    StoredImage,
+    StudyFiles,
+    evidence_of,
+    images_of,
+    last_delivered_revision,
+    predecessor_of,
+    select_finding,
+    study_facts,
+)
+from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
+from ichd.store.queue import Job, Queue, held
+from ichd.store.spool import Spool
+from ichd.store.tables import FindingRow, JobRow, ReceiptRow, StudyRow
+from ichd.store.transaction import reading, writing
+
+#: States from which a person may have a study read again.
+_FINISHED = frozenset({StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED})
+
+
+class Studies:
+    """Every method raises Transient where the database fails, and LeaseLost where it takes a job that was lost."""
+
+    def __init__(self, engine: Engine, spool: Spool) -> None:
+        self._engine = engine
+        self._spool = spool
+        self._queue = Queue(engine)
+
+    def close_complete(self, policy: CompletenessPolicy, *, now: datetime) -> list[str]:
+        """Make every study ready whose evidence says that it is complete, with its job; returns their UIDs."""
+        with reading(self._engine) as session:
+            receiving = select(StudyRow.id, StudyRow.last_instance_at).where(StudyRow.state == StudyState.RECEIVING)
+            evidence = evidence_of(session, dict(session.execute(receiving).tuples().all()))
+        closed = [self._close(study_id, policy, now) for study_id, e in evidence.items() if closing(e, policy, now)]
+        return [study_uid for study_uid in closed if study_uid is not None]
+
+    def begin_analysis(self, job: Job, *, now: datetime) -> StudyFiles:
+        """Move a ready study to `analysing` and say what it holds; a second attempt finds it there already."""
+        with writing(self._engine) as session:
+            study = _locked(session, job.study_id)
+            held(session, job)
+            if study.state is not StudyState.ANALYSING:
+                study.state = move_study(study.state, StudyState.ANALYSING)
+                study.started_at = now
+            images = images_of(session, study.id)
+        return StudyFiles(
+            facts=study_facts(job.study_uid, images),
+            revision=job.revision,
+            files=self._files(images),
+            sha256=_sha256(images),
+        )
+
+    def finish_analysis(self, job: Job, *, record: Record, destinations: Sequence[str], now: datetime) -> None:
+        """Keep the finding and queue its deliveries; with no destination the study is reported at once.
+
+        Raises:
+            LeaseLost: the lease was lost, or a late slice made a newer revision; nothing is kept.
+        """
+        with writing(self._engine) as session:
+            study = self._conclude(session, job, record, now)
+            for destination in destinations:
+                self._queue.enqueue(
+                    session,
+                    kind=JobKind.PUBLISH,
+                    study_id=study.id,
+                    revision=study.revision,
+                    destination=destination,
+                    now=now,
+                )
+            if not destinations:
+                _end(study, StudyState.REPORTED, now)
+
+    def not_analysed(self, job: Job, *, record: Record, now: datetime) -> None:
+        """Keep the record of a study that can't be read (`ichd.domain.record.unread_record`), and end the study.
+
+        Raises:
+            LeaseLost: the lease was lost, or a late slice made a newer revision; nothing is kept.
+        """
+        with writing(self._engine) as session:
+            study = self._conclude(session, job, record, now)
+            _end(study, StudyState.NOT_ANALYSED, now, reason=Reason(record["reason"]), detail=record["detail"])
+
+    def begin_delivery(self, job: Job) -> DeliveryWork:
+        """What to send."""
+        if job.destination is None:
+            raise ValueError(f"job {job.id} is no delivery")
+        with reading(self._engine) as session:
+            finding = session.scalars(select_finding(job.study_id, job.revision)).one()
+            predecessor = predecessor_of(session, finding)
+            images = images_of(session, job.study_id, series_uid=finding.record["series_uid"])
+        return DeliveryWork(
+            study_uid=job.study_uid,
+            revision=job.revision,
+            destination=job.destination,
+            record=finding.record,
+            created_at=finding.created_at,
+            predecessor=predecessor,
+            files=self._files(images),
+            sha256=_sha256(images),
+        )
+
+    def delivered(self, job: Job, receipt: Receipt, *, now: datetime) -> None:
+        """Keep a receipt; the study is reported once every destination of its revision has given one.
+
+        Raises:
+            LeaseLost: the lease was lost; whoever holds the job sends the same object again, which changes nothing.
+        """
+        with writing(self._engine) as session:
+            study = _locked(session, job.study_id)
+            self._queue.complete(session, job, now=now)
+            session.add(
+                ReceiptRow(
+                    job_id=job.id,
+                    study_id=study.id,
+                    revision=job.revision,
+                    destination=receipt.destination,
+                    sent_at=receipt.sent_at,
+                    sop_instance_uids=list(receipt.sop_instance_uids),
+                    sop_class_uid=receipt.sop_class_uid,
+                    status=receipt.status,
+                )
+            )
+            session.flush()
+            if job.revision == study.revision and not _undone(session, study):
+                _end(study, StudyState.REPORTED, now)
+
+    def failed(self, job: Job, reason: Reason, detail: str, *, retry_at: datetime | None, now: datetime) -> None:
+        """End an attempt that went wrong; without `retry_at` the job is dead, and its study failed.
+
+        Raises:
+            LeaseLost: the lease was lost; the failure is no longer this worker's to report.
+        """
+        with writing(self._engine) as session:
+            study = _locked(session, job.study_id)
+            if job.revision < study.revision:
+                self._queue.withdraw(session, job, now=now)
+                return
+            state = self._queue.fail(session, job, reason, detail, retry_at=retry_at, now=now)
+            if state is JobState.DEAD:
+                _fail(study, reason, detail, now)
+
+    def reap(self, *, now: datetime, retry: RetryPolicy, max_deaths: int = 5) -> int:
+        """Take jobs from dead workers; a job that outlived `max_deaths` of them in a row is dead. Returns how many."""
+        reaped = 0
+        for job_id, study_id in self._queue.expired(now=now):
+            with writing(self._engine) as session:
+                study = _locked(session, study_id)
+                state = self._queue.bereave(
+                    session, job_id, revision=study.revision, retry=retry, max_deaths=max_deaths, now=now
+                )
+                if state is JobState.DEAD:
+                    _fail(study, Reason.WORKER_DIED, f"{max_deaths} times", now)
+            reaped += state is not None
+        return reaped
+
+    def retry(self, study_uid: str, *, now: datetime) -> int:
+        """Make a study's dead jobs, and those that wait for a retry, due now; returns how many.
+
+        Raises:
+            UserError: the study is unknown, or has nothing to retry.
+        """
+        with writing(self._engine) as session:
+            study = _by_uid(session, study_uid)
+            kinds = self._queue.revive(session, study_id=study.id, revision=study.revision, now=now)
+            if not kinds:
+                raise UserError(f"study {study_uid} is {study.state} and has nothing to retry; see `ichd status`")
+            if study.state is StudyState.FAILED:
+                failed_at_reading = JobKind.ANALYSE in kinds
+                study.state = move_study(study.state, StudyState.READY if failed_at_reading else StudyState.ANALYSING)
+                study.finished_at = study.reason = None
+                study.detail = ""
+        return len(kinds)
+
+    def reprocess(self, study_uid: str, *, now: datetime) -> None:
+        """Have a finished study read again, as a new revision.
+
+        Raises:
+            UserError: the study is unknown, or not finished.
+        """
+        with writing(self._engine) as session:
+            study = _by_uid(session, study_uid)
+            if study.state not in _FINISHED:
+                raise UserError(f"study {study_uid} is still {study.state}; wait until it is finished")
+            study.revision += 1
+            self._queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
+            self._make_ready(session, study, now)
+
+    def summaries(self, *, limit: int = 50, state: StudyState | None = None) -> list[StudySummary]:
+        """The studies that arrived last, newest first."""
+        return study_summaries(self._engine, limit=limit, state=state)
+
+    def detail(self, study_uid: str) -> StudyDetail:
+        """All that is known of one study.
+
+        Raises:
+            UserError: the study is unknown.
+        """
+        return study_detail(self._engine, study_uid)
+
+    def _close(self, study_id: int, policy: CompletenessPolicy, now: datetime) -> str | None:
+        """Close one study, unless an image or an association came in since its evidence was read."""
+        with writing(self._engine) as session:
+            study = _locked(session, study_id)
+            if study.state is not StudyState.RECEIVING:
+                return None
+            evidence = evidence_of(session, {study.id: study.last_instance_at})[study.id]
+            study.closing = closing(evidence, policy, now)
+            if study.closing is None:
+                return None
+            self._make_ready(session, study, now)
+            return study.study_instance_uid
+
+    def _make_ready(self, session: Session, study: StudyRow, now: datetime) -> None:
+        study.state = move_study(study.state, StudyState.READY)
+        study.ready_at = now
+        study.started_at = study.finished_at = study.reason = None
+        study.detail = ""
+        self._queue.enqueue(session, kind=JobKind.ANALYSE, study_id=study.id, revision=study.revision, now=now)
+
+    def _conclude(self, session: Session, job: Job, record: Record, now: datetime) -> StudyRow:
+        """End an analyse job with its record."""
+        study = _locked(session, job.study_id)
+        self._queue.complete(session, job, now=now)
+        if job.revision != study.revision:
+            raise LeaseLost(f"study {job.study_uid} has revision {study.revision} by now, this is {job.revision}")
+        session.add(
+            FindingRow(
+                study_id=study.id,
+                revision=study.revision,
+                predecessor_revision=last_delivered_revision(session, study.id),
+                created_at=now,
+                triage=Triage(record["triage"]) if record["triage"] else None,
+                scan=record["scan"],
+                record=record,
+            )
+        )
+        return study
+
+    def _files(self, images: Sequence[StoredImage]) -> dict[str, Path]:
+        return {image.row.sop_instance_uid: self._spool.locate(image.row.path) for image in images}
+
+
+def _sha256(images: Sequence[StoredImage]) -> dict[str, str]:
+    return {image.row.sop_instance_uid: image.row.sha256 for image in images}
+
+
+def _locked(session: Session, study_id: int) -> StudyRow:
+    """The study's row, locked until the end of the transaction."""
+    return session.get_one(StudyRow, study_id, with_for_update=True)
+
+
+def _by_uid(session: Session, study_uid: str) -> StudyRow:
+    statement = select(StudyRow).where(StudyRow.study_instance_uid == study_uid).with_for_update()
+    study = session.scalars(statement).one_or_none()
+    if study is None:
+        raise UserError(f"no study {study_uid} is known; `ichd status` lists them")
+    return study
+
+
+def _undone(session: Session, study: StudyRow) -> bool:
+    """Whether a delivery of the study's revision is still owed."""
+    owed = select(JobRow.id).where(
+        JobRow.study_id == study.id,
+        JobRow.revision == study.revision,
+        JobRow.kind == JobKind.PUBLISH,
+        JobRow.state != JobState.DONE,
+    )
+    return session.scalars(owed.limit(1)).one_or_none() is not None
+
+
+def _end(study: StudyRow, state: StudyState, now: datetime, *, reason: Reason | None = None, detail: str = "") -> None:
+    study.state = move_study(study.state, state)
+    study.finished_at = now
+    study.reason, study.detail = reason, detail
+
+
+def _fail(study: StudyRow, reason: Reason, detail: str, now: datetime) -> None:
+    """A study that failed at one destination keeps that reason when it fails at the next; each job has its own."""
+    if study.state is not StudyState.FAILED:
+        _end(study, StudyState.FAILED, now, reason=reason, detail=detail)

@@ -1,0 +1,78 @@
+"""Transactions: one for reading, one for writing, and database trouble in our own words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, Insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from ichd.domain.errors import Transient
+from ichd.domain.reason import Reason
+
+#: Execution option that tells an SQLite connection how to begin.
+BEGIN_MODE = "ichd_begin_mode"
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session on one consistent view of the database (SQLite) or of each statement (PostgreSQL).
+
+    Raises:
+        Transient: the database does not answer.
+    """
+    with translated(), Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session that commits at the end, or rolls everything back.
+
+    SQLite takes its write lock at once: a transaction that reads first and asks for the lock later is refused without
+    waiting when another process wrote in between.
+
+    Raises:
+        Transient: the database does not answer.
+    """
+    with translated(), Session(engine, expire_on_commit=False) as session, session.begin():
+        session.connection(execution_options={BEGIN_MODE: "IMMEDIATE"})
+        yield session
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Name database trouble: locked too long, disk full, server away, no connection free in the pool.
+
+    Raises:
+        Transient: instead of the driver's error.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        # The driver's own words only: SQLAlchemy's message would repeat the statement and its values.
+        raise Transient(Reason.STORE_UNAVAILABLE, " ".join(str(error.orig).split())) from error
+    except PoolTimeoutError as error:
+        raise Transient(Reason.STORE_UNAVAILABLE, "all database connections are in use") from error
+
+
+def insert_if_new(session: Session, table: type[DeclarativeBase], values: dict[str, Any]) -> int | None:
+    """Insert a row and return its id; None where a unique constraint says that the row is already there.
+
+    On PostgreSQL this waits for another transaction that is inserting the same row.
+    """
+    return session.execute(_insert(session, table, values).returning(table.id)).scalar_one_or_none()  # type: ignore[attr-defined]
+
+
+def insert_link(session: Session, table: type[DeclarativeBase], values: dict[str, Any]) -> None:
+    """Insert a row of a link table unless it is already there."""
+    session.execute(_insert(session, table, values))
+
+
+def _insert(session: Session, table: type[DeclarativeBase], values: dict[str, Any]) -> Insert:
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table).values(values).on_conflict_do_nothing()
+    return sqlite.insert(table).values(values).on_conflict_do_nothing()
