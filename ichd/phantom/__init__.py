@@ -1,7 +1,7 @@
 """Synthetic head CT with known bleeds: commissioning, self-test, demo, tests and training data."""
 
 from .recipe import BLEED_KINDS, MIMIC_KINDS, PhantomRecipe
-from .render import VISIBLE_MM2, Phantom, render
+from .rendering import VISIBLE_MM2, Phantom, render
 from .series import write_series, write_truth
 
 __all__ = [

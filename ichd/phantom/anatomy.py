@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .fields import Floats, NoiseBlock, Rng, bandpass_block, bump, distance_block, ellipsoid, lowpass_block, soft
+from .fields import Floats, NoiseBlock, Rng, bandpass_block, bump, coarsely, distance_block, ellipsoid, lowpass_block, soft
 from .recipe import PhantomRecipe
 
 
@@ -31,13 +31,13 @@ class Densities:
 
 def draw_densities(rng: Rng, wild: float) -> Densities:
     contrast = rng.uniform(6.0, 10.5) * (1 - wild) + rng.uniform(2.0, 14.0) * wild
-    white = rng.uniform(25.5, 30.0) + wild * rng.uniform(-4.0, 5.0)
+    white = rng.uniform(24.0, 30.0) + wild * rng.uniform(-4.0, 5.0)
     grey = white + contrast
     return Densities(
         white=white,
         grey=grey,
         csf=rng.uniform(3.0, 11.0) + wild * rng.uniform(-4.0, 5.0),
-        blood=grey + rng.uniform(20.0, 38.0) + wild * rng.uniform(-8.0, 12.0),
+        blood=grey + rng.uniform(18.0, 33.0) + wild * rng.uniform(-6.0, 10.0),
         vessel=grey + rng.uniform(6.0, 16.0) + wild * rng.uniform(-3.0, 4.0),
         dura=grey + rng.uniform(8.0, 22.0),
         muscle=rng.uniform(48.0, 62.0),
@@ -102,11 +102,11 @@ def draw_subject(recipe: PhantomRecipe) -> Subject:
         up=76.0 * scale * rng.normal(1.0, 0.035),
         down=74.0 * scale,
         shape=tuple(rng.normal(0.0, 1.0, 12)),
-        skull_mm=(1.5 + 4.5 * min(1.0, age / 20.0)) * rng.uniform(0.75, 1.5),
+        skull_mm=(1.5 + 4.5 * min(1.0, age / 20.0)) * rng.uniform(0.7, 1.25),
         scalp_mm=rng.uniform(3.5, 8.0),
         sulcus_mm=0.25 + 1.6 * atrophy**1.2 * rng.uniform(0.7, 1.3),
-        gap_mm=0.4 + 3.0 * atrophy**1.5 * rng.uniform(0.4, 1.4),
-        ventricles=float((0.62 + 0.75 * atrophy) * rng.lognormal(0.0, 0.16)),
+        gap_mm=0.15 + 2.6 * atrophy**2 * rng.uniform(0.3, 1.4),
+        ventricles=float((0.72 + 0.85 * atrophy) * rng.lognormal(0.0, 0.16)),
         frontal_sinus=float(np.clip(rng.normal(0.7, 0.45), 0.0, 1.6)) * min(1.0, age / 15.0),
         pneumatised=float(rng.uniform(0.2, 1.0)),
         left_ventricle=float(rng.normal(1.0, 0.09)),
@@ -147,14 +147,18 @@ def build_shell(s: Subject, x: Floats, y: Floats, z: Floats) -> Shell:
         + 0.010 * k[3] * ux + (0.10 + 0.03 * k[4]) * (xx + yy) * uz * uz + 0.012 * k[5] * ux * uz
         + 0.020 * k[6] * uy * uz + 0.03 * k[7] * yy * uy * uz
     )  # fmt: skip
-    uneven = s.large.at(ux * 55.0, uy * 55.0, uz * 55.0)
+    uneven = coarsely(lambda a, b, c: s.large.at(a * 55.0, b * 55.0, c * 55.0), 3, ux, uy, uz)
     reach = (1.0 + wobble + 0.006 * uneven) / norm
     vault = reach - radius
     floor, base_mm = _base(s)
-    height = z - _look_up(floor, x, y)
-    low = z < 25.0
-    base_here = np.where(low, _look_up(base_mm, x, y), np.float32(0.0))
-    depth = np.where(low, np.minimum(vault, height * np.float32(0.92)), vault)
+    low = np.flatnonzero((z < 25.0) & (vault > -25.0))
+    height = np.full(z.size, 99.0, dtype=np.float32)
+    base_here = np.zeros(z.size, dtype=np.float32)
+    xl, yl = x.reshape(-1)[low], y.reshape(-1)[low]
+    height[low] = z.reshape(-1)[low] - _look_up(floor, xl, yl)
+    base_here[low] = _look_up(base_mm, xl, yl)
+    height, base_here = height.reshape(z.shape), base_here.reshape(z.shape)
+    depth = np.minimum(vault, height * np.float32(0.92))
 
     # Thick at the forehead and the occiput, thin at the temples, uneven everywhere.
     thick = s.skull_mm * (
@@ -163,7 +167,7 @@ def build_shell(s: Subject, x: Floats, y: Floats, z: Floats) -> Shell:
     )  # fmt: skip
     sinus = s.frontal_sinus * bump(ux / 0.26, (uy + 0.95) / 0.25, (uz + 0.12) / 0.14)
     thick = np.maximum(thick, 1.2) + 9.0 * sinus
-    bone_mm = np.where(height < vault, np.maximum(thick * 0.5, base_here), thick)
+    bone_mm = np.where(height < vault, np.maximum(0.3 * (thick - 9.0 * sinus), base_here), thick)
 
     scalp = s.scalp_mm * (
         1.0 + 0.9 * bump((np.abs(ux) - 0.9) / 0.25, (uy + 0.25) / 0.35, (uz + 0.15) / 0.3)
@@ -188,7 +192,7 @@ def _base(s: Subject) -> tuple[Floats, Floats]:
     y, x = np.meshgrid(line, line, indexing="ij")
     side = np.abs(x)
     k = s.shape
-    frontal = -22.0 + 6.0 * bump((side - 30.0) / 14.0) - 4.0 * bump(x / 6.0) - 0.10 * (y + 50.0)
+    frontal = -24.0 + 9.0 * bump((side - 31.0) / 12.0, (y + 55.0) / 22.0) - 4.0 * bump(x / 6.0) - 0.10 * (y + 50.0)
     middle = -41.0 + 22.0 * bump(x / 13.0) + 6.0 * soft(side - 58.0, 10.0)
     sella = -7.0 * bump(x / 7.0, (y + 6.0) / 5.0) + 5.0 * bump(x / 7.0, (y - 2.0) / 2.5)
     hind = -63.0 + 0.010 * (side - 8.0) ** 2 + 0.006 * np.clip(y - 50.0, 0.0, None) ** 2
@@ -203,7 +207,7 @@ def _base(s: Subject) -> tuple[Floats, Floats]:
     opening = soft(1.0 - np.sqrt((x / 15.0) ** 2 + ((y - 36.0) / 18.0) ** 2), 0.15)
     floor = floor - 260.0 * opening
     petrous = bump((y - ridge_y - 2.0) / 8.0) * soft(side - 10.0, 6.0)
-    thick = 4.0 + 20.0 * petrous + 9.0 * bump(x / 12.0, (y - 14.0) / 10.0) - 2.2 * front
+    thick = 4.0 + 20.0 * petrous + 9.0 * bump(x / 12.0, (y - 14.0) / 10.0) - 2.6 * front
     scale = np.float32(s.size)
     return (floor * scale).astype(np.float32), (thick * scale).astype(np.float32)
 

@@ -44,6 +44,8 @@ class ExtraAxial:
     swirl: float
     membranes: float
     shift: float
+    #: how the thickness falls towards the rim: 0.4 a sheet, 1 a lens
+    taper: float
 
     def local(self, p: Place) -> tuple[Floats, Floats]:
         """Thickness of the clot over each point, and the point's depth below the inner table there."""
@@ -58,8 +60,7 @@ class ExtraAxial:
         arc = np.arctan2(across, ahead) * np.float32(75.0)
         rise = np.arcsin(upward) * np.float32(75.0)
         q = (arc / self.extent[0]) ** 2 + (rise / self.extent[1]) ** 2
-        lens = np.clip(1.0 - q, 0.0, 1.0) if self.kind == "epidural" else np.clip(1.0 - q, 0.0, 1.0) ** 0.55
-        thick = self.thickness * lens
+        thick = self.thickness * np.clip(1.0 - q, 0.0, 1.0) ** self.taper
         if self.kind == "subdural":
             thick = thick * soft(np.sign(n[0]) * p.x - 5.0, 8.0)
         return thick.astype(np.float32), p.vault
@@ -100,7 +101,8 @@ class ExtraAxial:
         if self.membranes:
             wall = np.maximum(
                 sheet(edge - below - 0.6, 0.7, voxel_mm),
-                sheet(s.sulci.at(p.x * 0.8, p.y * 0.8, p.z * 0.8), 0.9, voxel_mm) * soft(wavy + 0.3, 1.0),
+                sheet(s.sulci.at(p.x * 0.5, p.y * 0.5, p.z * 0.5), 0.4, voxel_mm),
+                sheet(wavy + 0.4, 0.05, 0.2) * 0.8,
             )
             value = value + self.membranes * wall
         hu += member * (value - hu)

@@ -118,9 +118,9 @@ def build_brain(s: Subject, p: Place, voxel_mm: float, filled: Floats) -> Tissue
     midline = (
         sheet(falx, 0.35 + 0.7 * open_mm * soft(-y, 60.0) + 0.35 * open_mm, voxel_mm) * soft(-core, 3.0) * cerebrum
     )
-    slit = y + 19.0 - 1.3 * np.clip(z + 6.0, -6.0, 40.0) + 0.25 * (side - 50.0) + 2.5 * broad
+    slit = y + 19.0 - 1.3 * np.clip(z + 6.0, -6.0, 40.0) + 0.25 * (side - 50.0) + 4.0 * broad
     sylvian = sheet(slit, 0.5 + 1.3 * open_mm, voxel_mm) * soft(side - 36.0, 3.0) * soft(21.0 - np.abs(z - 4.0), 6.0)
-    insula = side - 39.0 + 0.006 * (y + 2.0) ** 2 + 1.2 * broad
+    insula = side - 39.0 + 0.008 * (y + 2.0) ** 2 + 2.2 * broad
     sylvian = np.maximum(
         sylvian,
         sheet(insula, 0.3 + 0.9 * open_mm, voxel_mm) * soft(24.0 - np.abs(y + 2.0), 4.0) * soft(15.0 - np.abs(z - 5.0), 5.0),
@@ -137,15 +137,16 @@ def build_brain(s: Subject, p: Place, voxel_mm: float, filled: Floats) -> Tissue
     cisternal = np.maximum(soft(wells, 1.3 * voxel_mm), np.maximum(midline, sylvian)) * (1.0 - soft(stem, 1.5))
 
     # Cortex: gyri around a labyrinth of sulci that runs down from the surface.
-    deep = (17.0 + 5.0 * broad) * soft(p.depth + 1.0, 2.0)
+    opercular = bump((side - 46.0) / 9.0, (y + 6.0) / 20.0, (z - 4.0) / 13.0)
+    deep = (15.0 + 6.0 * broad + 12.0 * opercular) * soft(p.depth + 1.0, 2.0)
     fade = np.clip(1.0 - p.depth / np.maximum(deep, 6.0), 0.0, 1.0)
-    half = open_mm * np.sqrt(fade) * (0.75 + 0.55 * broad + 0.35 * soft(-y, 80.0)).clip(0.25, 2.0)
+    half = open_mm * np.sqrt(fade) * (0.75 + 0.55 * broad + 0.35 * soft(-y, 80.0)).clip(0.2, 2.2) * (1.0 + 1.2 * opercular)
     sulcal = sheet(labyrinth, half, voxel_mm) * (fade > 0) * cerebrum
     gap = s.gap_mm * (0.55 + 0.75 * soft(-y, 60.0) + 0.3 * broad).clip(0.15, 2.5) * closed + 0.8 * widened
     surface = soft(gap - p.depth, voxel_mm) * np.clip(gap, 0.0, 1.0)
     sulcal = np.maximum(sulcal, surface)
     ribbon = soft(
-        3.3 + 0.5 * broad - np.minimum(np.abs(labyrinth) * np.where(fade > 0.02, 1.0, 2.2), p.depth - gap), 1.8
+        3.3 + 0.5 * broad - np.minimum(np.abs(labyrinth) + 7.0 * np.clip(p.depth / 9.0 - 2.2 - 0.5 * broad, 0.0, 1.0), p.depth - gap), 1.8
     )
     insular = (
         soft(3.2 - np.abs(insula + 2.5), 1.6) * soft(26.0 - np.abs(y + 2.0), 4.0) * soft(17.0 - np.abs(z - 5.0), 4.0)
@@ -181,7 +182,7 @@ def _paint_dura(
         hu[...] += member * (value - hu)
 
     reach = 24.0 + 22.0 * soft(y - 5.0, 80.0)
-    put(sheet(falx, 0.45, voxel_mm) * soft(reach - p.vault, 6.0) * soft(-core - 2.0, 4.0) * soft(tent, 2.0), d.dura)
+    put(sheet(falx, 0.6, voxel_mm) * soft(reach - p.vault, 6.0) * soft(-core - 2.0, 4.0) * soft(tent, 2.0), d.dura)
     put(sheet(tent * 0.85, 0.55, voxel_mm) * soft(behind, 3.0) * soft(-incisura * 17.0, 2.0), d.dura)
     back = soft(y + 40.0, 60.0) * soft(z + 22.0, 8.0)
     sinus = (2.0 + 5.5 * back) - p.vault - 1.6 * np.abs(x + 0.8)

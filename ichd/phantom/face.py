@@ -53,18 +53,19 @@ def paint_soft(hu: Floats, s: Subject, skin: Floats, above_bone: Floats, x: Floa
     d = s.density
     side = np.abs(x)
     body = s.large.at(side * 2.2, y * 2.2, z * 1.2) + 0.35 * s.fine.at(side * 0.35, y * 0.35, z * 0.2)
-    flesh = soft(body + 0.55, 0.5)
+    fibre = s.fine.at(side * 0.6, y * 0.35, z * 0.15)
+    flesh = soft(body + 0.45 + 0.5 * fibre, 0.6)
     temple = bump((side - s.half_width - 6.0) / 12.0, (y + 22.0) / 24.0, (z + 12.0) / 24.0) + bump(
         (y - s.half_length) / 22.0, (z + 45.0) / 22.0
     )
     low = soft(-z - 28.0, 20.0)
-    muscle = np.clip(np.maximum(low * flesh, np.clip(2.2 * temple - 0.2, 0.0, 1.0)), 0.0, 1.0)
+    muscle = np.clip(np.maximum(low * flesh, np.clip((2.2 * temple - 0.2) * (0.75 + 0.5 * body + 0.3 * fibre), 0.0, 1.0)), 0.0, 1.0)
     fat_mm = (0.45 + 0.5 * low) * s.scalp_mm
     muscle = muscle * soft(skin - fat_mm - 1.0, 2.0)
     muscle = np.maximum(muscle, soft(1.6 - above_bone, 1.2))
     tissue = d.fat + muscle * (d.muscle - d.fat + 4.0 * body)
-    tissue = tissue + soft(1.7 - skin, 1.0) * (30.0 - tissue)
-    hu += soft(skin, 1.5) * (tissue - hu)
+    tissue = tissue + soft(2.8 - skin, 1.0) * (55.0 - tissue)
+    hu += soft(skin, 1.0) * (tissue - hu)
 
 
 def paint_face(hu: Floats, s: Subject, rng: Rng, skin: Floats, x: Floats, y: Floats, z: Floats) -> None:
@@ -130,7 +131,7 @@ def paint_face(hu: Floats, s: Subject, rng: Rng, skin: Floats, x: Floats, y: Flo
 
     # Mastoid cells and the ear canal.
     mastoid = ellipsoid(side, y, z, (56, 24, -42), (13, 15, 20))
-    aerated = np.minimum(mastoid, s.pneumatised * 2.1 - np.abs(cells) * 0 - 0.9 + 0.9 * texture + 0.25 * cells)
+    aerated = np.minimum(mastoid, np.abs(cells) * 1.6 - 1.9 + 1.3 * s.pneumatised + 0.5 * texture)
     put(soft(mastoid + 2.0, 2.0), spongy + 250.0)
     put(soft(aerated, 1.0), -820.0)
     put(soft(capsule(side, y, z, (36, 10, -38), (78, 6, -40), (2.5, 3.4)), 1.0) * (side > 40), -980.0)

@@ -3,6 +3,7 @@
 Shape suffixes: ZYX = the working grid, N = flat list of points, K = edge of a periodic noise block.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -75,9 +76,21 @@ def interpolation(source: int, target: int, start: float, step: float) -> Floats
     return (weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
 
+def coarsely(field: Callable[[Floats, Floats, Floats], Floats], stride: int, x: Floats, y: Floats, z: Floats) -> Floats:
+    """A smooth field over a [Z, Y, X] grid, evaluated at every `stride`-th voxel and interpolated between."""
+    thin = (slice(None, None, stride),) * 3
+    values = field(np.ascontiguousarray(x[thin]), np.ascontiguousarray(y[thin]), np.ascontiguousarray(z[thin]))
+    for axis, size in enumerate(x.shape):
+        at = np.minimum(np.arange(size) / stride, values.shape[axis] - 1.0)
+        low = np.minimum(at.astype(np.intp), max(values.shape[axis] - 2, 0))
+        share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        high = np.minimum(low + 1, values.shape[axis] - 1)
+        values = np.take(values, low, axis) * (1.0 - share) + np.take(values, high, axis) * share
+    return values
+
+
 def smooth_plane(rng: Rng, shape: tuple[int, int], scale_px: float) -> Floats:
     """Noise on a plane, smooth on `scale_px`, standard deviation about 1."""
-    out: Floats | None = None
     coarse = tuple(int(np.ceil(n / scale_px)) + 3 for n in shape)
     out = rng.standard_normal(coarse, dtype=np.float32)
     rows = interpolation(coarse[0], shape[0], 1.0 + float(rng.random()), 1.0 / scale_px)

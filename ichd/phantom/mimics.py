@@ -48,6 +48,7 @@ def _layer(
     return ExtraAxial(
         kind=kind, toward=(side * flat * math.sin(azimuth), -flat * math.cos(azimuth), up), extent=(extent, extent * 0.8),
         thickness=thick, density=density, level=0.0, swirl=0.0, membranes=0.0, shift=thick * push,
+        taper=0.6 if kind == "subdural" else 1.0,
     )  # fmt: skip
 
 

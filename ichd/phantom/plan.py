@@ -51,7 +51,7 @@ def _epidural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
         ExtraAxial(
             kind="epidural", toward=_direction(azimuth, _between(rng, covered, low, high), _sign(rng)),
             extent=(extent, extent * rng.uniform(0.85, 1.2)), thickness=thickness, density=(density, density), level=0.0,
-            swirl=swirl, membranes=0.0, shift=thickness * rng.uniform(0.25, 0.6),
+            swirl=swirl, membranes=0.0, shift=thickness * rng.uniform(0.25, 0.6), taper=1.0,
         )
     ]  # fmt: skip
 
@@ -72,7 +72,7 @@ def _subdural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
     for way in sides:
         thickness = 3.0 + 22.0 * float(rng.beta(1.3, 2.2)) * (1.0 - 0.7 * subtlety)
         acute = d.blood + rng.uniform(-10.0, 8.0)
-        chronic = rng.uniform(d.csf + 6.0, max(d.white - 2.0, d.csf + 8.0))
+        chronic = rng.uniform(d.csf + 4.0, max(d.white - 5.0, d.csf + 6.0))
         swirl, membranes, density = 0.0, 0.0, (acute, acute)
         if age < 0.10:
             swirl = rng.uniform(10.0, 28.0)
@@ -87,13 +87,14 @@ def _subdural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
             density = (chronic, chronic + rng.uniform(0.0, 6.0))
             membranes = rng.uniform(12.0, 32.0) if rng.random() < 0.55 else 0.0
         if age >= 0.55:
-            thickness = max(thickness, 6.0 + 3.0 * rng.random())
+            thickness = max(thickness, 6.0 + 20.0 * float(rng.beta(1.5, 2.0)))
         out.append(
             ExtraAxial(
                 kind="subdural", toward=_direction(rng.uniform(45, 125), _between(rng, covered, 0, 45), way),
                 extent=(rng.uniform(60, 115), rng.uniform(40, 75)), thickness=thickness, density=density,
                 level=rng.uniform(-15, 45), swirl=swirl, membranes=membranes,
-                shift=thickness * rng.uniform(0.25, 0.85) * (0.3 if len(sides) > 1 else 1.0) * (1.0 - 0.5 * s.atrophy),
+                shift=thickness * rng.uniform(0.3, 0.95) * (0.3 if len(sides) > 1 else 1.0) * (1.0 - 0.5 * s.atrophy),
+                taper=rng.uniform(0.4, 0.7) if age < 0.55 else rng.uniform(0.45, 1.0),
             )
         )  # fmt: skip
     return out
@@ -120,7 +121,7 @@ def _parenchymal(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
     else:
         several, largest = int(rng.integers(2, 7)), 4.0
         centre = (side * 25.0, -60.0, -8.0)
-    volume = math.exp(rng.uniform(math.log(0.35), math.log(largest) - 2.0 * subtlety))
+    volume = math.exp(rng.uniform(math.log(0.5), math.log(largest) - 2.0 * subtlety))
     if several == 1 and not covered[0] + 4 < centre[2] < covered[1] - 4:
         centre = (centre[0], centre[1], _between(rng, covered, -10, 50))
     out: list[Bleed] = []
@@ -170,7 +171,7 @@ def _ventricular(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
 def _subarachnoid(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
     side = _sign(rng)
     pattern = rng.random()
-    density = s.density.blood + rng.uniform(-16.0, 6.0)
+    density = s.density.blood + rng.uniform(-9.0, 8.0)
     spots: list[tuple[Point, float]]
     cisterns, sulci = 1.0, rng.uniform(0.3, 1.0)
     if pattern < 0.42 and covered[0] < -25:

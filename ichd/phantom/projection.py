@@ -63,7 +63,7 @@ def ray_artefacts(
     bone = np.clip((hu_SEE - 150.0) / 1000.0, 0.0, 3.0).reshape(slices, -1).T
     paths = system @ np.concatenate([water, bone], axis=1).astype(np.float32)
     through_water, through_bone = paths[:, :slices], paths[:, slices:]
-    errors = -hardening * (through_bone**2 * 1.6 + 0.16 * through_bone * through_water)
+    errors = -hardening * (1.6 * through_bone**2 + 0.12 * through_bone**3 + 0.16 * through_bone * through_water)
     loss = np.exp(0.5 * np.clip(0.19 * (through_water - 17.0) + 0.32 * (through_bone - 2.0), -4.0, 5.0))
     errors = errors + streak_noise * loss * rng.standard_normal(errors.shape, dtype=np.float32)
     if starved is not None:

@@ -26,6 +26,8 @@ class Machine:
     noise_blur_mm: float
     hardening: float
     streak_noise: float
+    #: share of the bone's density that spills over into its neighbourhood: near (3 mm) and far (14 mm)
+    bloom: float
     veil: float
     gain: float
     offset: float
@@ -47,9 +49,10 @@ def draw_machine(recipe: PhantomRecipe) -> Machine:
         edge_gain=float(rng.uniform(0.15, 0.5)) if sharp else 0.0,
         noise_hu=noise if recipe.noise_hu is None else recipe.noise_hu,
         noise_blur_mm=float(rng.uniform(0.2, 0.35) if sharp else rng.uniform(0.35, 0.65)) + wild * float(rng.uniform(0, 0.5)),
-        hardening=float(rng.lognormal(0.0, 0.5)) * 1.0,
-        streak_noise=float(rng.uniform(0.3, 1.0)) * 1.0,
-        veil=float(rng.uniform(0.0, 0.014) + wild * rng.uniform(0.0, 0.012)),
+        hardening=3.5 * float(rng.lognormal(0.0, 0.6)),
+        streak_noise=float(rng.uniform(1.0, 6.0)),
+        bloom=float(rng.uniform(0.0, 0.085) * rng.random() ** 0.5),
+        veil=float(rng.uniform(0.0, 0.06) * rng.random() ** 0.5),
         gain=1.0 + wild * float(rng.uniform(-0.05, 0.05)),
         offset=wild * float(rng.uniform(-6.0, 6.0)) + float(rng.normal(0.0, 0.8)),
         rest=("cup", "wide", "flat", "none")[int(rng.choice(4, p=[0.45, 0.25, 0.15, 0.15]))],
@@ -114,9 +117,10 @@ def scan_head(
     coarse = optics.to_coarse(planes)
     starved = None if metal_ZYX is None else optics.to_coarse(np.tensordot(profile, metal_ZYX, axes=1))
     errors, relative = ray_artefacts(coarse - 1000.0, rng, machine.hardening, machine.streak_noise, starved)
-    veil = ndimage.gaussian_filter(coarse, (0, 2.2, 2.2)) - coarse
+    bone = np.clip(coarse - 1080.0, 0.0, 2500.0)
+    spill = machine.bloom * ndimage.gaussian_filter(bone, (0, 1.1, 1.1)) + machine.veil * ndimage.gaussian_filter(bone, (0, 5.0, 5.0))
     head = np.clip(coarse / 400.0, 0.0, 1.0)
-    image += optics.from_coarse(errors * head + machine.veil * veil)
+    image += optics.from_coarse((errors + spill) * head)
     image -= np.float32(1000.0)
     if restless:
         _move(image, rng, restless, scan.pixel_mm)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from .recipe import BLEED_KINDS
-from .render import VISIBLE_MM2, Phantom
+from .rendering import VISIBLE_MM2, Phantom
 
 _CLASSES = ("any", *BLEED_KINDS)
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "phantom.ichd")

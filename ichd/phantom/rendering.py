@@ -94,7 +94,7 @@ def _render(recipe: PhantomRecipe, attempt: int) -> Phantom:
         subject = replace(subject, ventricles=max(0.75, subject.ventricles) * float(rng.uniform(1.0, 1.35)))
     scan = draw_geometry(recipe, subject.size)
     grid = working_grid(scan, recipe.voxel_mm)
-    subtlety = float(rng.random()) if recipe.subtlety is None else recipe.subtlety
+    subtlety = (float(rng.beta(1.0, 1.6)) if recipe.subtlety is None else recipe.subtlety) * 0.6**attempt
     low, high = float(scan.z_mm[0]), float(scan.z_mm[-1])
     bleeds = draw_bleeds(recipe.bleeds, subject, rng, (max(low, -70.0), min(high, 85.0)), subtlety)
     others = look_alikes(recipe.mimics, subject, rng)
@@ -172,7 +172,7 @@ def _paint_head(
     index, px, py, pz = points(shell.depth > -1.0)
     place = Place(
         x=px, y=py, z=pz, depth=shell.depth.reshape(-1)[index], vault=shell.vault.reshape(-1)[index],
-        lift=np.clip(shell.reach.reshape(-1)[index] / shell.radius.reshape(-1)[index], 1.0, 1.8) ** 0.8,
+        lift=np.clip(shell.reach.reshape(-1)[index] / shell.radius.reshape(-1)[index], 1.0, 1.8) ** 0.55,
     )  # fmt: skip
     cavity, painted = _paint_cavity(recipe, s, bleeds, others, rng, place)
     inside = soft(place.depth, voxel)
