@@ -15,6 +15,17 @@ def object_uid(*, study_instance_uid: str, weights_sha256: str, revision: int, k
     return _uid("object", study_instance_uid, weights_sha256, str(revision), kind)
 
 
+def report_uids(*, study_instance_uid: str, weights_sha256: str, revision: int) -> tuple[str, str]:
+    """Series and SOP Instance UID of the Structured Report of one revision."""
+
+    def uid(kind: str) -> str:
+        return object_uid(
+            study_instance_uid=study_instance_uid, weights_sha256=weights_sha256, revision=revision, kind=kind
+        )
+
+    return uid("sr/series"), uid("sr")
+
+
 def tracking_uid(*, study_instance_uid: str, weights_sha256: str, class_name: str) -> str:
     """Tracking Unique Identifier (TID 4108) of a kind of haemorrhage in one study.
 

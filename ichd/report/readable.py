@@ -130,7 +130,8 @@ def _read_class(name: str, group: Dataset) -> ReadableClass:
     percent = _child(group, codes.PROBABILITY).MeasuredValueSequence[0].NumericValue
     return ReadableClass(
         name=name,
-        probability=float(percent) / 100.0,
+        # By its text: a report that was just built carries a longer number than any file of it can.
+        probability=float(str(percent)) / 100.0,
         presence=_decode(_child(group, codes.PRESENCE), codes.PRESENCE_VALUE),
         threshold=Threshold(
             present_from=float(parameters["present_from"]), absent_below=float(parameters["absent_below"])

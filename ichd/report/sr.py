@@ -27,6 +27,7 @@ from io import BytesIO
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 from pydicom.uid import Comprehensive3DSRStorage, CTImageStorage, ExplicitVRLittleEndian
 
 from ichd.domain.errors import Permanent
@@ -57,6 +58,8 @@ class ReportContext:
     skipped: Sequence[SkippedSeries] = ()
 
 
+# pydicom quotes malformed values in the warnings that it logs, and these are a patient's.
+@disable_value_validation()
 def build_report(finding: Finding, sources: Sequence[Dataset], context: ReportContext) -> Dataset:
     """The report on `finding`, ready to be written or sent (Explicit VR Little Endian).
 
@@ -142,7 +145,8 @@ def _evidence(finding: Finding) -> list[Dataset]:
 
 def _inherit(report: sr.Comprehensive3DSR, source: Dataset) -> None:
     """Patient and study modules as the source has them; highdicom would refuse what real scanners write."""
-    source.SOPClassUID = CTImageStorage  # its table of modules knows no other classes of CT
+    # It looks up the modules by the SOP class, and logs the instance; a garbled header may have neither.
+    source.SOPClassUID, source.SOPInstanceUID = CTImageStorage, report.SOPInstanceUID
     report.copy_patient_and_study_information(source)
     for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
         if keyword in source:

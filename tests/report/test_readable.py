@@ -1,0 +1,135 @@
+"""What was said comes back: the report parsed, printed, and refused where it is none of ours."""
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian
+
+from ichd.domain.errors import UserError
+from ichd.domain.finding import CLASSES, Finding, ReadingRule, Threshold, conclude
+from ichd.report.readable import read_report, render_text
+from ichd.report.sr import build_report
+from tests.report.findings import CONTEXT, MODEL, bleeding, header, healthy, prediction
+
+
+def through_a_file(report: Dataset) -> Dataset:
+    file = BytesIO()
+    report.save_as(file, enforce_file_format=True)
+    return dcmread(BytesIO(file.getvalue()))
+
+
+def assert_says(report: Dataset, finding: Finding) -> None:
+    read = read_report(report)
+    assert read.triage is finding.triage
+    assert read.model == finding.prediction.model
+    assert read.study_instance_uid == finding.prediction.study_instance_uid
+    assert read.series_instance_uid == finding.prediction.series_instance_uid
+    for said, meant in zip(read.classes, finding.classes, strict=True):
+        assert said.name == meant.name
+        assert said.presence is meant.presence
+        assert said.threshold == meant.threshold
+        assert said.key_slices == tuple(s.sop_instance_uid for s in meant.key_slices)
+        assert said.probability == pytest.approx(meant.probability, rel=1e-6, abs=0)
+
+
+@pytest.mark.parametrize("finding", [bleeding(), healthy()], ids=["bleeding", "healthy"])
+def test_a_report_says_what_the_finding_said(finding: Finding) -> None:
+    assert_says(through_a_file(build_report(finding, [header()], CONTEXT)), finding)
+
+
+probabilities = st.floats(0.0, 1.0, allow_subnormal=False)
+
+
+@given(
+    rows=st.lists(st.lists(probabilities, min_size=6, max_size=6), min_size=1, max_size=4),
+    cuts=st.tuples(probabilities, probabilities).map(sorted),
+)
+@settings(max_examples=30, deadline=None)
+def test_any_finding_round_trips(rows: list[list[float]], cuts: list[float]) -> None:
+    rule = ReadingRule(thresholds={n: Threshold(absent_below=cuts[0], present_from=cuts[1]) for n in CLASSES})
+    finding = conclude(prediction(rows), rule)
+    assert_says(through_a_file(build_report(finding, [header()], CONTEXT)), finding)
+
+
+def test_it_reads_what_a_peer_re_encoded() -> None:
+    report = through_a_file(build_report(bleeding(), [header()], CONTEXT))
+    report.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    file = BytesIO()
+    report.save_as(file, implicit_vr=True, little_endian=True)
+    assert_says(dcmread(BytesIO(file.getvalue()), force=True), bleeding())
+
+
+def test_json_has_the_keys_of_the_interface() -> None:
+    said = json.loads(json.dumps(read_report(build_report(bleeding(), [header()], CONTEXT)).to_dict()))
+    assert said["classes"] == list(CLASSES)
+    assert said["triage"] == "urgent"
+    assert said["model"]["weights_sha256"] == MODEL.weights_sha256
+    assert said["scan"]["subdural"] == pytest.approx(0.93)
+    assert said["presence"]["subarachnoid"] == "undetermined"
+    assert said["accession_number"] == "A-1234"
+
+
+def test_a_person_reads_it() -> None:
+    text = render_text(read_report(build_report(bleeding(), [header()], CONTEXT)))
+    lines = text.splitlines()
+    assert lines[0] == "Intracranial haemorrhage: URGENT"
+    row = next(line for line in lines if line.startswith("subdural"))
+    assert "present" in row
+    assert "93.0 %" in row
+    assert "█" * 19 + "·" in row
+    assert "…33330006" in row
+    assert next(line for line in lines if line.startswith("epidural")).count("<0.1 %") == 1
+    assert "trained on synthetic data: demonstration only" in text
+    assert "Müller" not in text
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"), [(0.0, "0.0 %"), (1.0, "100.0 %"), (0.9999, ">99.9 %"), (1e-6, "<0.1 %")]
+)
+def test_rounding_never_claims_certainty(probability: float, shown: str) -> None:
+    finding = conclude(prediction([[probability] * 6]), ReadingRule())
+    assert f" {shown}  " in render_text(read_report(build_report(finding, [header()], CONTEXT)))
+
+
+def test_an_image_is_no_report() -> None:
+    with pytest.raises(UserError, match="CT Image Storage"):
+        read_report(header())
+
+
+def test_nothing_is_no_report() -> None:
+    with pytest.raises(UserError, match="not a DICOM object"):
+        read_report(Dataset())
+
+
+def _without_groups(report: Dataset) -> None:
+    del report.ContentSequence[-2].ContentSequence[3]
+
+
+def _without_evaluations(report: Dataset) -> None:
+    del report.ContentSequence[-1]
+
+
+def _with_a_foreign_triage(report: Dataset) -> None:
+    report.ContentSequence[-1].ContentSequence[0].ConceptCodeSequence[0].CodeValue = "whatever"
+
+
+def _with_a_wordless_number(report: Dataset) -> None:
+    for item in report.ContentSequence[-2].ContentSequence[0].ContentSequence:
+        if item.ValueType == "NUM":
+            del item.MeasuredValueSequence
+
+
+@pytest.mark.parametrize(
+    "damage", [_without_groups, _without_evaluations, _with_a_foreign_triage, _with_a_wordless_number]
+)
+def test_a_damaged_tree_is_refused_with_the_mend(damage: Callable[[Dataset], None]) -> None:
+    report = through_a_file(build_report(bleeding(), [header()], CONTEXT))
+    damage(report)
+    with pytest.raises(UserError, match="not one of ichd"):
+        read_report(report)

@@ -1,0 +1,274 @@
+"""The Structured Report: valid, equal for equal arguments, and faithful to its sources."""
+
+import dataclasses
+import shutil
+import subprocess
+import time
+import warnings
+from datetime import UTC, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from highdicom import sr
+from pydicom import Dataset, dcmread
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.tag import Tag
+
+from ichd.domain.errors import Permanent
+from ichd.domain.finding import Finding, Presence
+from ichd.domain.reason import Reason
+from ichd.domain.study import SkippedSeries
+from ichd.report.codes import FINDING_TYPE, PRESENCE, PRESENCE_VALUE
+from ichd.report.readable import read_report
+from ichd.report.sr import MAX_SKIPPED_COMMENTS, SERIES_NUMBER, build_report
+from tests.report.findings import CONTEXT, CREATED_AT, MODEL, STUDY_UID, bleeding, header, healthy, slice_uid
+
+#: What dciodvfy may say, and why it may.
+EXPLAINED = (
+    "Unrecognized defined term <99ICHD>",  # a private coding scheme, declared in the report, as PS3.16 section 8 allows
+    "Missing attribute or value that would be needed to build DICOMDIR",  # empty in the source, and passed on as such
+    "Retired Person Name form",  # the source's patient name has one component
+)
+
+
+def encoded(report: Dataset) -> bytes:
+    file = BytesIO()
+    report.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def complaints(report: Dataset, folder: Path) -> list[str]:
+    """What dciodvfy finds that is not explained above."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (Debian: dicom3tools)")
+    path = folder / "report.dcm"
+    path.write_bytes(encoded(report))
+    said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False, timeout=60)
+    lines = (said.stdout + said.stderr).splitlines()
+    assert "Comprehensive3DSR" in lines
+    return [
+        line
+        for line in lines
+        if line.startswith(("Error", "Warning")) and not any(known in line for known in EXPLAINED)
+    ]
+
+
+@pytest.mark.parametrize("finding", [bleeding(), healthy()], ids=["bleeding", "healthy"])
+def test_the_validator_finds_nothing(finding: Finding, tmp_path: Path) -> None:
+    assert complaints(build_report(finding, [header()], CONTEXT), tmp_path) == []
+
+
+def test_a_revision_is_valid_and_names_its_predecessor(tmp_path: Path) -> None:
+    first = build_report(bleeding(), [header()], CONTEXT)
+    predecessor = (first.StudyInstanceUID, first.SeriesInstanceUID, first.SOPInstanceUID)
+    second = build_report(bleeding(), [header()], dataclasses.replace(CONTEXT, revision=2, predecessor=predecessor))
+
+    assert second.SOPInstanceUID != first.SOPInstanceUID
+    assert second.SeriesInstanceUID != first.SeriesInstanceUID
+    assert read_report(second).predecessor == first.SOPInstanceUID
+    assert complaints(second, tmp_path) == []
+
+
+def test_dcmtk_reads_it(tmp_path: Path) -> None:
+    if shutil.which("dsrdump") is None:
+        pytest.skip("dsrdump is not installed (Debian: dcmtk)")
+    path = tmp_path / "report.dcm"
+    path.write_bytes(encoded(build_report(bleeding(), [header()], CONTEXT)))
+    said = subprocess.run(["dsrdump", str(path)], capture_output=True, check=True, timeout=60)
+    assert b'(35486000,SCT,"Subdural hemorrhage")' in said.stdout
+    assert b"error" not in said.stderr.lower()
+
+
+def test_highdicom_reads_six_groups_back() -> None:
+    report = dcmread(BytesIO(encoded(build_report(bleeding(), [header()], CONTEXT))))
+    content = sr.Comprehensive3DSR.from_dataset(report).content
+    assert isinstance(content, sr.MeasurementReport)
+    groups = content.get_image_measurement_groups()
+    assert len(groups) == 6
+    subdural = groups[4]
+    assert subdural.finding_type == FINDING_TYPE["subdural"]
+    assert subdural.get_measurements()[0].value == pytest.approx(93.0)
+    (presence,) = [e for e in subdural.get_qualitative_evaluations() if e.name == PRESENCE]
+    assert presence.value == PRESENCE_VALUE[Presence.PRESENT]
+    assert subdural.source_images[0].referenced_sop_instance_uid == slice_uid(6)
+
+
+def test_building_again_gives_the_same_bytes() -> None:
+    first = encoded(build_report(bleeding(), [header(5), header(6)], CONTEXT))
+    time.sleep(0.01)
+    assert encoded(build_report(bleeding(), [header(5), header(6)], CONTEXT)) == first
+
+
+def test_the_demonstration_is_said_where_people_look() -> None:
+    report = build_report(bleeding(), [header()], CONTEXT)
+    assert report.SeriesDescription == "ICH AI result (demonstration)"
+    assert any("trained on synthetic data: demonstration only" in c for c in read_report(report).comments)
+    clinical = dataclasses.replace(MODEL, demonstration=False, statement="")
+    assert build_report(bleeding(model=clinical), [header()], CONTEXT).SeriesDescription == "ICH AI result"
+
+
+def test_it_is_complete_unverified_and_in_a_series_of_its_own() -> None:
+    report = build_report(bleeding(), [header()], CONTEXT)
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    assert (report.Modality, report.SeriesNumber) == ("SR", SERIES_NUMBER)
+    assert report.StudyInstanceUID == STUDY_UID
+    assert report.SeriesInstanceUID != header().SeriesInstanceUID
+
+
+def test_patient_and_study_are_the_sources() -> None:
+    source = header()
+    report = dcmread(BytesIO(encoded(build_report(bleeding(), [source], CONTEXT))))
+    for keyword in (
+        "SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyDate",
+        "StudyTime", "StudyID", "StudyInstanceUID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName",
+    ):  # fmt: skip
+        assert report[keyword].value == source[keyword].value, keyword
+
+
+def test_the_sources_are_left_as_they_were() -> None:
+    source = header()
+    source.PatientIdentityRemoved, source.DeidentificationMethod = "YES", None
+    before = source.to_json()
+    report = build_report(bleeding(), [source], CONTEXT)
+    report.PatientName = "Somebody^Else"
+    assert source.to_json() == before
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "山田^太郎"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 144", "Люкceмбypг"),
+    ],
+)
+def test_names_survive_their_character_set(charset: str | list[str] | None, name: str) -> None:
+    source = header()
+    source.SpecificCharacterSet, source.PatientName = charset, name
+    del source.StudyDescription, source.ReferringPhysicianName
+    file = BytesIO()
+    source.save_as(file, implicit_vr=False, little_endian=True)
+    source = dcmread(BytesIO(file.getvalue()), force=True)
+    report = dcmread(BytesIO(encoded(build_report(bleeding(), [source], CONTEXT))))
+    assert report.PatientName == name
+
+
+@pytest.mark.parametrize("charset", ["ISO_IR 999", "utf8", None])
+def test_an_odd_character_set_passes_the_bytes_on(charset: str | list[str] | None) -> None:
+    raw = "Müller^Jörg".encode()
+    source = header()
+    source.SpecificCharacterSet = charset
+    tag = Tag("PatientName")
+    source._dict[tag] = RawDataElement(tag, "PN", len(raw), raw, 0, False, True)
+    del source.StudyDescription, source.ReferringPhysicianName
+    report = encoded(build_report(bleeding(), [source], CONTEXT))
+    assert raw in report
+
+
+def test_a_malformed_birth_date_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    source = header()
+    value = b"born in 1950"
+    source._dict[Tag("PatientBirthDate")] = RawDataElement(
+        Tag("PatientBirthDate"), "DA", len(value), value, 0, False, True
+    )
+    with warnings.catch_warnings(), caplog.at_level("DEBUG"):
+        warnings.simplefilter("error")  # pydicom's warnings quote the value
+        build_report(bleeding(), [source], CONTEXT)
+    assert "1950" not in caplog.text
+
+
+def test_missing_attributes_stay_empty(tmp_path: Path) -> None:
+    source = Dataset()
+    source.StudyInstanceUID = STUDY_UID
+    report = build_report(bleeding(), [source], CONTEXT)
+    for keyword in ("PatientName", "PatientID", "PatientSex", "StudyDate", "AccessionNumber"):
+        assert keyword in report
+        assert not report[keyword].value
+    assert complaints(report, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("PatientWeight", "DS", b"heavy "),
+        ("PatientBirthDate", "DA", b"sometime"),
+        ("PatientSex", "CS", b"X "),
+        ("StudyTime", "TM", b"noon"),
+        ("PatientID", "LO", b"x" * 200),
+        ("StudyID", "SH", b"\xff\xfe"),
+        ("PatientName", "PN", b"a=b=c=d=e^\xff"),
+    ],
+)
+def test_garbled_attributes_never_stop_a_report(keyword: str, vr: str, value: bytes) -> None:
+    source = header()
+    source._dict[Tag(keyword)] = RawDataElement(Tag(keyword), vr, len(value), value, 0, False, True)
+    report = dcmread(BytesIO(encoded(build_report(bleeding(), [source], CONTEXT))))
+    assert report.AccessionNumber == "A-1234"
+    assert read_report(report).classes[4].probability == pytest.approx(0.93)
+
+
+def test_an_unnamed_deidentification_stays_legal(tmp_path: Path) -> None:
+    source = header()
+    source.PatientIdentityRemoved, source.DeidentificationMethod = "YES", None
+    report = build_report(bleeding(), [source], CONTEXT)
+    assert report.PatientIdentityRemoved == "YES"
+    assert complaints(report, tmp_path) == []
+
+
+def test_times_follow_the_sources_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    source = header()
+    source.add(DataElement(Tag("TimezoneOffsetFromUTC"), "SH", "-0530"))
+    report = build_report(bleeding(), [source], CONTEXT)
+    local = CREATED_AT.astimezone(UTC) - timedelta(hours=5, minutes=30)
+    assert str(report.ContentDate) == local.strftime("%Y%m%d")
+    assert str(report.ContentTime) == local.strftime("%H%M%S.%f")
+    assert report.TimezoneOffsetFromUTC == "-0530"
+
+    source.TimezoneOffsetFromUTC = "+9999"
+    assert str(build_report(bleeding(), [source], CONTEXT).ContentTime) == CREATED_AT.strftime("%H%M%S.%f")
+
+
+def test_a_negative_report_still_names_the_series_that_was_read() -> None:
+    report = build_report(healthy(), [header()], CONTEXT)
+    assert read_report(report).series_instance_uid == header().SeriesInstanceUID
+    assert all(not c.key_slices for c in read_report(report).classes)
+
+
+def test_skipped_series_are_said_but_do_not_drown_the_finding() -> None:
+    skipped = [
+        SkippedSeries(series_instance_uid=f"2.25.{i}", reason=Reason.LOCALIZER, detail="2 of 2 images")
+        for i in range(40)
+    ]
+    comments = read_report(build_report(bleeding(), [header()], dataclasses.replace(CONTEXT, skipped=skipped))).comments
+    assert sum("was not read" in c for c in comments) == MAX_SKIPPED_COMMENTS
+    assert comments[-1] == "30 more series were not read."
+
+
+@pytest.mark.parametrize("sources", [[], [Dataset()]], ids=["none", "another study"])
+def test_no_source_of_the_study_is_a_coded_reason(sources: list[Dataset]) -> None:
+    with pytest.raises(Permanent) as caught:
+        build_report(bleeding(), sources, CONTEXT)
+    assert caught.value.reason is Reason.REPORT_INVALID
+
+
+def test_cost_does_not_grow_with_the_series() -> None:
+    build_report(bleeding(), [header()], CONTEXT)  # highdicom reads its tables once
+
+    def cost(slices: int) -> tuple[float, int]:
+        finding = bleeding(slices)
+        best = 1e9
+        for _ in range(3):
+            started = time.process_time()
+            report = build_report(finding, [header(i) for i in range(3)], CONTEXT)
+            best = min(best, time.process_time() - started)
+        return best, len(encoded(report))
+
+    short_s, short_bytes = cost(12)
+    long_s, long_bytes = cost(400)
+    assert short_bytes == pytest.approx(long_bytes, abs=256)
+    assert long_bytes < 100 * 1024
+    assert long_s < 0.3
+    assert long_s < 3 * short_s + 0.02
