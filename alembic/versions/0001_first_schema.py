@@ -181,7 +181,22 @@ def upgrade() -> None:
     op.create_index(op.f("ix_conflict_instance_id"), "conflict", ["instance_id"], unique=False)
     op.create_index(op.f("ix_conflict_study_id"), "conflict", ["study_id"], unique=False)
 
+    op.create_table(
+        "refusal",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("refused_at", TIME, nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("detail", sa.String(), nullable=False),
+        sa.Column("calling_ae_title", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("sop_class_uid", sa.String(), nullable=True),
+        sa.Column("sop_instance_uid", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refusal")),
+    )
+    op.create_index(op.f("ix_refusal_refused_at"), "refusal", ["refused_at"], unique=False)
+
 
 def downgrade() -> None:
-    for table in ("conflict", "receipt", "instance", "series", "job", "finding", "arrival", "study", "association"):
+    receiving = ("refusal", "conflict", "receipt", "instance", "series")
+    for table in (*receiving, "job", "finding", "arrival", "study", "association"):
         op.drop_table(table)

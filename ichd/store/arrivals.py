@@ -1,6 +1,7 @@
 """What the listener writes down: associations, and the images that they carry."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 from sqlalchemy import Engine, select, union_all, update
 from sqlalchemy.orm import Session
 
+from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts, StudyState, move_study
 from ichd.store.facts import facts_to_json, storable_text
 from ichd.store.queue import Queue
 from ichd.store.spool import StoredFile
-from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, SeriesRow, StudyRow
 from ichd.store.transaction import insert_if_new, insert_link, reading, writing
 
 
@@ -25,6 +27,20 @@ class ArrivalKind(StrEnum):
     DUPLICATE = "duplicate"
     #: Other bytes are stored under this SOP Instance UID; these are kept for a person to look at, and not read.
     CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """An image that was turned away at the door, as `ichd status` shows it."""
+
+    refused_at: datetime
+    reason: Reason
+    detail: str
+    calling_ae_title: str
+    address: str
+    #: As the sender named them; None where that was not a UID.
+    sop_class_uid: str | None
+    sop_instance_uid: str | None
 
 
 class Arrivals:
@@ -72,6 +88,48 @@ class Arrivals:
                 study.last_instance_at = max(study.last_instance_at, now)
                 insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
             return kind
+
+    def refuse(
+        self,
+        reason: Reason,
+        *,
+        detail: str,
+        calling_ae_title: str,
+        address: str,
+        sop_class_uid: str | None,
+        sop_instance_uid: str | None,
+        now: datetime,
+    ) -> None:
+        """Write down that an image was turned away."""
+        with writing(self._engine) as session:
+            session.add(
+                RefusalRow(
+                    refused_at=now,
+                    reason=reason,
+                    detail=storable_text(detail),
+                    calling_ae_title=storable_text(calling_ae_title),
+                    address=address,
+                    sop_class_uid=sop_class_uid,
+                    sop_instance_uid=sop_instance_uid,
+                )
+            )
+
+    def refusals(self, *, limit: int = 50) -> list[Refusal]:
+        """The latest images that were turned away, newest first."""
+        newest = select(RefusalRow).order_by(RefusalRow.refused_at.desc(), RefusalRow.id.desc()).limit(limit)
+        with reading(self._engine) as session:
+            return [
+                Refusal(
+                    refused_at=row.refused_at,
+                    reason=row.reason,
+                    detail=row.detail,
+                    calling_ae_title=row.calling_ae_title,
+                    address=row.address,
+                    sop_class_uid=row.sop_class_uid,
+                    sop_instance_uid=row.sop_instance_uid,
+                )
+                for row in session.scalars(newest)
+            ]
 
     def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
         """Those of some spool paths that have a row: what `Spool.sweep` must not remove."""

@@ -275,3 +275,19 @@ class ReceiptRow(Base):
     sop_instance_uids: Mapped[list[str]]
     sop_class_uid: Mapped[str]
     status: Mapped[str]
+
+
+class RefusalRow(Base):
+    """An image that was turned away at the door; nothing of it is kept but the two UIDs that the sender named."""
+
+    __tablename__ = "refusal"
+
+    id: Mapped[Id]
+    refused_at: Mapped[datetime] = mapped_column(index=True)
+    reason: Mapped[Reason]
+    detail: Mapped[str]
+    calling_ae_title: Mapped[str]
+    address: Mapped[str]
+    #: None where it was not a UID.
+    sop_class_uid: Mapped[str | None]
+    sop_instance_uid: Mapped[str | None]
