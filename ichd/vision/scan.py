@@ -183,4 +183,7 @@ def _notes(ordered: Sequence[SliceHeader], dropped: Sequence[SliceHeader], norma
         notes.append(f"the slices are tilted by {tilt:.1f} degrees against axial")
     if any(h.monochrome1 for h in ordered):
         notes.append("stored as MONOCHROME1; HU are not affected")
+    lossy = sum(h.lossy for h in ordered)
+    if lossy:
+        notes.append(f"{lossy} of {len(ordered)} slices went through lossy compression")
     return tuple(notes)

@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, JPEGExtended12Bit
+from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector, slice_normal
@@ -20,6 +20,8 @@ from ichd.domain.reason import Reason
 
 AIR_HU = -1024
 _INT16_MAX = 32767
+#: Syntaxes whose images may have lost something, said or not; with JPEG 2000 (91) and HTJ2K (203) most have.
+_LOSSY_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 16, 2048
 
 #: What pydicom and its decoders raise on a damaged file; each was seen in tests/vision or in pydicom's source.
@@ -68,6 +70,8 @@ class SliceHeader:
     padding: tuple[int, int] | None
     #: Display polarity only (PS3.3 C.7.6.3.1.2): rescaling gives HU all the same, so nothing is inverted.
     monochrome1: bool
+    #: Compressed with loss now or ever before.
+    lossy: bool
 
     @property
     def whole_hu(self) -> bool:
@@ -108,6 +112,7 @@ def read_header(path: Path) -> SliceHeader:
         signed=signed,
         padding=_padding(dataset, bits_stored, signed),
         monochrome1=_text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
+        lossy=_text(dataset, "LossyImageCompression") == "01" or _syntax(dataset) in _LOSSY_SYNTAXES,
     )
 
 
@@ -135,7 +140,7 @@ def read_hu(header: SliceHeader) -> NDArray[np.int16] | NDArray[np.float32]:
 def _decode(header: SliceHeader) -> NDArray[np.int32]:
     """Stored values, with the bits above BitsStored cut off: some scanners keep overlays or noise there."""
     dataset = _read(header.path, stop_before_pixels=False)
-    syntax = UID(dataset.file_meta.get("TransferSyntaxUID", ""))
+    syntax = _syntax(dataset)
     _require_decoder(syntax, header)
     _require_pixel_bytes(dataset, syntax, header)
     try:
@@ -149,6 +154,10 @@ def _decode(header: SliceHeader) -> NDArray[np.int32]:
     if header.signed:
         return (wide << unused) >> unused
     return wide & np.int32((1 << header.bits_stored) - 1)
+
+
+def _syntax(dataset: Dataset) -> UID:
+    return UID(_text(dataset.file_meta, "TransferSyntaxUID"))
 
 
 def _require_decoder(syntax: UID, header: SliceHeader) -> None:

@@ -1,0 +1,94 @@
+"""A HeadScan goes in, a Prediction comes out: calibrated, in the domain's class order, the same every time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ichd.domain.errors import UserError
+from ichd.domain.finding import CLASSES, conclude
+from ichd.vision.bundle import Bundle, load_bundle, save_bundle
+from ichd.vision.engines import TorchEngine
+from ichd.vision.manifest import Calibration
+from ichd.vision.network import CnnLstm
+from ichd.vision.preprocess import prepare
+from ichd.vision.reader import Reader
+
+from .test_bundle import manifest
+from .test_headness import head, scan_of
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Random weights; the last layer wide, so that classes and slices differ."""
+    folder: Path = tmp_path_factory.mktemp("bundle")
+    torch.manual_seed(11)
+    network = CnnLstm(manifest().network)
+    torch.nn.init.normal_(network.decoder.fc.weight)
+    save_bundle(folder, manifest(), network.state_dict())
+    return load_bundle(folder)
+
+
+def with_changes(bundle: Bundle, **changes: object) -> Bundle:
+    changed = bundle.manifest.model_copy(update=changes)
+    return Bundle(folder=bundle.folder, manifest=changed, state_dict=bundle.state_dict)
+
+
+@pytest.mark.parametrize("count", [1, 2, 37, 400])
+def test_every_slice_of_a_scan_of_any_length_is_read(bundle: Bundle, count: int) -> None:
+    scan = scan_of([head(150.0 + s % 30)[::4, ::4] for s in range(count)], spacing_mm=4.0)
+    prediction = Reader(TorchEngine(bundle, device="cpu")).read(scan)
+    assert [s.sop_instance_uid for s in prediction.slices] == list(scan.sop_instance_uids)
+    assert [s.z_mm for s in prediction.slices] == list(scan.z_mm)
+    assert all(0 < p < 1 for s in prediction.slices for p in s.probabilities)
+    assert prediction.model == bundle.identity
+    assert set(prediction.timings_ms) == {"prepare", "embed", "classify"}
+    conclude(prediction, bundle.rule)
+
+
+def test_batches_and_engine_add_nothing_to_the_network(bundle: Bundle) -> None:
+    scan = scan_of([head(150.0 + s) for s in range(19)])
+    prediction = Reader(TorchEngine(bundle, device="cpu")).read(scan)
+    with torch.inference_mode():
+        expected = torch.sigmoid(bundle.network()(prepare(scan.hu_SHW, scan.pixel_spacing_mm, bundle.manifest.input)))
+    actual = np.array([s.probabilities for s in prediction.slices])
+    np.testing.assert_allclose(actual, expected.numpy(), atol=1e-5)
+
+
+def test_the_same_scan_gives_the_same_bits(bundle: Bundle) -> None:
+    scan = scan_of([head(150.0 + s) for s in range(5)])
+    reader = Reader(TorchEngine(bundle, device="cpu"))
+    first, again = reader.read(scan), Reader(TorchEngine(bundle, device="cpu")).read(scan)
+    assert first.slices == reader.read(scan).slices == again.slices
+
+
+def test_calibration_scales_and_shifts_the_logits_of_its_class(bundle: Bundle) -> None:
+    calibrated = with_changes(bundle, calibration={"subdural": Calibration(scale=0.5, bias=-2.0)})
+    embeddings = TorchEngine(bundle, device="cpu").embed(torch.randn(3, 3, 64, 64))
+    plain = TorchEngine(bundle, device="cpu").classify(embeddings)
+    scaled = TorchEngine(calibrated, device="cpu").classify(embeddings)
+    subdural = CLASSES.index("subdural")
+    logits = np.log(plain / (1 - plain))
+    np.testing.assert_allclose(scaled[:, subdural], 1 / (1 + np.exp(-(0.5 * logits[:, subdural] - 2))), atol=1e-6)
+    others = [c for c in range(6) if c != subdural]
+    assert np.array_equal(scaled[:, others], plain[:, others])
+
+
+def test_outputs_are_brought_into_the_domains_class_order(bundle: Bundle) -> None:
+    turned = with_changes(bundle, classes=tuple(reversed(CLASSES)))
+    embeddings = TorchEngine(bundle, device="cpu").embed(torch.randn(3, 3, 64, 64))
+    plain = TorchEngine(bundle, device="cpu").classify(embeddings)
+    assert np.array_equal(TorchEngine(turned, device="cpu").classify(embeddings), plain[:, ::-1])
+
+
+def test_extreme_logits_stay_finite(bundle: Bundle) -> None:
+    sure = with_changes(bundle, calibration={name: Calibration(scale=1e6, bias=1e6) for name in CLASSES})
+    probabilities = TorchEngine(sure, device="cpu").classify(np.ones((2, 512), dtype=np.float32))
+    assert np.isfinite(probabilities).all()
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus", "meta"])
+def test_a_device_that_is_not_there_is_the_users_to_mend(bundle: Bundle, device: str) -> None:
+    with pytest.raises(UserError, match=r"model\.device"):
+        TorchEngine(bundle, device=device)
