@@ -27,9 +27,13 @@ _ASSOCIATION = ("pynetdicom.acse", "pynetdicom.assoc", "pynetdicom.transport", "
 
 
 def configure_logging(
-    level: Literal["debug", "info", "warning", "error"] = "info", style: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info",
+    style: Literal["auto", "console", "json"] = "auto",
 ) -> None:
-    """Send every record of this process to standard error through one formatter."""
+    """Send every record of this process to standard error through one formatter.
+
+    "critical" is for commands that say by themselves what went wrong.
+    """
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -67,9 +71,9 @@ def configure_logging(
     logging.captureWarnings(capture=True)
     # Below warning these speak of every PDU, every job run and every migration step.
     for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     # A tick that is skipped because the one before still runs is no news; one that fails is an error.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("apscheduler").setLevel(max(logging.ERROR, root.level))
 
 
 def _withhold_quotes(logger: object, name: str, event: EventDict) -> EventDict:  # noqa: ARG001

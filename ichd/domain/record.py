@@ -17,6 +17,7 @@ from ichd.domain.finding import (
     Threshold,
     conclude,
 )
+from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 
 Record = dict[str, Any]
@@ -89,6 +90,14 @@ def unread_record(
 def skipped_record(skipped: SkippedSeries) -> Record:
     """A series that was not read, as interface.md shows it."""
     return {"series_uid": skipped.series_instance_uid, "reason": str(skipped.reason), "detail": skipped.detail}
+
+
+def skipped_of(record: Mapping[str, Any]) -> tuple[SkippedSeries, ...]:
+    """The series that the record lists as not read."""
+    return tuple(
+        SkippedSeries(series_instance_uid=s["series_uid"], reason=Reason(s["reason"]), detail=s["detail"])
+        for s in record["skipped_series"]
+    )
 
 
 def finding_of(record: Mapping[str, Any]) -> Finding:

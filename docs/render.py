@@ -1,0 +1,74 @@
+"""The reference pages that follow from the code: `python docs/render.py` rewrites them, a test compares them."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from ichd.domain.reason import Reason
+from ichd.settings import AllowedPeer, DestinationSettings, Settings
+
+HERE = Path(__file__).parent
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "`ichd.toml` is found by `--config`, `ICHD_CONFIG`, `./ichd.toml`, `/etc/ichd/ichd.toml`. Each key can be set",
+        "as `ICHD_SECTION__KEY` in the environment, or as a file `SECTION__KEY` in `$CREDENTIALS_DIRECTORY`. Unknown",
+        "keys are errors. With no file at all, everything below has its default.",
+    ]
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            lines += ["", f"## [{name}]", "", (section.__doc__ or "").strip(), "", *_table(section)]
+    lines += [
+        "",
+        "## [[destination]]",
+        "",
+        (DestinationSettings.__doc__ or "").strip(),
+        "",
+        *_table(DestinationSettings),
+    ]
+    lines += ["", "## dicom.allowed_peers", "", (AllowedPeer.__doc__ or "").strip(), "", *_table(AllowedPeer)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(section: type[BaseModel]) -> list[str]:
+    rows = ["| key | default | meaning |", "|---|---|---|"]
+    for key, field in section.model_fields.items():
+        default = "required" if field.default is PydanticUndefined else f"`{_toml(field.default)}`"
+        rows.append(f"| `{key}` | {default} | {field.description} |")
+    return rows
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    return str(value)
+
+
+def reasons_page() -> str:
+    """docs/reasons.md."""
+    rows = [f"| `{reason}` | {reason.meaning} |" for reason in Reason]
+    return (
+        "# Reasons\n\n"
+        "What did not take the usual way ends with one of these codes: in `ichd status`, on the status page, in the\n"
+        "log, and (for a refused image) in the Error Comment of the C-STORE response. The codes are stable.\n\n"
+        "| code | meaning, and the mend |\n|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+PAGES = {"settings.md": settings_page, "reasons.md": reasons_page}
+
+if __name__ == "__main__":
+    for name, render in PAGES.items():
+        (HERE / name).write_text(render())

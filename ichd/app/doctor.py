@@ -1,0 +1,123 @@
+"""`ichd doctor`: everything that must be right before the first study, each line ok or with its mend."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ichd.app.policies import peer_of
+from ichd.domain.errors import IchdError
+from ichd.publish.dimse import DimsePeer, echo
+from ichd.settings import DestinationSettings, Settings
+from ichd.store.engine import check_schema, open_database
+from ichd.vision.bundle import find_bundle, load_bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of the table."""
+
+    name: str
+    ok: bool
+    #: What was found, or how to mend it.
+    detail: str
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """All checks, in the order in which a study meets them; none changes anything."""
+    yield _checked("listener", lambda: _listener(settings))
+    yield _checked("database", lambda: _database(settings))
+    yield _checked("spool", lambda: _spool(settings))
+    yield _checked("disk", lambda: _disk(settings))
+    yield _checked("model", lambda: _model(settings))
+    yield _checked("device", lambda: _device(settings))
+    if not settings.destination:
+        yield Check(name="destinations", ok=False, detail="none: add a [[destination]], or findings reach nobody")
+    for destination in settings.destination:
+        yield _checked(f"destination {destination.name}", partial(_destination, destination, settings))
+
+
+class _NotOk(IchdError):
+    """A check failed; the message is the mend."""
+
+
+def _checked(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=check())
+    except IchdError as error:
+        return Check(name=name, ok=False, detail=str(error))
+
+
+def _listener(settings: Settings) -> str:
+    dicom = settings.dicom
+    peer = DimsePeer(
+        name="listener",
+        host="127.0.0.1" if dicom.host in ("0.0.0.0", "::") else dicom.host,  # noqa: S104 - compared, not bound
+        port=dicom.port,
+        ae_title=dicom.ae_title,
+        calling_ae_title=dicom.ae_title,
+        timeout_s=5.0,
+    )
+    try:
+        echo(peer)
+    except IchdError as error:
+        raise _NotOk(f"{dicom.ae_title} on port {dicom.port}: {error}; start `ichd serve`") from error
+    return f"{dicom.ae_title} answers C-ECHO on port {dicom.port}"
+
+
+def _database(settings: Settings) -> str:
+    engine = open_database(settings.database.url)
+    try:
+        check_schema(engine)
+        return f"{engine.url.render_as_string(hide_password=True)}, schema up to date"
+    finally:
+        engine.dispose()
+
+
+def _spool(settings: Settings) -> str:
+    folder = Path(settings.spool.url)
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _NotOk(f"{existing} can't be written by this user; change its owner or spool.url")
+    return f"{folder} can be written"
+
+
+def _disk(settings: Settings) -> str:
+    folder = Path(settings.spool.url)
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    usage = shutil.disk_usage(existing)
+    used = 1 - usage.free / usage.total
+    free_gib = usage.free / 2**30
+    if used >= settings.spool.high_watermark:
+        raise _NotOk(f"{used:.0%} used, images are refused from {settings.spool.high_watermark:.0%}; free some space")
+    return f"{free_gib:.1f} GiB free ({used:.0%} used, refused from {settings.spool.high_watermark:.0%})"
+
+
+def _model(settings: Settings) -> str:
+    identity = load_bundle(find_bundle(settings.model.bundle)).identity
+    note = f"; {identity.statement}" if identity.statement else ""
+    return f"{identity.name} {identity.version}, weights {identity.weights_sha256[:12]}{note}"
+
+
+def _device(settings: Settings) -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name(0)}"
+    if settings.model.device.startswith("cuda"):
+        raise _NotOk('model.device asks for cuda but torch finds no GPU; install its driver or set "auto"')
+    return f"CPU, {settings.model.threads or torch.get_num_threads()} threads (no GPU found)"
+
+
+def _destination(destination: DestinationSettings, settings: Settings) -> str:
+    peer = peer_of(destination, settings)
+    echo(peer)
+    model = load_bundle(find_bundle(settings.model.bundle)).identity
+    if model.demonstration and not peer.is_loopback and not settings.model.allow_demo:
+        raise _NotOk(
+            f"answers, but results of the demonstration model {model.name} are held back from it; "
+            "use a clinical bundle, or set model.allow_demo"
+        )
+    return f"{destination.ae_title} answers C-ECHO at {destination.address}"

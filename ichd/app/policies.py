@@ -1,0 +1,72 @@
+"""From settings to the policies of the pipeline."""
+
+from ichd import __version__
+from ichd.domain.completeness import CompletenessPolicy
+from ichd.domain.job import RetryPolicy
+from ichd.domain.selection import SelectionPolicy
+from ichd.pipeline.analyse import ReadingPolicy
+from ichd.pipeline.deliver import DeliveryPolicy
+from ichd.pipeline.ticks import TickPolicy
+from ichd.pipeline.worker import WorkerPolicy
+from ichd.publish.dimse import DimsePeer
+from ichd.settings import DestinationSettings, Settings
+
+
+def reading_policy(settings: Settings) -> ReadingPolicy:
+    """Which series may be read."""
+    study = settings.study
+    return ReadingPolicy(
+        selection=SelectionPolicy(
+            min_positions=study.min_slices, min_coverage_mm=study.min_coverage_mm, max_slices=study.max_slices
+        ),
+        require_head=study.require_head,
+    )
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """How failed jobs come back."""
+    worker = settings.worker
+    return RetryPolicy(first_s=worker.retry_first_s, ceiling_s=worker.retry_ceiling_s, max_attempts=worker.max_attempts)
+
+
+def worker_policy(settings: Settings) -> WorkerPolicy:
+    """Rhythm of the worker."""
+    worker = settings.worker
+    return WorkerPolicy(
+        poll_s=worker.poll_s, lease_s=worker.lease_s, grace_s=worker.grace_s, retry=retry_policy(settings)
+    )
+
+
+def tick_policy(settings: Settings) -> TickPolicy:
+    """What the ticks decide by."""
+    study = settings.study
+    return TickPolicy(
+        completeness=CompletenessPolicy(
+            quiet_period_s=study.quiet_period_s,
+            interrupted_period_s=study.interrupted_period_s,
+            silent_period_s=study.silent_period_s,
+        ),
+        retry=retry_policy(settings),
+        lease_s=settings.worker.lease_s,
+    )
+
+
+def delivery_policy(settings: Settings) -> DeliveryPolicy:
+    """Where reports may go."""
+    return DeliveryPolicy(
+        destinations={d.name: peer_of(d, settings) for d in settings.destination},
+        allow_demo=settings.model.allow_demo,
+        software_version=__version__,
+    )
+
+
+def peer_of(destination: DestinationSettings, settings: Settings) -> DimsePeer:
+    """A destination as publish knows it."""
+    return DimsePeer(
+        name=destination.name,
+        host=destination.host,
+        port=destination.port,
+        ae_title=destination.ae_title,
+        calling_ae_title=settings.dicom.ae_title,
+        timeout_s=destination.timeout_s,
+    )

@@ -1,0 +1,32 @@
+"""`ichd serve`: all roles under one supervisor, the embedded default."""
+
+import threading
+from collections.abc import Sequence
+
+from ichd.app.supervise import Role, supervise
+from ichd.settings import Settings
+from ichd.store.engine import check_schema, create_if_empty, open_database
+
+#: Every role that `serve` starts, in this order: images must find the door open first.
+ROLES = ("listen", "worker", "web")
+#: On top of the worker's own grace: the time to say goodbye.
+_EXTRA_GRACE_S = 5.0
+
+
+def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.Event) -> None:
+    """Run the roles until `stop` is set; `command` is how this program is called, settings included.
+
+    A database without any table is a first start, and gets the schema; one with another schema is left to a person.
+
+    Raises:
+        UserError: the database has another schema; the message names `ichd migrate`.
+    """
+    create_if_empty(settings.database.url)
+    engine = open_database(settings.database.url)
+    check_schema(engine)
+    engine.dispose()
+    supervise(
+        [Role(name=role, command=[*command, role, "--supervised"]) for role in ROLES],
+        stop=stop,
+        grace_s=settings.worker.grace_s + _EXTRA_GRACE_S,
+    )

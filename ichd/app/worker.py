@@ -1,0 +1,79 @@
+"""The worker role: a warm model, the two steps, the ticks."""
+
+import os
+import secrets
+import socket
+import threading
+
+import structlog
+
+from ichd.app.policies import delivery_policy, reading_policy, tick_policy, worker_policy
+from ichd.app.storage import open_storage
+from ichd.domain.job import JobKind
+from ichd.pipeline.analyse import analyse
+from ichd.pipeline.clock import utc_now
+from ichd.pipeline.deliver import publish
+from ichd.pipeline.ticks import start_ticks
+from ichd.pipeline.worker import Worker
+from ichd.settings import ModelSettings, Settings
+from ichd.store.queue import Queue
+from ichd.vision.bundle import find_bundle, load_bundle
+from ichd.vision.engines import TorchEngine
+from ichd.vision.reader import Reader
+
+log = structlog.get_logger(__name__)
+
+
+def load_reader(model: ModelSettings) -> Reader:
+    """The model that the settings name, ready to read.
+
+    Raises:
+        UserError: there is no such bundle.
+        Permanent: the bundle is damaged or can't be used here.
+    """
+    bundle = load_bundle(find_bundle(model.bundle))
+    return Reader(TorchEngine(bundle, device=model.device, threads=model.threads))
+
+
+def run_worker(settings: Settings, stop: threading.Event) -> None:
+    """Work until `stop` is set."""
+    storage = open_storage(settings)
+    # Loaded before anything is claimed: a job that waits for a model to load would look stuck.
+    reader = load_reader(settings.model)
+    delivery = delivery_policy(settings)
+    reading = reading_policy(settings)
+    policy = worker_policy(settings)
+    if not delivery.destinations:
+        log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
+    worker = Worker(
+        owner=owner_name(),
+        queue=Queue(storage.engine),
+        studies=storage.studies,
+        steps={
+            JobKind.ANALYSE: lambda job: analyse(
+                job,
+                studies=storage.studies,
+                reader=reader,
+                policy=reading,
+                destinations=list(delivery.destinations),
+                clock=utc_now,
+            ),
+            JobKind.PUBLISH: lambda job: publish(job, studies=storage.studies, policy=delivery, clock=utc_now),
+        },
+        policy=policy,
+        clock=utc_now,
+    )
+    ticks = start_ticks(storage.studies, tick_policy(settings), utc_now)
+    identity = reader.engine.bundle.identity
+    log.info("worker_ready", model=identity.name, weights=identity.weights_sha256[:12])
+    try:
+        worker.run(stop)
+    finally:
+        ticks.shutdown(wait=True)
+        storage.engine.dispose()
+    log.info("worker_stopped")
+
+
+def owner_name() -> str:
+    """Who holds a lease: unique for each start of a worker, readable for people."""
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"

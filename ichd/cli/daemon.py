@@ -1,0 +1,83 @@
+"""serve, listen, worker, web, migrate."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ichd.cli.invocation import invocation, settings_of
+from ichd.settings import Settings
+from ichd.telemetry import configure_logging
+
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input closes.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(serve)
+    app.command()(listen)
+    app.command()(worker)
+    app.command()(web)
+    app.command()(migrate)
+
+
+def serve(context: typer.Context) -> None:
+    """All roles under one supervisor: listener, worker and status page."""
+    from ichd.app.serve import run_supervisor
+
+    settings, stop = _start(context)
+    run_supervisor(settings, _this_command(invocation(context).config), stop)
+
+
+def listen(context: typer.Context, supervised: Supervised = False) -> None:
+    """The listener alone: takes images, stores them, queues their studies."""
+    from ichd.app.listener import run_listener
+
+    settings, stop = _start(context, supervised=supervised)
+    run_listener(settings, stop)
+
+
+def worker(context: typer.Context, supervised: Supervised = False) -> None:
+    """One worker alone: reads studies and delivers reports."""
+    from ichd.app.worker import run_worker
+
+    settings, stop = _start(context, supervised=supervised)
+    run_worker(settings, stop)
+
+
+def web(context: typer.Context, supervised: Supervised = False) -> None:
+    """The status page alone, read-only, on loopback."""
+    from ichd.app.web import run_web
+
+    settings, stop = _start(context, supervised=supervised)
+    run_web(settings, stop)
+
+
+def migrate(context: typer.Context) -> None:
+    """Bring the database to the newest schema."""
+    from ichd.store.engine import migrate as migrate_database
+
+    settings = settings_of(context)
+    configure_logging(settings.log.level, settings.log.format)
+    revision = migrate_database(settings.database.url)
+    typer.echo(f"database is at schema {revision}")
+
+
+def _start(context: typer.Context, *, supervised: bool = False) -> tuple[Settings, threading.Event]:
+    settings = settings_of(context)
+    configure_logging(settings.log.level, settings.log.format)
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    if supervised:
+        from ichd.app.supervise import stop_with_supervisor
+
+        stop_with_supervisor(stop)
+    return settings, stop
+
+
+def _this_command(config: Path | None) -> list[str]:
+    return [sys.executable, "-m", "ichd", *(["--config", str(config)] if config else [])]

@@ -1,0 +1,183 @@
+"""predict, send, phantom, report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ichd.cli.invocation import settings_of
+from ichd.cli.output import console, print_json, progress, table
+from ichd.domain.errors import IchdError, UserError
+from ichd.domain.finding import CLASSES
+from ichd.telemetry import configure_logging
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(predict)
+    app.command()(send)
+    app.command()(phantom)
+    app.command()(report)
+
+
+def predict(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="DICOM files or folders.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run the model on DICOM files, without daemon or database: one result a series."""
+    from ichd.app.policies import reading_policy
+    from ichd.app.predict import predict as predict_series
+    from ichd.app.worker import load_reader
+
+    settings = settings_of(context)
+    configure_logging("warning", settings.log.format)
+    records = list(predict_series(paths, load_reader(settings.model), reading_policy(settings)))
+    if as_json:
+        print_json(records[0] if len(records) == 1 else records)
+        return
+    shown = console()
+    for record in records:
+        _show_prediction(shown, record)
+
+
+def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
+    shown.print(f"series {record['series_uid']}", markup=False, soft_wrap=True)
+    if record["scan"] is None:
+        shown.print(f"  not analysed: {record['reason']} ({record['detail']})\n", markup=False, soft_wrap=True)
+        return
+    model = record["model"]
+    shown.print(
+        f"  {record['triage']}, {len(record['slices'])} slices, model {model['name']} {model['version']}", markup=False
+    )
+    if model["statement"]:
+        shown.print(f"  {model['statement']}", markup=False, soft_wrap=True)
+    if skip := record["daemon_would_skip"]:
+        shown.print(
+            f"  the daemon would not read this series: {skip['reason']} ({skip['detail']})",
+            markup=False,
+            soft_wrap=True,
+        )
+    rows = []
+    for name in CLASSES:
+        scores = [s["p"][name] for s in record["slices"]]
+        top = scores.index(max(scores))
+        where = f"slice {top + 1} of {len(scores)}, {record['slices'][top]['z_mm']:.1f} mm"
+        rows.append((name, record["presence"][name], f"{record['scan'][name]:.3f}", where))
+    shown.print(
+        table(None, ("  finding", "presence", "probability", "highest on"), [(f"  {r[0]}", *r[1:]) for r in rows])
+    )
+    shown.print()
+
+
+def send(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="DICOM files or folders.")],
+    to: Annotated[str, typer.Option("--to", metavar="AET@HOST:PORT", help="Receiver.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send DICOM files by C-STORE, as they are."""
+    from ichd.publish.send import send_folder
+
+    settings = settings_of(context)
+    configure_logging("critical")
+    peer = peer_from(to, settings.dicom.ae_title)
+    with progress() as bar:
+        task = bar.add_task("sending", total=None)
+        summary = send_folder(peer, paths, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    if as_json:
+        print_json(
+            {
+                "sent": summary.sent,
+                "refused": [{"path": str(f.path), "status": f.status} for f in summary.refused],
+                "skipped": [{"path": str(f.path), "reason": f.reason} for f in summary.skipped],
+            }
+        )
+    else:
+        typer.echo(f"{summary.sent} sent, {len(summary.refused)} refused, {len(summary.skipped)} skipped")
+        for refused in summary.refused:
+            typer.echo(f"refused {refused.path}: {refused.status}", err=True)
+        for skipped in summary.skipped:
+            typer.echo(f"skipped {skipped.path}: {skipped.reason}", err=True)
+    if summary.refused or not summary.sent:
+        raise typer.Exit(1)
+
+
+def peer_from(address: str, calling_ae_title: str) -> Any:
+    """A peer from AET@HOST:PORT.
+
+    Raises:
+        UserError: it is not of that form.
+    """
+    from ichd.publish.dimse import DimsePeer
+
+    ae_title, at, location = address.partition("@")
+    host, colon, port = location.rpartition(":")
+    if not (at and colon and ae_title and host and port.isdigit() and 0 < int(port) < 65536):
+        raise UserError(f"{address!r} is not a receiver; write it as AET@HOST:PORT, for example ICHD@127.0.0.1:11112")
+    return DimsePeer(
+        name=ae_title,
+        host=host.strip("[]"),
+        port=int(port),
+        ae_title=ae_title,
+        calling_ae_title=calling_ae_title,
+        timeout_s=30.0,
+    )
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the series and its truth.")],
+    bleed: Annotated[list[str] | None, typer.Option("--bleed", metavar="KIND", help="May be repeated.")] = None,
+    mimic: Annotated[list[str] | None, typer.Option("--mimic", metavar="KIND", help="May be repeated.")] = None,
+    slices: Annotated[int, typer.Option("--slices", min=1, max=400, help="Number of slices.")] = 28,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same series.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Write a synthetic head CT series as DICOM, with its truth as truth.json and labels.npz."""
+    from ichd.phantom import BLEED_KINDS, MIMIC_KINDS, PhantomRecipe, render, write_series, write_truth
+
+    _refuse_unknown("--bleed", bleed or [], BLEED_KINDS)
+    _refuse_unknown("--mimic", mimic or [], MIMIC_KINDS)
+    rendered = render(PhantomRecipe(seed=seed, bleeds=tuple(bleed or ()), mimics=tuple(mimic or ()), slices=slices))
+    files = write_series(rendered, out)
+    write_truth(rendered, out)
+    truth = {name: int(count) for name, count in zip(CLASSES, rendered.truth.sum(axis=0), strict=True)}
+    if as_json:
+        print_json({"out": str(out), "files": len(files), "positive_slices": truth})
+        return
+    typer.echo(f"{len(files)} slices in {out}; slices with haemorrhage, by kind:")
+    for name, count in truth.items():
+        typer.echo(f"  {name:<18}{count:>4}")
+
+
+def _refuse_unknown(option: str, given: list[str], known: tuple[str, ...]) -> None:
+    for kind in given:
+        if kind not in known:
+            raise UserError(f"{option} {kind} is unknown; use one of {', '.join(known)}")
+
+
+def report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Structured Report written by ichd.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a Structured Report readably."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    from ichd.report.readable import read_report, render_text
+
+    try:
+        dataset = pydicom.dcmread(file)
+    except FileNotFoundError:
+        raise UserError(f"{file} does not exist; name a Structured Report") from None
+    except (InvalidDicomError, IsADirectoryError):
+        raise UserError(f"{file} is not a DICOM file; name a Structured Report") from None
+    except OSError as error:
+        raise IchdError(f"{file} can't be read: {error.strerror}") from error
+    readable = read_report(dataset)
+    if as_json:
+        print_json(readable.to_dict())
+    else:
+        typer.echo(render_text(readable))

@@ -1,0 +1,80 @@
+"""The `ichd` command: global options, and errors as one sentence."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ichd import __version__
+from ichd.cli import daemon, images, models, studies, system
+from ichd.cli.invocation import Invocation
+from ichd.domain.errors import IchdError, UserError
+
+app = typer.Typer(
+    name="ichd",
+    help="Head CT haemorrhage triage: a study comes in by DICOM, a Structured Report goes back to the PACS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for commands in (daemon, studies, images, models, system):
+    commands.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ichd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings file; else $ICHD_CONFIG, ./ichd.toml, /etc/ichd/ichd.toml, defaults."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+    context.obj = Invocation(config=config, debug=debug)
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the global options in front, so that they may stand anywhere on the line."""
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument == "--config":
+            front += [argument, *([value] if (value := next(waiting, None)) is not None else [])]
+        elif argument == "--debug" or argument.startswith("--config="):
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return front + rest
+
+
+def main() -> None:
+    """Exit code 0: done; 1: it could not be done; 2: the command line, settings or input must be mended."""
+    arguments = hoist(sys.argv[1:])
+    try:
+        app(arguments)
+    except IchdError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        typer.echo(f"ichd: {error}", err=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; closing stderr keeps Python from complaining about it.
+        sys.stderr.close()
+        sys.exit(1)

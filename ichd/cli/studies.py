@@ -1,0 +1,264 @@
+"""status, retry, reprocess."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from ichd.cli.invocation import settings_of
+from ichd.cli.output import console, print_json, table
+from ichd.domain.finding import CLASSES
+from ichd.domain.reason import Reason
+from ichd.domain.study import StudyState
+from ichd.store.listing import Conflict, Delivery, JobSummary, SeriesSummary, StudyDetail, StudySummary
+from ichd.telemetry import configure_logging
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(status)
+    app.command()(retry)
+    app.command()(reprocess)
+
+
+def status(
+    context: typer.Context,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Study Instance UID; all when left out.")
+    ] = None,
+    state: Annotated[StudyState | None, typer.Option("--state", help="Only studies in this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Studies: their state, finding, jobs and deliveries; and what was refused at the door."""
+    from ichd.app.storage import open_storage
+    from ichd.store.arrivals import Arrivals
+
+    settings = settings_of(context)
+    configure_logging("warning", settings.log.format)
+    storage = open_storage(settings)
+    if study is not None:
+        detail = storage.studies.detail(study)
+        if as_json:
+            print_json(detail_json(detail))
+        else:
+            _show_detail(detail)
+        return
+    summaries = storage.studies.summaries(limit=limit, state=state)
+    refusals = Arrivals(storage.engine).refusals(limit=limit)
+    if as_json:
+        print_json({"studies": [summary_json(s) for s in summaries], "refusals": [asdict(r) for r in refusals]})
+        return
+    _show_list(summaries)
+    if refusals:
+        rows = (
+            (_when(r.refused_at), r.calling_ae_title, r.address, r.reason, r.detail, r.sop_instance_uid or "-")
+            for r in refusals
+        )
+        columns = ("at", "from", "address", "reason", "detail", "SOP Instance UID")
+        console().print(table("\nRefused at the door", columns, rows))
+
+
+def retry(context: typer.Context, study: StudyUid) -> None:
+    """Put a study's dead or waiting jobs back into the queue, due now."""
+    from ichd.app.storage import open_storage
+
+    settings = settings_of(context)
+    configure_logging("warning", settings.log.format)
+    jobs = open_storage(settings).studies.retry(study, now=datetime.now(UTC))
+    typer.echo(f"{jobs} {'job is' if jobs == 1 else 'jobs are'} back in the queue")
+
+
+def reprocess(context: typer.Context, study: StudyUid) -> None:
+    """Read a finished study again, as a new revision."""
+    from ichd.app.storage import open_storage
+
+    settings = settings_of(context)
+    configure_logging("warning", settings.log.format)
+    open_storage(settings).studies.reprocess(study, now=datetime.now(UTC))
+    typer.echo("the study is in the queue again")
+
+
+def summary_json(summary: StudySummary) -> dict[str, Any]:
+    """One line of the list, as JSON."""
+    return {
+        "study_uid": summary.study_uid,
+        "accession_number": summary.accession_number,
+        "state": summary.state,
+        "revision": summary.revision,
+        "series": summary.series,
+        "slices": summary.slices,
+        "conflicts": summary.conflicts,
+        "triage": summary.triage,
+        "scan": summary.scan,
+        "reason": summary.reason,
+        "detail": summary.detail,
+        "received_at": _iso(summary.received_at),
+        "last_instance_at": _iso(summary.last_instance_at),
+        "ready_at": _iso(summary.ready_at),
+        "finished_at": _iso(summary.finished_at),
+        "closing": summary.closing,
+        "jobs": [_job_json(job) for job in summary.jobs],
+        "deliveries": [_delivery_json(d) for d in summary.deliveries],
+    }
+
+
+def detail_json(detail: StudyDetail) -> dict[str, Any]:
+    """The shape of `ichd predict --json` where the study has a finding, with everything else that is known of it."""
+    return {
+        **(detail.record or {}),
+        **summary_json(detail.summary),
+        "series_summaries": [_series_json(s) for s in detail.series],
+        "jobs": [_job_json(job) for job in detail.jobs],
+        "deliveries": [_delivery_json(d) for d in detail.deliveries],
+        "conflicting_instances": [_conflict_json(c) for c in detail.conflicts],
+    }
+
+
+def _job_json(job: JobSummary) -> dict[str, Any]:
+    return {
+        "kind": job.kind,
+        "revision": job.revision,
+        "destination": job.destination,
+        "state": job.state,
+        "attempt": job.attempt,
+        "superseded": job.superseded,
+        "run_at": _iso(job.run_at),
+        "finished_at": _iso(job.finished_at),
+        "reason": job.reason,
+        "detail": job.detail,
+    }
+
+
+def _delivery_json(delivery: Delivery) -> dict[str, Any]:
+    receipt = delivery.receipt
+    return {
+        "revision": delivery.revision,
+        "destination": receipt.destination,
+        "sent_at": _iso(receipt.sent_at),
+        "sop_instance_uids": list(receipt.sop_instance_uids),
+        "sop_class_uid": receipt.sop_class_uid,
+        "status": receipt.status,
+    }
+
+
+def _series_json(series: SeriesSummary) -> dict[str, Any]:
+    return {
+        "series_uid": series.series_uid,
+        "modality": series.modality,
+        "series_number": series.series_number,
+        "description": series.description,
+        "slices": series.slices,
+        "reason": series.reason,
+        "detail": series.detail,
+    }
+
+
+def _conflict_json(conflict: Conflict) -> dict[str, Any]:
+    return {
+        "sop_uid": conflict.sop_uid,
+        "study_uid": conflict.study_uid,
+        "sha256": conflict.sha256,
+        "received_at": _iso(conflict.received_at),
+    }
+
+
+def _show_list(summaries: list[StudySummary]) -> None:
+    if not summaries:
+        typer.echo("no study has arrived yet; send one with `ichd send FOLDER --to ICHD@127.0.0.1:11112`")
+        return
+    rows = (
+        (
+            _when(s.last_instance_at),
+            s.accession_number or "-",
+            s.state,
+            s.triage or "-",
+            f"{s.scan['any']:.3f}" if s.scan else "-",
+            str(s.slices),
+            str(s.revision),
+            _deliveries_in_words(s),
+            _why(s.reason, s.detail),
+            s.study_uid,
+        )
+        for s in summaries
+    )
+    columns = ("last image", "accession", "state", "triage", "any", "slices", "rev", "delivered", "reason", "study")
+    console().print(table(None, columns, rows))
+
+
+def _show_detail(detail: StudyDetail) -> None:
+    shown = console()
+    summary = detail.summary
+    lines = [
+        ("study", summary.study_uid),
+        ("accession", summary.accession_number or "-"),
+        ("state", f"{summary.state}, revision {summary.revision}"),
+        ("images", f"{summary.slices} in {summary.series} series, last at {_when(summary.last_instance_at)}"),
+        ("closed by", summary.closing or "still receiving"),
+    ]
+    if summary.reason:
+        lines.append(("reason", f"{summary.reason}: {summary.reason.meaning}"))
+        if summary.detail:
+            lines.append(("", summary.detail))
+    record = detail.record
+    if record and record["scan"]:
+        model = record["model"]
+        lines.append(("triage", record["triage"]))
+        lines.append(("model", f"{model['name']} {model['version']}, weights {model['weights_sha256'][:12]}"))
+        if model["statement"]:
+            lines.append(("", model["statement"]))
+        lines.append(("timings", ", ".join(f"{step} {ms:.0f} ms" for step, ms in record["timings_ms"].items())))
+    for name, value in lines:
+        shown.print(f"{name:<10} {value}", markup=False, soft_wrap=True)
+    if record and record["scan"]:
+        rows = ((name, record["presence"][name], f"{record['scan'][name]:.3f}") for name in CLASSES)
+        shown.print(table("\nFinding", ("kind", "presence", "probability"), rows))
+    series = (
+        (s.series_uid, s.modality, str(s.slices), s.description or "-", _why(s.reason, s.detail)) for s in detail.series
+    )
+    shown.print(table("\nSeries", ("series", "modality", "slices", "description", "not read because"), series))
+    jobs = (
+        (j.kind, j.destination or "-", str(j.revision), j.state, str(j.attempt), _why(j.reason, j.detail))
+        for j in detail.jobs
+    )
+    shown.print(table("\nJobs", ("job", "destination", "rev", "state", "attempts", "last error"), jobs))
+    receipts = (
+        (
+            d.receipt.destination,
+            str(d.revision),
+            _when(d.receipt.sent_at),
+            d.receipt.status,
+            *d.receipt.sop_instance_uids,
+        )
+        for d in detail.deliveries
+    )
+    shown.print(table("\nDelivered", ("destination", "rev", "at", "status", "report"), receipts))
+    for conflict in detail.conflicts:
+        shown.print(
+            f"conflict: {Reason.CONFLICTING_DUPLICATE.meaning}: {conflict.sop_uid}", markup=False, soft_wrap=True
+        )
+
+
+def _deliveries_in_words(summary: StudySummary) -> str:
+    publishing = [job for job in summary.jobs if job.destination]
+    if not publishing:
+        return "-"
+    return f"{len(summary.deliveries)} of {len(publishing)}"
+
+
+def _why(reason: Reason | None, detail: str) -> str:
+    if reason is None:
+        return "-"
+    return f"{reason} ({detail})" if detail else str(reason)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _when(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

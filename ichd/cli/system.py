@@ -1,0 +1,103 @@
+"""demo, doctor, train."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ichd.cli.invocation import settings_of
+from ichd.cli.output import console, print_json, progress, table
+from ichd.domain.errors import UserError
+from ichd.telemetry import configure_logging
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(demo)
+    app.command()(doctor)
+    app.command()(train)
+
+
+def demo(
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to work in; else a new one under var/demo.")] = None,
+    bleed: Annotated[list[str] | None, typer.Option("--bleed", metavar="KIND", help="May be repeated.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the phantom.")] = 7,
+) -> None:
+    """The whole trip on this machine: phantom, C-STORE, daemon, Structured Report at a second AE."""
+    import pydicom
+
+    from ichd.app.demo import run_demo
+    from ichd.phantom import BLEED_KINDS
+    from ichd.report.readable import read_report, render_text
+
+    bleeds = bleed or ["subdural"]
+    for kind in bleeds:
+        if kind not in BLEED_KINDS:
+            raise UserError(f"--bleed {kind} is unknown; use one of {', '.join(BLEED_KINDS)}")
+    folder = out or Path("var/demo") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; name another folder with --out")
+    configure_logging("critical")
+    result = run_demo(folder, bleeds=bleeds, seed=seed, tell=lambda line: typer.echo(f"… {line}", err=True))
+    typer.echo(f"\nTruth of the phantom ({result.slices} slices): slices that show blood, by kind")
+    for name, count in result.truth.items():
+        typer.echo(f"  {name:<18}{count:>4}")
+    typer.echo("\nThe report, as the receiving AE wrote it to disk\n")
+    typer.echo(render_text(read_report(pydicom.dcmread(result.report))))
+    typer.echo(f"\nFrom association release to the report's arrival: {result.release_to_report_s:.1f} s")
+    config = folder / "ichd.toml"
+    typer.echo("\nWhere to look next")
+    for command, what in (
+        (f"ichd report {result.report}", "the report again"),
+        (f"ichd status --config {config}", "the study in the daemon's database"),
+        (f"ichd predict {folder / 'phantom'}", "the model on the same files, without a daemon"),
+        ("ichd doctor", "what a real installation still needs"),
+    ):
+        typer.echo(f"  {command}\n      {what}")
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check settings, listener, database, spool, disk, model, device and every destination."""
+    from ichd.app.doctor import examine
+
+    settings = settings_of(context)
+    configure_logging("critical")
+    checks = list(examine(settings))
+    if as_json:
+        print_json([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
+    else:
+        rows = ((c.name, "ok" if c.ok else "not ok", c.detail) for c in checks)
+        console().print(table(None, ("check", "", "found, or how to mend it"), rows))
+    if not all(c.ok for c in checks):
+        raise typer.Exit(1)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a recipe file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, bundle.")],
+    as_json: AsJson = False,
+) -> None:
+    """Train a model from a recipe; ends in OUT/bundle and OUT/metrics.json."""
+    from training.run import Progress
+    from training.run import train as run_training
+
+    configure_logging("info")
+    with progress() as bar:
+        task = bar.add_task(recipe, total=None)
+
+        def show(progress_made: Progress) -> None:
+            bar.update(
+                task,
+                completed=progress_made.done,
+                total=progress_made.total,
+                description=f"{progress_made.stage} {progress_made.detail}",
+            )
+
+        result = run_training(recipe, out, on_progress=show)
+    if as_json:
+        print_json({"bundle": str(result.bundle), "metrics": result.metrics})
+        return
+    typer.echo(f"bundle: {result.bundle}\nmetrics: {out / 'metrics.json'}\n{result.minutes:.0f} minutes")

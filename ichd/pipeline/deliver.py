@@ -1,0 +1,96 @@
+"""The second step: a finding becomes a report, the report goes to one destination, the receipt is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+import structlog
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+
+from ichd.domain.errors import Permanent
+from ichd.domain.finding import Finding
+from ichd.domain.reason import Reason
+from ichd.domain.record import finding_of, skipped_of
+from ichd.pipeline.clock import Clock
+from ichd.publish.dimse import DimsePeer, deliver
+from ichd.report.identity import report_uids
+from ichd.report.sr import ReportContext, build_report
+from ichd.store.queue import Job
+from ichd.store.studies import Predecessor, Studies
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryPolicy:
+    """Where reports may go."""
+
+    destinations: Mapping[str, DimsePeer]
+    #: Let the results of a demonstration model leave this machine.
+    allow_demo: bool
+    software_version: str
+
+
+def publish(job: Job, *, studies: Studies, policy: DeliveryPolicy, clock: Clock) -> None:
+    """One `publish` job from claim to receipt.
+
+    Raises:
+        LeaseLost: the job was given away; the peer may hold the report, under the UID that a resend has too.
+        Transient, Permanent: with the coded reason of what went wrong.
+    """
+    work = studies.begin_delivery(job)
+    finding = finding_of(work.record)
+    peer = _peer(job, finding, policy)
+    report = build_report(
+        finding,
+        [read_header(work.files[uid]) for uid in evidence_uids(finding)],
+        ReportContext(
+            revision=job.revision,
+            created_at=work.created_at,
+            software_version=policy.software_version,
+            predecessor=_predecessor(job.study_uid, work.predecessor),
+            skipped=skipped_of(work.record),
+        ),
+    )
+    receipt = deliver(peer, [report], now=clock())
+    studies.delivered(job, receipt, now=clock())
+    log.info("report_delivered", study=job.study_uid, revision=job.revision, destination=peer.name)
+
+
+def evidence_uids(finding: Finding) -> list[str]:
+    """The slices whose headers a report needs: the key slices, or the middle one of a scan without any."""
+    keys = {s.sop_instance_uid: None for c in finding.classes for s in c.key_slices}
+    slices = finding.prediction.slices
+    return list(keys) or [slices[len(slices) // 2].sop_instance_uid]
+
+
+def read_header(path: Path) -> Dataset:
+    """Everything before the pixels.
+
+    Raises:
+        Permanent: the file is gone or damaged.
+    """
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except (OSError, InvalidDicomError) as error:
+        raise Permanent(Reason.FILE_DAMAGED, f"{path.name}: {type(error).__name__}") from error
+
+
+def _predecessor(study_uid: str, earlier: Predecessor | None) -> tuple[str, str, str] | None:
+    if earlier is None:
+        return None
+    series_uid, sop_uid = report_uids(
+        study_instance_uid=study_uid, weights_sha256=earlier.weights_sha256, revision=earlier.revision
+    )
+    return study_uid, series_uid, sop_uid
+
+
+def _peer(job: Job, finding: Finding, policy: DeliveryPolicy) -> DimsePeer:
+    peer = policy.destinations.get(job.destination or "")
+    if peer is None:
+        raise Permanent(Reason.DESTINATION_UNKNOWN, f"destination {job.destination}")
+    if finding.prediction.model.demonstration and not peer.is_loopback and not policy.allow_demo:
+        raise Permanent(Reason.DEMO_MODEL_BLOCKED, f"model {finding.prediction.model.name}, destination {peer.name}")
+    return peer

@@ -1,0 +1,76 @@
+"""What happens by the clock: quiet studies are closed, leases of dead workers reaped, partial files swept.
+
+Every tick is one idempotent transaction, so any number of workers may run them side by side.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from ichd.domain.completeness import CompletenessPolicy
+from ichd.domain.errors import Transient
+from ichd.domain.job import RetryPolicy
+from ichd.pipeline.clock import Clock
+from ichd.store.studies import Studies
+
+log = structlog.get_logger(__name__)
+
+#: The quiet period counts in seconds; a study should not wait much longer for the tick that notices it.
+CLOSE_EVERY_S = 0.25
+SWEEP_EVERY_S = 3600.0
+#: A file without a row that is older than any transaction that could still give it one.
+ORPHAN_AFTER = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickPolicy:
+    """What the ticks decide by."""
+
+    completeness: CompletenessPolicy
+    retry: RetryPolicy
+    lease_s: float
+
+
+def start_ticks(studies: Studies, policy: TickPolicy, clock: Clock) -> BackgroundScheduler:
+    """Start the ticks of one worker in a thread of their own; the caller shuts the scheduler down."""
+
+    def close_quiet_studies() -> None:
+        for study_uid in studies.close_complete(policy.completeness, now=clock()):
+            log.info("study_ready", study=study_uid)
+
+    def reap_leases() -> None:
+        reaped = studies.reap(now=clock(), retry=policy.retry)
+        if reaped:
+            log.warning("leases_reaped", jobs=reaped)
+
+    def sweep_spool() -> None:
+        swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
+        if swept:
+            log.warning("orphans_swept", files=swept)
+
+    # Only a death leaves orphans, so the sweep that matters is the one soon after a start.
+    first_sweep = clock() + ORPHAN_AFTER + timedelta(seconds=5)
+    scheduler = BackgroundScheduler(timezone="UTC")
+    for tick, every_s, first_at in (
+        (close_quiet_studies, CLOSE_EVERY_S, clock()),
+        (reap_leases, max(policy.lease_s / 3, 1.0), clock()),
+        (sweep_spool, SWEEP_EVERY_S, first_sweep),
+    ):
+        scheduler.add_job(
+            _guarded(tick), "interval", seconds=every_s, coalesce=True, max_instances=1, next_run_time=first_at
+        )
+    scheduler.start()
+    return scheduler
+
+
+def _guarded(tick: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            tick()
+        except Transient as error:
+            log.warning("tick_postponed", tick=tick.__name__, reason=error.reason, detail=error.detail)
+
+    return run

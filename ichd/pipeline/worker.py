@@ -1,0 +1,166 @@
+"""The worker: claim, step, complete, until told to stop.
+
+Only this loop retries. A step that ends in `Transient` goes back to the queue with backoff; one that ends in
+`Permanent` is dead with its reason and waits for a person; a worker that dies leaves a lease that expires.
+"""
+
+import os
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from ichd.domain.errors import LeaseLost, Permanent, Transient
+from ichd.domain.job import JobKind, RetryPolicy, retry_delay
+from ichd.domain.reason import Reason
+from ichd.pipeline.clock import Clock
+from ichd.store.queue import Job, Queue
+from ichd.store.studies import Studies
+
+log = structlog.get_logger(__name__)
+
+Step = Callable[[Job], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPolicy:
+    """Rhythm of a worker, in seconds."""
+
+    poll_s: float
+    lease_s: float
+    grace_s: float
+    retry: RetryPolicy
+
+
+class Worker:
+    """One worker: one job at a time, in the thread that calls `run`."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        queue: Queue,
+        studies: Studies,
+        steps: Mapping[JobKind, Step],
+        policy: WorkerPolicy,
+        clock: Clock,
+    ) -> None:
+        self._owner = owner
+        self._queue = queue
+        self._studies = studies
+        self._steps = steps
+        self._policy = policy
+        self._clock = clock
+        self._random = random.Random(owner)  # noqa: S311 - spreads retries, protects nothing
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; the job in hand is finished first, or given back after the grace period."""
+        while not stop.is_set():
+            job = self._claim()
+            if job is None:
+                stop.wait(self._policy.poll_s)
+                continue
+            with _Heartbeat(job, self._queue, self._policy, self._clock, stop):
+                self.work(job)
+
+    def work(self, job: Job) -> None:
+        """Do one job, and record what came of it."""
+        try:
+            self._steps[job.kind](job)
+        except LeaseLost:
+            log.warning("job_given_away", study=job.study_uid, kind=job.kind, attempt=job.attempt)
+        except Transient as error:
+            self._retry_later(job, error)
+        except Permanent as error:
+            self._give_up(job, error.reason, error.detail)
+        except Exception as error:  # the one broad except: whatever it is, the job must say so
+            log.exception("job_crashed", study=job.study_uid, kind=job.kind)
+            self._give_up(job, Reason.INTERNAL_ERROR, type(error).__name__)
+
+    def _claim(self) -> Job | None:
+        try:
+            return self._queue.claim(owner=self._owner, lease_s=self._policy.lease_s, now=self._clock())
+        except Transient as error:
+            log.warning("queue_unavailable", reason=error.reason, detail=error.detail)
+            return None
+
+    def _retry_later(self, job: Job, error: Transient) -> None:
+        delay = retry_delay(self._policy.retry, job.attempt, self._random.random())
+        if delay is None:
+            self._give_up(job, Reason.ATTEMPTS_EXHAUSTED, f"{job.attempt} attempts, last: {error}")
+            return
+        log.warning(
+            "job_retried_later",
+            study=job.study_uid,
+            kind=job.kind,
+            attempt=job.attempt,
+            reason=error.reason,
+            detail=error.detail,
+            delay_s=round(delay.total_seconds(), 1),
+        )
+        now = self._clock()
+        self._record_failure(job, error.reason, error.detail, now + delay)
+
+    def _give_up(self, job: Job, reason: Reason, detail: str) -> None:
+        log.error("job_dead", study=job.study_uid, kind=job.kind, reason=reason, detail=detail)
+        self._record_failure(job, reason, detail, None)
+
+    def _record_failure(self, job: Job, reason: Reason, detail: str, retry_at: datetime | None) -> None:
+        try:
+            self._studies.failed(job, reason, detail, retry_at=retry_at, now=self._clock())
+        except (LeaseLost, Transient):
+            # Nothing is lost: the lease expires and the job is claimed again.
+            log.warning("failure_not_recorded", study=job.study_uid, kind=job.kind)
+
+
+class _Heartbeat:
+    """Keeps the lease of the job in hand, and enforces the grace period of a stopping worker."""
+
+    def __init__(self, job: Job, queue: Queue, policy: WorkerPolicy, clock: Clock, stop: threading.Event) -> None:
+        self._job = job
+        self._queue = queue
+        self._policy = policy
+        self._clock = clock
+        self._stop = stop
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        interval_s = self._policy.lease_s / 3
+        stopping_s = 0.0
+        waited_s = 0.0
+        tick_s = min(interval_s, 0.2)
+        while not self._done.wait(tick_s):
+            waited_s += tick_s
+            stopping_s += tick_s if self._stop.is_set() else 0.0
+            if stopping_s >= self._policy.grace_s:
+                self._abandon()
+            if waited_s >= interval_s:
+                waited_s = 0.0
+                self._extend()
+
+    def _extend(self) -> None:
+        try:
+            self._job = self._queue.extend(self._job, lease_s=self._policy.lease_s, now=self._clock())
+        except (LeaseLost, Transient) as error:
+            # The step goes on: its completion checks the lease, so a lost one changes nothing.
+            log.warning("lease_not_extended", study=self._job.study_uid, error=type(error).__name__)
+
+    def _abandon(self) -> None:
+        """A step can't be interrupted from outside, but its process can end: nothing of it was committed."""
+        log.warning("job_released_unfinished", study=self._job.study_uid, kind=self._job.kind)
+        try:
+            self._queue.release(self._job, now=self._clock())
+        except (LeaseLost, Transient):
+            log.warning("lease_not_released", study=self._job.study_uid)
+        os._exit(0)

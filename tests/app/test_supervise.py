@@ -1,0 +1,92 @@
+"""The supervisor with real child processes: restart, stop, and no orphans."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ichd.app.supervise import Role, supervise
+
+#: A child that notes its starts, ends on SIGTERM, and ends when its standard input closes.
+CHILD = textwrap.dedent(
+    """
+    import os, pathlib, signal, sys, threading
+    from ichd.app.supervise import stop_with_supervisor
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop_with_supervisor(stop)
+    folder = pathlib.Path(sys.argv[1])
+    (folder / f"started-{os.getpid()}").touch()
+    stop.wait()
+    (folder / f"stopped-{os.getpid()}").touch()
+    """
+)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def pids(folder: Path, what: str) -> set[int]:
+    return {int(p.name.removeprefix(f"{what}-")) for p in folder.glob(f"{what}-*")}
+
+
+def test_a_role_that_dies_is_started_again_and_the_others_live_on(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    stop = threading.Event()
+    roles = [Role(name=f.name, command=[sys.executable, "-c", CHILD, str(f)]) for f in folders]
+    supervisor = threading.Thread(target=supervise, args=(roles,), kwargs={"stop": stop, "grace_s": 10.0})
+    supervisor.start()
+    try:
+        wait_until(lambda: all(pids(f, "started") for f in folders))
+        (first,) = pids(folders[0], "started")
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: len(pids(folders[0], "started")) == 2)
+        assert len(pids(folders[1], "started")) == 1
+    finally:
+        stop.set()
+        supervisor.join(20)
+    assert not supervisor.is_alive()
+    assert pids(folders[0], "stopped") == pids(folders[0], "started") - {first}
+    assert pids(folders[1], "stopped") == pids(folders[1], "started")
+
+
+def test_a_role_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    stop = threading.Event()
+    role = Role(name="deaf", command=[sys.executable, "-c", deaf])
+    supervisor = threading.Thread(target=supervise, args=([role],), kwargs={"stop": stop, "grace_s": 0.5})
+    supervisor.start()
+    wait_until(lambda: role.process is not None)
+    time.sleep(0.5)
+    stop.set()
+    supervisor.join(10)
+    assert not supervisor.is_alive()
+    assert role.process is not None
+    assert role.process.returncode in (-signal.SIGKILL, -signal.SIGTERM)
+
+
+def test_children_stop_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        f"""
+        import sys, threading
+        from ichd.app.supervise import Role, supervise
+        role = Role(name="child", command=[sys.executable, "-c", {CHILD!r}, {str(tmp_path)!r}])
+        supervise([role], stop=threading.Event(), grace_s=5.0)
+        """
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: bool(pids(tmp_path, "started")))
+    supervisor.kill()
+    supervisor.wait()
+    wait_until(lambda: pids(tmp_path, "stopped") == pids(tmp_path, "started"))

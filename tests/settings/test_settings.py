@@ -1,0 +1,118 @@
+"""Settings: precedence, and errors that name the mend."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ichd.domain.errors import SettingsError
+from ichd.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [n for n in os.environ if n.startswith("ICHD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "ichd.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_any_file_everything_is_local() -> None:
+    settings = load_settings()
+    assert settings.dicom.ae_title == "ICHD"
+    assert (settings.dicom.host, settings.dicom.port) == ("127.0.0.1", 11112)
+    assert (settings.web.host, settings.web.port) == ("127.0.0.1", 8642)
+    assert settings.database.url == "sqlite:///var/ichd.db"
+    assert settings.model.bundle == "phantom-demo"
+    assert settings.destination == ()
+
+
+def test_a_file_in_the_working_folder_is_found(tmp_path: Path) -> None:
+    write(tmp_path, "[dicom]\nport = 104\n")
+    assert load_settings().dicom.port == 104
+
+
+def test_the_named_file_wins_over_the_variable_and_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "[dicom]\nport = 1\n")
+    by_variable, by_option = tmp_path / "b.toml", tmp_path / "c.toml"
+    by_variable.write_text("[dicom]\nport = 2\n")
+    by_option.write_text("[dicom]\nport = 3\n")
+    monkeypatch.setenv("ICHD_CONFIG", str(by_variable))
+    assert load_settings().dicom.port == 2
+    assert load_settings(by_option).dicom.port == 3
+
+
+def test_the_environment_overrides_one_key_and_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, '[dicom]\nport = 104\nae_title = "TRIAGE"\n')
+    monkeypatch.setenv("ICHD_DICOM__PORT", "11113")
+    settings = load_settings(path)
+    assert (settings.dicom.port, settings.dicom.ae_title) == (11113, "TRIAGE")
+
+
+def test_a_secret_can_come_from_a_credential_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "DATABASE__URL").write_text("postgresql://ichd:secret@db/ichd\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert load_settings().database.url == "postgresql://ichd:secret@db/ichd"
+    monkeypatch.setenv("ICHD_DATABASE__URL", "sqlite:///other.db")
+    assert load_settings().database.url == "sqlite:///other.db"
+
+
+def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
+    path = write(tmp_path, '[[destination]]\nname = "pacs"\naddress = "[::1]:104"\nae_title = "PACS"\n')
+    (pacs,) = load_settings(path).destination
+    assert (pacs.host, pacs.port, pacs.ae_title, pacs.send) == ("::1", 104, "PACS", ("sr",))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[dicom]\nprot = 104\n", ("unknown key dicom.prot", "dicom.port")),
+        ("[dicmo]\nport = 104\n", ("unknown key dicmo", "dicom")),
+        ('[[destination]]\nname = "a"\nadress = "h:1"\nae_title = "P"\n', ("destination.0.adress", "address")),
+        ('[[destination]]\nname = "a"\nae_title = "P"\n', ("destination.0.address is missing", "add it")),
+        ('[[destination]]\nname = "a"\naddress = "host"\nae_title = "P"\n', ("destination.0.address", "host")),
+        ('[dicom]\nport = "x"\n', ("dicom.port", "integer", "'x'")),
+        ('[dicom]\nae_title = "SEVENTEEN LETTERS"\n', ("dicom.ae_title",)),
+        ("[dicom\n", ("is not TOML",)),
+        ('[web]\nhost = "0.0.0.0"\n', ("web.host", "127.0.0.1")),
+        (
+            '[[destination]]\nname = "a"\naddress = "h:1"\nae_title = "P"\n'
+            '[[destination]]\nname = "a"\naddress = "h:2"\nae_title = "P"\n',
+            ("same name", "give each its own"),
+        ),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    for part in (*parts, str(path)):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistyped_variable_is_refused_and_the_nearest_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICHD_STUDY__QUITE_PERIOD_S", "3")
+    with pytest.raises(SettingsError, match="did you mean ICHD_STUDY__QUIET_PERIOD_S"):
+        load_settings()
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is not there"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_a_list_in_a_variable_must_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICHD_DESTINATION", "pacs")
+    with pytest.raises(SettingsError, match="must be JSON"):
+        load_settings()
