@@ -187,7 +187,7 @@ def test_an_unknown_transfer_syntax_is_refused() -> None:
 MUTATION = st.tuples(st.integers(0, len(VALID) - 1), st.binary(min_size=0, max_size=8))
 
 
-@settings(max_examples=1500, deadline=1000)
+@settings(max_examples=800, deadline=5000)
 @given(st.lists(MUTATION, min_size=1, max_size=6), st.sampled_from([EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED]))
 @example([(0, b"")], IMPLICIT)
 def test_mutated_bytes_are_facts_or_a_refusal(mutations: list[tuple[int, bytes]], syntax: str) -> None:
@@ -204,7 +204,7 @@ def test_mutated_bytes_are_facts_or_a_refusal(mutations: list[tuple[int, bytes]]
     assert facts.transfer_syntax_uid == syntax
 
 
-@settings(max_examples=500, deadline=1000)
+@settings(max_examples=300, deadline=5000)
 @given(st.binary(max_size=400), st.sampled_from([EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED, "1.2.840.10008.1.2.4.70"]))
 def test_random_bytes_are_refused(content: bytes, syntax: str) -> None:
     with pytest.raises(Refused):

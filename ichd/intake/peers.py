@@ -1,0 +1,63 @@
+"""Who may open an association: calling AE title and network address."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+
+@dataclass(frozen=True)
+class _Rejection:
+    result: int
+    source: int
+    diagnostic: int
+
+
+class Rejection(Enum):
+    """A-ASSOCIATE-RJ by result, source and diagnostic (PS3.8 table 9-21)."""
+
+    CALLING_AE_TITLE_NOT_RECOGNIZED = _Rejection(1, 1, 3)
+    #: The standard has no word for an address; permanent, by the user, no reason given.
+    ADDRESS_NOT_ALLOWED = _Rejection(1, 1, 1)
+    LOCAL_LIMIT_EXCEEDED = _Rejection(2, 3, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllowedPeer:
+    """A peer that may send; what is None is not asked for."""
+
+    ae_title: str | None = None
+    #: An IP address or a network in CIDR form.
+    address: str | None = None
+
+    @cached_property
+    def network(self) -> IPv4Network | IPv6Network | None:
+        """The address as a network.
+
+        Raises:
+            ValueError: it is neither an address nor a network.
+        """
+        return None if self.address is None else ip_network(self.address, strict=False)
+
+    def has_address(self, address: str) -> bool:
+        """Whether the connection comes from where this peer lives."""
+        found = ip_address(address)
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+            # A socket that listens on both families shows IPv4 peers this way.
+            found = found.ipv4_mapped
+        return self.network is None or found in self.network
+
+    def has_ae_title(self, calling_ae_title: str) -> bool:
+        """Whether it claims this peer's name; spaces around an AE title mean nothing (PS3.5 6.2)."""
+        return self.ae_title is None or self.ae_title.strip() == calling_ae_title.strip()
+
+
+def rejection_of(calling_ae_title: str, address: str, allowed: Sequence[AllowedPeer]) -> Rejection | None:
+    """Why this peer may not associate, or None where it may; everybody may where nobody is listed."""
+    if not allowed:
+        return None
+    named = [peer for peer in allowed if peer.has_ae_title(calling_ae_title)]
+    if not named:
+        return Rejection.CALLING_AE_TITLE_NOT_RECOGNIZED
+    return None if any(peer.has_address(address) for peer in named) else Rejection.ADDRESS_NOT_ALLOWED

@@ -1,0 +1,301 @@
+"""The DIMSE door: a service class provider for C-ECHO and C-STORE of CT images."""
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+import structlog
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from ichd.domain.errors import Refused, Transient, UserError
+from ichd.domain.reason import Reason
+from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Counter, Offer, Sender
+from ichd.intake.guard import GuardedServer, Oversize, ReceptionLimits, drop
+from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
+from ichd.intake.syntax import TRANSFER_SYNTAXES
+from ichd.store.arrivals import Arrivals
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+_log = structlog.get_logger(__name__)
+
+_SUCCESS = 0x0000
+#: Storage Service statuses (PS3.4 table B.2-1): out of resources, data set does not match SOP class, cannot understand.
+STATUS: dict[Reason, int] = {
+    Reason.DISK_LOW: 0xA700,
+    Reason.STORE_UNAVAILABLE: 0xA700,
+    Reason.UID_MISMATCH: 0xA900,
+    Reason.WRONG_MODALITY: 0xA900,
+    Reason.NOT_DICOM: 0xC000,
+    Reason.TRUNCATED: 0xC001,
+    Reason.BAD_UID: 0xC002,
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: 0xC003,
+    Reason.TOO_LARGE: 0xC004,
+}
+#: ErrorComment is LO (PS3.7 annex C).
+_LONGEST_COMMENT = 64
+#: Connections that have not associated yet, beside the ones that have.
+_SPARE_CONNECTIONS = 32
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerConfig:
+    """How the listener listens."""
+
+    ae_title: str = "ICHD"
+    host: str = "127.0.0.1"
+    #: 0 for a free one.
+    port: int = 11112
+    max_associations: int = 32
+    #: Longest PDU that peers are asked to send; fragments of 128 KiB are up to twice as fast as of 16 KiB.
+    max_pdu: int = 131072
+    #: Largest data set that is taken.
+    max_instance_bytes: int = 64 << 20
+    #: Who may send; everybody where nobody is listed.
+    allowed_peers: tuple[AllowedPeer, ...] = ()
+    #: Silence after which a connection is dropped.
+    network_timeout_s: float = 30.0
+    #: A connection that has not asked for an association by then is dropped.
+    association_timeout_s: float = 10.0
+
+
+@dataclass(kw_only=True)
+class _Visit:
+    """One accepted association and what it has done so far."""
+
+    sender: Sender
+    #: None until it brings the first image: an echo leaves no row.
+    association_id: int | None = None
+    stored: int = 0
+    refused: int = 0
+    serving: bool = False
+
+
+class Listener:
+    """Listens from `start` to `stop`; its threads are its own."""
+
+    def __init__(
+        self, config: ListenerConfig, counter: Counter, arrivals: Arrivals, clock: Callable[[], datetime]
+    ) -> None:
+        self._config = config
+        self._counter = counter
+        self._arrivals = arrivals
+        self._clock = clock
+        self._visits: dict[Association, _Visit] = {}
+        self._visiting = threading.Lock()
+        self._server: GuardedServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use, also where a free one was asked for."""
+        return int(self._server.server_address[1]) if self._server else self._config.port
+
+    def start(self) -> None:
+        """Listen; returns at once.
+
+        Raises:
+            UserError: the address can't be listened on.
+            Transient: the database does not answer.
+        """
+        # pynetdicom's own handlers would log every PDU with the names in it; they are chosen when a server is made.
+        _config.LOG_HANDLER_LEVEL = "none"
+        server = self._bind()
+        try:
+            # Only after the port is ours: a second listener started by mistake must not end what the first one serves.
+            interrupted = self._arrivals.end_interrupted(now=self._clock())
+        except Transient:
+            server.server_close()
+            raise
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(0.1,), name="ichd-accept", daemon=True).start()
+        _log.info("listening", host=self._config.host, port=self.port, interrupted_associations=interrupted)
+
+    def stop(self, *, grace_s: float = 3.0) -> None:
+        """Accept nothing more, let each association finish the image that it is sending, then abort it."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.shutdown()
+        with self._visiting:
+            done_before = {association: _done(visit) for association, visit in self._visits.items()}
+        deadline = time.monotonic() + grace_s
+        told: set[Association] = set()
+        while remaining := _running(server):
+            for association in remaining:
+                visit = self._visits.get(association)
+                if visit is None or time.monotonic() > deadline:
+                    drop(association)
+                elif association not in told and not _is_sending(association, visit, done_before.get(association, 0)):
+                    told.add(association)
+                    # Aborting waits for the connection to close, so that each gets a thread.
+                    threading.Thread(target=association.abort, name="ichd-abort", daemon=True).start()
+            time.sleep(_POLL_S)
+        _log.info("listener_stopped", aborted=len(told))
+
+    def _bind(self) -> GuardedServer:
+        ae = AE(ae_title=self._config.ae_title)
+        ae.maximum_pdu_size = self._config.max_pdu
+        ae.network_timeout = self._config.network_timeout_s
+        ae.acse_timeout = self._config.association_timeout_s
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        limits = ReceptionLimits(
+            max_pdu=self._config.max_pdu,
+            max_instance_bytes=self._config.max_instance_bytes,
+            max_connections=self._config.max_associations + _SPARE_CONNECTIONS,
+            network_timeout_s=self._config.network_timeout_s,
+        )
+        # pynetdicom counts connections here, associated or not, and so lets idle ones lock others out; we count visits.
+        ae.maximum_associations = limits.max_connections + 1
+        ae.add_supported_context(Verification)
+        for sop_class in ACCEPTED_SOP_CLASSES:
+            ae.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+        address = (self._config.host, self._config.port)
+        try:
+            server = ae.make_server(
+                address,
+                evt_handlers=[
+                    (evt.EVT_REQUESTED, self._on_requested),
+                    (evt.EVT_C_STORE, self._on_store),
+                    (evt.EVT_RELEASED, self._on_released),
+                ],
+                server_class=GuardedServer,
+                limits=limits,
+                ended=self._ended,
+            )
+        except OSError as error:
+            raise UserError(
+                f"can't listen on {address[0]}:{address[1]} ({error.strerror}); "
+                "stop what uses it or change dicom.host and dicom.port"
+            ) from error
+        # `shutdown` takes the server out of this list again.
+        ae._servers.append(server)
+        return cast(GuardedServer, server)
+
+    def _on_requested(self, event: evt.Event) -> None:
+        association = event.assoc
+        request = cast(A_ASSOCIATE, association.requestor.primitive)
+        sender = Sender(calling_ae_title=request.calling_ae_title.strip(), address=association.requestor.address)
+        rejection = rejection_of(sender.calling_ae_title, sender.address, self._config.allowed_peers)
+        if rejection is None:
+            with self._visiting:
+                if len(self._visits) < self._config.max_associations:
+                    self._visits[association] = _Visit(sender=sender)
+                    return
+            rejection = Rejection.LOCAL_LIMIT_EXCEEDED
+        _log.warning(
+            "association_rejected",
+            reason=rejection.name.lower(),
+            calling_ae_title=sender.calling_ae_title,
+            address=sender.address,
+        )
+        answer = rejection.value
+        association.acse.send_reject(answer.result, answer.source, answer.diagnostic)
+        # Waits until the answer is on its way: without it the connection may be closed first.
+        association.kill()
+
+    def _on_store(self, event: evt.Event) -> int | Dataset:
+        visit = self._visits[event.assoc]
+        visit.serving = True
+        try:
+            return self._store(event, visit)
+        finally:
+            visit.serving = False
+
+    def _store(self, event: evt.Event, visit: _Visit) -> int | Dataset:
+        request = cast(C_STORE, event.request)
+        dataset = cast(io.BytesIO, request.DataSet)
+        sop_class_uid, sop_instance_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        now = self._clock()
+        try:
+            self._require_size(dataset)
+            if visit.association_id is None:
+                visit.association_id = self._arrivals.open_association(
+                    calling_ae_title=visit.sender.calling_ae_title, address=visit.sender.address, now=now
+                )
+            offer = Offer(
+                # The bytes as they came, not copied: `event.dataset` would decode them.
+                dataset=dataset.getbuffer(),
+                sop_class_uid=sop_class_uid,
+                sop_instance_uid=sop_instance_uid,
+                transfer_syntax_uid=str(event.context.transfer_syntax),
+            )
+            admission = self._counter.admit(offer, association_id=visit.association_id, now=now)
+        except (Refused, Transient) as error:
+            visit.refused += 1
+            self._counter.turn_away(
+                error, visit.sender, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, now=now
+            )
+            return _failure(error)
+        visit.stored += 1
+        _log.debug("instance_stored", kind=str(admission.kind), study=admission.facts.study_instance_uid)
+        return _SUCCESS
+
+    def _require_size(self, dataset: io.BytesIO) -> None:
+        size = dataset.size if isinstance(dataset, Oversize) else dataset.getbuffer().nbytes
+        if size > self._config.max_instance_bytes:
+            raise Refused(Reason.TOO_LARGE, f"{size} bytes, at most {self._config.max_instance_bytes}")
+
+    def _on_released(self, event: evt.Event) -> None:
+        # Now, and not when the peer closes the connection, which some never do.
+        self._ended(event.assoc)
+
+    def _ended(self, association: "Association") -> None:
+        """Account for the end of an association; what is told of later, or twice, is no news."""
+        with self._visiting:
+            visit = self._visits.pop(association, None)
+        if visit is None:
+            return
+        released = bool(association.is_released)
+        _log.info(
+            "association_ended",
+            released=released,
+            stored=visit.stored,
+            refused=visit.refused,
+            calling_ae_title=visit.sender.calling_ae_title,
+            address=visit.sender.address,
+        )
+        if visit.association_id is None:
+            return
+        try:
+            self._arrivals.end_association(visit.association_id, released=released, now=self._clock())
+        except Transient as error:
+            # Its studies are closed by silence instead.
+            _log.error("association_end_not_recorded", reason=str(error.reason), detail=error.detail)
+
+
+def _failure(error: Refused | Transient) -> Dataset:
+    """The status of a C-STORE-RSP with the reason in words, which hold numbers and never a value of the image.
+
+    The detail of our own trouble stays here: it speaks of disks and servers.
+    """
+    status = Dataset()
+    status.Status = STATUS[error.reason]
+    words = f"{error.reason}: {error.detail}" if isinstance(error, Refused) and error.detail else str(error.reason)
+    status.ErrorComment = words[:_LONGEST_COMMENT]
+    return status
+
+
+def _running(server: GuardedServer) -> list["Association"]:
+    return [association for association in server.active_associations if association.dul.is_alive()]
+
+
+def _done(visit: _Visit) -> int:
+    return visit.stored + visit.refused
+
+
+def _is_sending(association: "Association", visit: _Visit, done_before: int) -> bool:
+    """Whether it is in the middle of its first image since `done_before` were counted."""
+    busy = visit.serving or association.dimse.message is not None or not association.dimse.msg_queue.empty()
+    return busy and _done(visit) == done_before

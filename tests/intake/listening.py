@@ -1,0 +1,99 @@
+"""A listener in a process of its own, to be measured, and to be killed at the worst moment.
+
+Run by tests: `python -m tests.intake.listening FOLDER [--die-after-write N | --die-after-commit N]`; prints its port.
+"""
+
+import argparse
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ichd.intake.admit import Counter
+from ichd.intake.scp import Listener, ListenerConfig
+from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.engine import migrate, open_database
+from ichd.store.spool import Spool, StoredFile
+from ichd.telemetry import configure_logging
+
+
+class DyingSpool(Spool):
+    """Dies by SIGKILL once file number `last` is durable and before its row is."""
+
+    def __init__(self, root: Path, last: int) -> None:
+        super().__init__(root)
+        self._left = count(last - 1, -1)
+
+    def write(self, parts: Sequence[bytes | memoryview]) -> StoredFile:
+        stored = super().write(parts)
+        if next(self._left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stored
+
+
+class DyingArrivals(Arrivals):
+    """Dies by SIGKILL once row number `last` is committed and before the sender is told."""
+
+    def __init__(self, engine: Any, last: int) -> None:
+        super().__init__(engine)
+        self._left = count(last - 1, -1)
+
+    def record(self, *args: Any, **kwargs: Any) -> ArrivalKind:
+        kind = super().record(*args, **kwargs)
+        if next(self._left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return kind
+
+
+@contextmanager
+def listening(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A child process that listens, and its port; gone when the block ends."""
+    command = [sys.executable, "-m", "tests.intake.listening", str(folder), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], 30)
+            assert ready, "the listener did not start"
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def peak_resident_mb(process: subprocess.Popen[str]) -> float:
+    """The most memory that a child process has had resident, MB."""
+    (kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    return int(kib) * 1024 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--die-after-write", type=int, default=0)
+    parser.add_argument("--die-after-commit", type=int, default=0)
+    parser.add_argument("--max-instance-bytes", type=int, default=64 << 20)
+    options = parser.parse_args()
+    configure_logging("error", "json")
+    url = f"sqlite:///{options.folder / 'ichd.db'}"
+    migrate(url)
+    engine = open_database(url)
+    arrivals = DyingArrivals(engine, options.die_after_commit)
+    spool = DyingSpool(options.folder / "spool", options.die_after_write)
+    counter = Counter(arrivals, spool, min_free_fraction=0.0)
+    config = ListenerConfig(port=0, max_instance_bytes=options.max_instance_bytes)
+    listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC))
+    listener.start()
+    print(listener.port, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

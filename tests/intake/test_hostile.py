@@ -1,0 +1,127 @@
+"""Attacks on a running listener from a raw socket, with a legitimate sender beside them.
+
+These are also the alarm for the private parts of pynetdicom that `ichd.intake.guard` relies on.
+"""
+
+import os
+import re
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.intake.conftest import House, OpenHouse
+from tests.intake.images import encode, image
+from tests.intake.senders import SUCCESS
+from tests.intake.test_scp import uid, until
+
+
+@contextmanager
+def attacker(house: House) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=10) as connection:
+        yield connection
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def resident_mib() -> float:
+    (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{os.getpid()}/status").read_text())
+    return int(kib) / 1024
+
+
+@pytest.mark.parametrize("pdu_type", [0x01, 0x04])
+def test_a_pdu_that_claims_four_gigabytes_is_not_awaited(house: House, pdu_type: int) -> None:
+    before = resident_mib()
+    with capture_logs() as logs, attacker(house) as connection:
+        connection.sendall(struct.pack(">BBL", pdu_type, 0, 0xFFFFFFF0) + bytes(6))
+        assert is_closed(connection)
+    assert [entry["size"] for entry in logs if entry["event"] == "pdu_too_long"] == [0xFFFFFFF0]
+    assert resident_mib() - before < 20
+
+
+def test_an_oversize_pdu_inside_an_association_ends_it(house: House) -> None:
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        assert sender.association.dul.socket is not None
+        connection = sender.association.dul.socket.socket
+        assert connection is not None
+        connection.sendall(struct.pack(">BBL", 0x04, 0, 1 << 28) + bytes(64))
+        until(lambda: not sender.association.is_established)
+    until(lambda: house.association().ended_at is not None)
+    assert house.association().released is False
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"\x01", struct.pack(">BBL", 1, 0, 200) + b"\x00\x01"], ids=["silence", "header", "body"]
+)
+def test_half_a_pdu_is_dropped_within_the_timeout(open_house: OpenHouse, half: bytes) -> None:
+    house = open_house(network_timeout_s=0.4, association_timeout_s=0.4)
+    with attacker(house) as connection:
+        connection.sendall(half)
+        started = time.monotonic()
+        assert is_closed(connection)
+        assert time.monotonic() - started < 3
+
+
+def test_a_byte_now_and_then_is_dropped_within_the_timeout(open_house: OpenHouse) -> None:
+    house = open_house(network_timeout_s=0.6)
+    started = time.monotonic()
+    with attacker(house) as connection:
+        connection.sendall(struct.pack(">BBL", 1, 0, 200))
+        with pytest.raises(OSError):  # noqa: PT012
+            while time.monotonic() - started < 8:
+                connection.sendall(b"\0")
+                time.sleep(0.1)
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\nHost: pacs\r\n\r\n", bytes(64), b"\x04\0\0\0\0\x08" + bytes(8)])
+def test_what_is_no_association_request_is_dropped(open_house: OpenHouse, noise: bytes) -> None:
+    house = open_house(network_timeout_s=0.5)
+    with attacker(house) as connection:
+        connection.sendall(noise)
+        assert is_closed(connection)
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+
+
+def test_idle_connections_take_no_association(open_house: OpenHouse) -> None:
+    house = open_house(max_associations=2, association_timeout_s=2.0)
+    with ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(attacker(house))
+        started = time.monotonic()
+        with house.sender() as sender:
+            assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        assert time.monotonic() - started < 1
+
+
+def test_connections_beyond_the_limit_are_closed_and_make_room_again(open_house: OpenHouse) -> None:
+    house = open_house(max_associations=1, association_timeout_s=0.5)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(attacker(house)) for _ in range(60)]
+        assert is_closed(connections[-1])
+    until(lambda: house.sender(timeout_s=1).association.is_established)
+
+
+def test_an_abort_inside_a_data_set_leaves_no_file(house: House) -> None:
+    with house.sender() as sender:
+        assert sender.store(encode(image(2)), uid(2)).status == SUCCESS
+        sender.break_off(encode(image(1, PixelData=bytes(1 << 20))), uid(1))
+    until(lambda: house.association().ended_at is not None)
+    assert [path.suffix for path in house.files()] == [".dcm"]
+    assert house.association().released is False

@@ -1,0 +1,79 @@
+"""Memory of a listener in a process of its own, while others send all at once.
+
+As a script it sends whole studies: `python -m tests.intake.test_memory [SLICES [SENDERS]]`, by default 320 and 4.
+"""
+
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.intake.images import ROOT, encode, image
+from tests.intake.listening import listening, peak_resident_mb
+from tests.intake.senders import SUCCESS, Sender
+
+LIMIT_MB = 150
+
+
+def send_study(port: int, study: int, slices: int) -> None:
+    pixels = bytes(512 * 512 * 2)
+    with Sender(port, timeout_s=30) as sender:
+        for number in range(slices):
+            sop_instance_uid = f"{ROOT}.5.{study}.{number}"
+            content = encode(
+                image(
+                    number,
+                    SOPInstanceUID=sop_instance_uid,
+                    StudyInstanceUID=f"{ROOT}.6.{study}",
+                    SeriesInstanceUID=f"{ROOT}.7.{study}",
+                    Rows=512,
+                    Columns=512,
+                    PixelData=pixels,
+                )
+            )
+            assert sender.store(content, sop_instance_uid).status == SUCCESS
+
+
+def together(senders: int, send: Callable[[int], None]) -> None:
+    failures: list[BaseException] = []
+
+    def attempt(number: int) -> None:
+        try:
+            send(number)
+        except AssertionError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(senders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_four_studies_at_once_fit_into_150_mb(tmp_path: Path) -> None:
+    with listening(tmp_path) as (process, port):
+        together(4, lambda study: send_study(port, study, 20))
+        assert peak_resident_mb(process) < LIMIT_MB
+
+
+def test_an_oversize_data_set_is_answered_and_not_held(tmp_path: Path) -> None:
+    huge, small = encode(image(1, PixelData=bytes(200 << 20))), encode(image(2))
+    with listening(tmp_path, "--max-instance-bytes", str(1 << 20)) as (process, port):
+        with Sender(port, timeout_s=30) as sender:
+            assert sender.store(huge, f"{ROOT}.1.1").status == 0xC004
+            assert sender.store(small, f"{ROOT}.1.2").status == SUCCESS
+        assert peak_resident_mb(process) < LIMIT_MB
+
+
+if __name__ == "__main__":
+    slices, senders = (int(a) for a in [*sys.argv[1:], *("320", "4")[len(sys.argv) - 1 :]])
+    with tempfile.TemporaryDirectory() as folder, listening(Path(folder)) as (child, listening_port):
+        idle = peak_resident_mb(child)
+        started = time.monotonic()
+        together(senders, lambda study: send_study(listening_port, study, slices))
+        seconds = time.monotonic() - started
+        print(f"{senders} senders, {slices} slices each: {senders * slices / seconds:.0f} images/s")
+        print(f"resident: {idle:.0f} MB idle, {peak_resident_mb(child):.0f} MB at most")

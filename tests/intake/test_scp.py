@@ -1,0 +1,320 @@
+"""The DIMSE door from outside: what senders see, and what is behind the door afterwards."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from ichd.domain.errors import Refused
+from ichd.domain.reason import Reason
+from ichd.intake.header import read_facts
+from ichd.intake.part10 import split_file
+from ichd.intake.peers import AllowedPeer
+from ichd.store.spool import Spool
+from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow
+from tests.intake.conftest import House, OpenHouse, now
+from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
+from tests.intake.senders import SUCCESS, Answer, Sender
+
+MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+
+
+def uid(number: int) -> str:
+    return f"{ROOT}.1.{number}"
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def dcmtk(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program, *arguments],
+        env={**os.environ, "TCP_NODELAY": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def as_data_set(content: bytes) -> tuple[str, bytes]:
+    """Transfer syntax and data set of a file; of a broken one what comes where a data set should, or all of it."""
+    try:
+        syntax, dataset = split_file(content)
+    except Refused:
+        return EXPLICIT, content[132:] or content
+    return syntax, bytes(dataset)
+
+
+def claimed_uid(path: Path) -> str:
+    try:
+        return read_facts(path).sop_instance_uid
+    except Refused:
+        return "1.2.3.4.5"
+
+
+def test_dcmtk_verifies_and_stores_a_real_study(house: House, data_folder: Path) -> None:
+    assert dcmtk("echoscu", "-aec", "ICHD", "127.0.0.1", str(house.port)).returncode == 0
+    assert house.count(AssociationRow) == 0  # an echo leaves no row
+    files = sorted((data_folder / "head-ct-ge").glob("*.dcm"))
+    sent = dcmtk("storescu", "-aet", "GE_CT", "127.0.0.1", str(house.port), *map(str, files))
+    assert sent.returncode == 0, sent.stderr
+    assert house.count() == len(files) == 28
+    assert len(house.files()) == 28
+    until(lambda: house.association().ended_at is not None)
+    association = house.association()
+    assert (association.released, association.calling_ae_title) == (True, "GE_CT")
+    original = pydicom.dcmread(files[0])
+    stored = pydicom.dcmread(house.spool.locate(house.rows(InstanceRow)[0].path))
+    assert stored.PixelData == original.PixelData
+    assert stored.file_meta.MediaStorageSOPInstanceUID == original.SOPInstanceUID
+
+
+def test_every_transfer_syntax_is_stored_to_the_bit(house: House, data_folder: Path) -> None:
+    checked = set()
+    for path in sorted((data_folder / "transfer-syntaxes").glob("*.dcm")):
+        facts = read_facts(path)
+        syntax, dataset = split_file(path.read_bytes())
+        content = bytes(dataset)
+        with house.sender(transfer_syntax_uid=syntax, sop_classes=(facts.sop_class_uid,)) as sender:
+            answer = sender.store(content, facts.sop_instance_uid, sop_class_uid=facts.sop_class_uid)
+        assert answer.status == SUCCESS
+        assert any(bytes(split_file(f.read_bytes())[1]) == content for f in house.files())
+        checked.add(syntax)
+    assert len(checked) == 15
+    # The same slice in sixteen syntaxes: other bytes under one UID, or a UID of their own, but nothing lost.
+    assert house.count() + house.count(ConflictRow) == len(house.files())
+
+
+def test_malformed_images_are_stored_or_refused_with_a_reason(house: House, data_folder: Path) -> None:
+    paths = sorted((data_folder / "malformed").rglob("*.dcm"))
+    assert len(paths) == 123
+    answers: dict[str, Answer] = {}
+    with ExitStack() as stack:
+        senders: dict[str, Sender] = {}
+        for path in paths:
+            syntax, dataset = as_data_set(path.read_bytes())
+            if syntax not in senders:
+                senders[syntax] = stack.enter_context(house.sender(transfer_syntax_uid=syntax))
+            answers[path.name] = senders[syntax].store(dataset, claimed_uid(path))
+            assert senders[syntax].association.is_established, path.name
+    assert all(a.status is not None for a in answers.values())
+    refused = {name: a for name, a in answers.items() if a.status != SUCCESS}
+    codes = {str(reason) for reason in Reason}
+    assert all(a.comment.split(":")[0] in codes for a in refused.values())
+    assert 30 < len(refused) < 80
+    assert answers["BASELINE_valid_ct.dcm"].status == SUCCESS
+    assert answers["TC0285_buf_half.dcm"] == Answer(status=0xC001, comment="truncated: 4096 of 8192 pixel bytes")
+    assert answers["TC0437_sop_modality_ct_sop_mr_mod.dcm"] == Answer(
+        status=0xA900, comment="wrong_modality: Modality MR"
+    )
+    assert house.count() + house.count(ConflictRow) == len(house.files())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status", "comment"),
+    [
+        ({"SOPInstanceUID": f"{ROOT}.77"}, 0xA900, "uid_mismatch: SOP Instance UID"),
+        ({"SOPClassUID": MR_IMAGE_STORAGE}, 0xA900, "uid_mismatch: SOP Class UID"),
+        ({"Modality": "MR"}, 0xA900, "wrong_modality: Modality MR"),
+        ({"Modality": None}, 0xA900, "wrong_modality: Modality none"),
+        ({"Rows": 100}, 0xC001, "truncated: 128 of 1600 pixel bytes"),
+        ({"StudyInstanceUID": None}, 0xC002, "bad_uid: StudyInstanceUID is missing"),
+        ({"PixelData": bytes(3 << 20)}, 0xC004, "too_large: 3146502 bytes, at most 1048576"),
+    ],
+)
+def test_an_image_is_refused_with_status_comment_log_and_row(
+    open_house: OpenHouse, attributes: dict[str, Any], status: int, comment: str
+) -> None:
+    house = open_house(max_instance_bytes=1 << 20)
+    with capture_logs() as logs, house.sender() as sender:
+        answer = sender.store(encode(image(1, **attributes)), uid(1))
+        assert sender.store(encode(image(2)), uid(2)).status == SUCCESS  # the association goes on
+    assert answer.status == status
+    assert answer.comment == comment
+    reason = comment.partition(":")[0]
+    (record,) = [entry for entry in logs if entry["event"] == "instance_refused"]
+    assert (record["reason"], record["calling_ae_title"], record["address"]) == (reason, "SCANNER", "127.0.0.1")
+    (row,) = house.arrivals.refusals()
+    assert (row.reason, row.calling_ae_title, row.sop_instance_uid) == (Reason(reason), "SCANNER", uid(1))
+    assert len(house.files()) == house.count() == 1
+
+
+def test_a_cut_data_set_is_refused_wherever_it_is_cut(house: House) -> None:
+    content = encode(image(1))
+    with house.sender() as sender:
+        for size in (5, 300, len(content) - 130, len(content) - 1):
+            assert sender.store(content[:size], uid(1)).status in {0xC000, 0xC001, 0xC002}
+    assert house.files() == []
+
+
+def test_the_same_image_again_changes_nothing(house: House) -> None:
+    with house.sender(calling_ae_title="FIRST") as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+    first = house.rows(InstanceRow)[0]
+    with house.sender(calling_ae_title="SECOND") as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+    (again,) = house.rows(InstanceRow)
+    assert (again.path, again.sha256, again.received_at) == (first.path, first.sha256, first.received_at)
+    assert len(house.files()) == 1
+
+
+def test_other_bytes_under_the_same_uid_are_kept_beside_the_first(house: House) -> None:
+    other = encode(image(1, PixelData=bytes(128)))
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        assert sender.store(other, uid(1)).status == SUCCESS
+    assert bytes(split_file(house.stored(uid(1)))[1]) == encode(image(1))
+    (conflict,) = house.rows(ConflictRow)
+    assert bytes(split_file(house.spool.locate(conflict.path).read_bytes())[1]) == other
+
+
+def test_other_sop_classes_are_refused_by_their_presentation_context(house: House) -> None:
+    with house.sender(sop_classes=("1.2.840.10008.5.1.4.1.1.2", MR_IMAGE_STORAGE)) as sender:
+        accepted = [context.abstract_syntax for context in sender.association.accepted_contexts]
+    assert accepted == ["1.2.840.10008.5.1.4.1.1.2"]
+
+
+def test_a_low_disk_refuses_until_there_is_room(open_house: OpenHouse, tmp_path: Path) -> None:
+    class Filling(Spool):
+        free = 0.01
+
+        def free_fraction(self) -> float:
+            return self.free
+
+    spool = Filling(tmp_path / "spool")
+    house = open_house(spool=spool, min_free_fraction=0.05)
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)) == Answer(status=0xA700, comment="disk_low")
+        spool.free = 0.5
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+
+
+def test_a_broken_database_is_no_success_and_recovers(house: House) -> None:
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        with house.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE instance RENAME TO gone"))
+        with capture_logs() as logs:
+            assert sender.store(encode(image(2)), uid(2)) == Answer(status=0xA700, comment="store_unavailable")
+        with house.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE gone RENAME TO instance"))
+        assert sender.store(encode(image(2)), uid(2)).status == SUCCESS
+    assert any(entry["event"] == "instance_refused" for entry in logs)
+    assert house.count() == 2
+    # What the failed transaction left has no row, and goes with the next sweep.
+    assert len(house.files()) == 3
+    house.spool.sweep(known=house.arrivals.known_paths, older_than=timedelta(0), now=now() + timedelta(seconds=1))
+    assert len(house.files()) == 2
+
+
+def test_an_unwritable_spool_is_no_success(open_house: OpenHouse, tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("in the way")
+    house = open_house()
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == 0xA700
+    assert house.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "answer"),
+    [
+        ((AllowedPeer(ae_title="SCANNER", address="127.0.0.0/8"),), None),
+        ((AllowedPeer(address="127.0.0.1"),), None),
+        ((AllowedPeer(ae_title="OTHER"),), (1, 1, 3)),
+        ((AllowedPeer(ae_title="SCANNER", address="10.1.0.0/16"), AllowedPeer(ae_title="OTHER")), (1, 1, 1)),
+    ],
+)
+def test_only_allowed_peers_associate(
+    open_house: OpenHouse, allowed: tuple[AllowedPeer, ...], answer: tuple[int, int, int] | None
+) -> None:
+    association = open_house(allowed_peers=allowed).sender().association
+    if answer is None:
+        assert association.is_established
+        association.release()
+        return
+    assert association.is_rejected
+    rejected = association.acceptor.primitive
+    assert rejected is not None
+    assert (rejected.result, rejected.result_source, rejected.diagnostic) == answer
+
+
+def test_associations_beyond_the_limit_are_told_to_come_back(open_house: OpenHouse) -> None:
+    house = open_house(max_associations=2)
+    with house.sender() as first, house.sender():
+        third = house.sender().association
+        assert third.is_rejected
+        assert third.acceptor.primitive is not None
+        assert (third.acceptor.primitive.result, third.acceptor.primitive.diagnostic) == (2, 2)
+        first.association.release()
+        until(lambda: house.sender().association.is_established)
+
+
+def test_an_abort_in_the_middle_leaves_no_file_and_no_release(house: House) -> None:
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        sender.association.abort()
+    until(lambda: house.association().ended_at is not None)
+    assert house.association().released is False
+    assert len(house.files()) == 1
+
+
+def test_a_new_listener_ends_what_a_dead_one_left_open(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.arrivals.open_association(calling_ae_title="DEAD", address="127.0.0.1", now=now())
+    house.listener.stop()
+    house.listener.start()
+    assert house.association().released is False
+    assert house.association().ended_at is not None
+
+
+def test_stopping_finishes_the_image_at_hand_and_is_quick(open_house: OpenHouse, tmp_path: Path) -> None:
+    class Slow(Spool):
+        def write(self, parts: Any) -> Any:
+            time.sleep(0.5)
+            return super().write(parts)
+
+    house = open_house(spool=Slow(tmp_path / "spool"))
+    answers: list[Answer] = []
+    with house.sender() as busy, house.sender() as idle:
+        sending = threading.Thread(target=lambda: answers.append(busy.store(encode(image(1)), uid(1))))
+        sending.start()
+        time.sleep(0.2)
+        started = time.monotonic()
+        house.listener.stop()
+        assert time.monotonic() - started < 3
+        sending.join()
+        until(lambda: not idle.association.is_established)
+    assert [answer.status for answer in answers] == [SUCCESS]
+    assert house.count() == 1
+    until(lambda: house.association().ended_at is not None)
+    assert house.association().released is False
+
+
+def test_no_patient_value_reaches_log_or_database(house: House) -> None:
+    with capture_logs() as logs, house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        for broken in (image(2, Rows=99), image(3, Modality="MR"), image(4, SeriesInstanceUID=None)):
+            assert sender.store(encode(broken), broken.SOPInstanceUID).status != SUCCESS
+        assert sender.store(encode(image(5))[:-200], uid(5)).status != SUCCESS
+    house.listener.stop()
+    house.engine.dispose()
+    database = b"".join(path.read_bytes() for path in house.root.glob("ichd.db*"))
+    assert uid(1).encode() in database
+    written = database + repr(logs).encode()
+    for mark in (*MARKED_NAME.split("^"), MARKED_ID, MARKED_BIRTH):
+        assert mark.encode() not in written
