@@ -7,6 +7,7 @@ daemon would have refused carries the reason, and its triage is indeterminate.
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ichd.domain.errors import NotAnalysable, Refused, UserError
@@ -25,47 +26,68 @@ from ichd.vision.scan import HeadScan
 ANALYSED = "analysed"
 
 
-def predict(paths: Sequence[Path], reader: Reader, policy: ReadingPolicy) -> Iterator[Record]:
-    """One record a series, in the order of the studies' and series' UIDs.
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file that no series has, and why."""
 
-    Raises:
-        UserError: a path does not exist, or nothing under the paths is DICOM.
-    """
-    facts, files, unreadable = gather(paths)
-    if not facts:
-        raise UserError(f"no DICOM image in {', '.join(map(str, paths))} ({unreadable} other files); name a CT series")
+    path: Path
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """The images under some paths."""
+
+    facts: tuple[InstanceFacts, ...]
+    #: By SOP Instance UID.
+    files: Mapping[str, Path]
+    left_out: tuple[LeftOut, ...]
+
+
+def predict(gathered: Gathered, reader: Reader, policy: ReadingPolicy) -> Iterator[Record]:
+    """One record a series, in the order of the studies' and series' UIDs."""
     lenient = SelectionPolicy(
         max_degrees_from_axial=policy.selection.max_degrees_from_axial,
         min_positions=1,
         min_coverage_mm=0.0,
         max_slices=policy.selection.max_slices,
     )
-    for study in group(facts):
+    for study in group(gathered.facts):
         selection = select_series(study, lenient)
         for skipped in selection.skipped:
             yield _unread(study, skipped)
         for series in selection.candidates:
-            yield _read(study, series, files, reader, policy, selection.skipped)
+            yield _read(study, series, gathered.files, reader, policy, selection.skipped)
 
 
-def gather(paths: Sequence[Path]) -> tuple[list[InstanceFacts], dict[str, Path], int]:
-    """Headers and paths (by SOP Instance UID) of the DICOM files under `paths`, and how many others there are.
+def gather(paths: Sequence[Path]) -> Gathered:
+    """Read the headers of all files under `paths`.
 
     The first of several files with the same SOP Instance UID counts, as in the daemon.
+
+    Raises:
+        UserError: a path does not exist, or nothing under the paths is an image.
     """
     facts: list[InstanceFacts] = []
     files: dict[str, Path] = {}
-    unreadable = 0
+    left_out: list[LeftOut] = []
     for path in _walk(paths):
         try:
             header = read_facts(path)
-        except Refused:
-            unreadable += 1
+        except Refused as refusal:
+            left_out.append(LeftOut(path=path, reason=refusal.reason, detail=refusal.detail))
             continue
-        if header.sop_instance_uid not in files:
-            files[header.sop_instance_uid] = path
+        first = files.setdefault(header.sop_instance_uid, path)
+        if first is path:
             facts.append(header)
-    return facts, files, unreadable
+        elif path.read_bytes() != first.read_bytes():
+            left_out.append(LeftOut(path=path, reason=Reason.CONFLICTING_DUPLICATE, detail=f"as {first.name}"))
+    if not facts:
+        raise UserError(
+            f"no readable DICOM image in {', '.join(map(str, paths))} ({len(left_out)} other files); name a CT series"
+        )
+    return Gathered(facts=tuple(facts), files=files, left_out=tuple(left_out))
 
 
 def group(facts: Iterable[InstanceFacts]) -> list[StudyFacts]:

@@ -14,6 +14,7 @@ from ichd.app.storage import Storage, open_storage
 from ichd.domain.errors import IchdError, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.settings import Settings, WebSettings
+from ichd.store.arrivals import Arrivals
 from ichd.store.engine import check_schema
 from ichd.vision.manifest import read_manifest
 from ichd.vision.shelf import find_bundle
@@ -108,6 +109,7 @@ def _application(settings: Settings, storage: Storage) -> FastAPI:
     host = "127.0.0.1" if dicom.host in ("0.0.0.0", "::") else dicom.host  # noqa: S104 - compared, not bound
     return create_app(
         studies=storage.studies,
+        arrivals=Arrivals(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
         clock=lambda: datetime.now(UTC),

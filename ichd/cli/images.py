@@ -9,6 +9,7 @@ from ichd.cli.invocation import settings_of
 from ichd.cli.output import console, print_json, progress, table
 from ichd.domain.errors import IchdError, UserError
 from ichd.domain.finding import CLASSES
+from ichd.domain.reason import Reason
 from ichd.telemetry import configure_logging
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -29,12 +30,18 @@ def predict(
 ) -> None:
     """Run the model on DICOM files, without daemon or database: one result a series."""
     from ichd.app.policies import reading_policy
+    from ichd.app.predict import gather
     from ichd.app.predict import predict as predict_series
     from ichd.app.worker import load_reader
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    records = list(predict_series(paths, load_reader(settings.model), reading_policy(settings)))
+    gathered = gather(paths)
+    for left in gathered.left_out:
+        # Folders hold licences and notes beside images; what claims to be DICOM and can't be read is worth a line.
+        if left.reason is not Reason.NOT_DICOM:
+            typer.echo(f"left out {left.path}: {left.reason} ({left.detail})", err=True)
+    records = list(predict_series(gathered, load_reader(settings.model), reading_policy(settings)))
     if as_json:
         print_json(records[0] if len(records) == 1 else records)
         return

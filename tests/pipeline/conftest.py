@@ -1,0 +1,56 @@
+"""A store of SQLite around one ready study, and a bundle whose weights mean nothing: the pipeline is under test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ichd.store.arrivals import Arrivals
+from ichd.store.engine import migrate, open_database
+from ichd.store.queue import Queue
+from ichd.store.spool import Spool
+from ichd.store.studies import Studies
+from ichd.vision.bundle import load_bundle, save_bundle
+from ichd.vision.engines import TorchEngine
+from ichd.vision.manifest import InputSpec, Manifest, NetworkSpec, RecurrentSpec, WeightsSpec
+from ichd.vision.network import CnnLstm
+from ichd.vision.reader import Reader
+from tests.store.house import House
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    url = f"sqlite:///{tmp_path / 'ichd.db'}"
+    migrate(url)
+    engine = open_database(url)
+    spool = Spool(tmp_path / "spool")
+    yield House(
+        engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=Studies(engine, spool)
+    )
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    torch.manual_seed(0)
+    network = NetworkSpec(backbone="resnet10t", global_pool="avg", recurrent=RecurrentSpec(layers=1, hidden=8))
+    manifest = Manifest(
+        name="untrained",
+        version="1",
+        architecture="cnn-lstm",
+        network=network,
+        input=InputSpec(image_size=64, field_of_view_mm=240.0),
+        calibration={},
+        thresholds={},
+        intended_use="tests",
+        training_data="none",
+        licence="Apache-2.0",
+        metrics={},
+        statement="untrained",
+        demonstration=True,
+        weights=WeightsSpec(storage="fp16"),
+    )
+    folder = tmp_path_factory.mktemp("bundle")
+    save_bundle(folder, manifest, CnnLstm(network).state_dict())
+    return Reader(TorchEngine(load_bundle(folder), device="cpu", threads=1))
