@@ -9,7 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .fields import Floats, NoiseBlock, Rng, bandpass_block, bump, coarsely, distance_block, ellipsoid, lowpass_block, soft
+from .fields import (
+    Floats,
+    NoiseBlock,
+    Rng,
+    bandpass_block,
+    bump,
+    coarsely,
+    distance_block,
+    ellipsoid,
+    lowpass_block,
+    soft,
+)
 from .recipe import PhantomRecipe
 
 
@@ -101,7 +112,7 @@ def draw_subject(recipe: PhantomRecipe) -> Subject:
         half_length=84.0 * scale * (1.0 - index),
         up=76.0 * scale * rng.normal(1.0, 0.035),
         down=74.0 * scale,
-        shape=tuple(rng.normal(0.0, 1.0, 12)),
+        shape=tuple(rng.normal(0.0, 1.0, 12).tolist()),
         skull_mm=(1.5 + 4.5 * min(1.0, age / 20.0)) * rng.uniform(0.7, 1.25),
         scalp_mm=rng.uniform(3.5, 8.0),
         sulcus_mm=0.25 + 1.6 * atrophy**1.2 * rng.uniform(0.7, 1.3),

@@ -49,9 +49,9 @@ class ExtraAxial:
 
     def local(self, p: Place) -> tuple[Floats, Floats]:
         """Thickness of the clot over each point, and the point's depth below the inner table there."""
-        n = np.asarray(self.toward)
-        e1 = np.cross((0.0, 0.0, 1.0), n)
-        e1 = e1 / max(float(np.linalg.norm(e1)), 1e-6)
+        n = np.asarray(self.toward, dtype=np.float32)
+        e1 = np.cross(np.asarray((0.0, 0.0, 1.0), dtype=np.float32), n)
+        e1 /= max(float(np.linalg.norm(e1)), 1e-6)
         e2 = np.cross(n, e1)
         radius = np.sqrt(p.x**2 + p.y**2 + p.z**2) + np.float32(1e-3)
         ahead = (p.x * n[0] + p.y * n[1] + p.z * n[2]) / radius
@@ -69,8 +69,8 @@ class ExtraAxial:
         thick, below = self.local(p)
         near = np.exp(-np.clip(below - thick, 0.0, None) / np.float32(16.0))
         inverse = thick * near / (np.sqrt(p.x**2 + p.y**2 + p.z**2) + np.float32(1.0))
-        n = np.asarray(self.toward)
-        centre = n * np.float32(48.0)
+        n = np.asarray(self.toward, dtype=np.float32)
+        centre = n * np.float32(40.0)
         far = bump((p.x - centre[0]) / 52.0, (p.y - centre[1]) / 62.0, (p.z - centre[2]) / 48.0) * (1.0 - near)
         bulk = np.float32(self.shift) * far
         return replace(
@@ -84,7 +84,7 @@ class ExtraAxial:
 
     def room(self, p: Place) -> Floats:
         thick, below = self.local(p)
-        n = np.asarray(self.toward) * 50.0
+        n = np.asarray(self.toward, dtype=np.float32) * 50.0
         return -np.minimum(1.0, self.thickness / 14.0) * bump(
             (p.x - n[0]) / 45.0, (p.y - n[1]) / 60.0, (p.z - n[2]) / 50.0
         )
@@ -99,11 +99,11 @@ class ExtraAxial:
         if self.swirl:
             value = value - self.swirl * soft(wavy - 0.3, 0.8)
         if self.membranes:
-            wall = np.maximum(
+            wall = np.maximum.reduce([
                 sheet(edge - below - 0.6, 0.7, voxel_mm),
                 sheet(s.sulci.at(p.x * 0.5, p.y * 0.5, p.z * 0.5), 0.4, voxel_mm),
                 sheet(wavy + 0.4, 0.05, 0.2) * 0.8,
-            )
+            ])  # fmt: skip
             value = value + self.membranes * wall
         hu += member * (value - hu)
         return member
@@ -135,7 +135,9 @@ class DuralLayer:
         else:
             off, reach = tissue.tent * 0.85, soft(p.x * self.side - 7.0, 4.0) * (tissue.tent < 90)
         thick = self.thickness * wavy * length
-        member = soft(np.minimum(thick - off, off + 0.2), voxel_mm) * reach * np.clip(thick / voxel_mm, 0, 1) * (p.depth > 0)
+        member = (
+            soft(np.minimum(thick - off, off + 0.2), voxel_mm) * reach * np.clip(thick / voxel_mm, 0, 1) * (p.depth > 0)
+        )
         hu += member * (self.density + s.fine.at(p.x, p.y, p.z) - hu)
         return member
 
@@ -157,7 +159,9 @@ class Parenchymal:
     def _gap(self, s: Subject, p: Place) -> Floats:
         size = float(np.cbrt(np.prod(self.radii)))
         scale = max(0.9, 9.0 / size)
-        rough = s.large.at(p.x * scale + 31.0, p.y * scale, p.z * scale) + 0.35 * s.fine.at(p.x * 0.4, p.y * 0.4, p.z * 0.4)
+        rough = s.large.at(p.x * scale + 31.0, p.y * scale, p.z * scale) + 0.35 * s.fine.at(
+            p.x * 0.4, p.y * 0.4, p.z * 0.4
+        )
         return ellipsoid(p.x, p.y, p.z, self.centre, self.radii) + self.ragged * size * rough
 
     def deform(self, p: Place, moved: Place) -> Place:
@@ -172,7 +176,11 @@ class Parenchymal:
     def room(self, p: Place) -> Floats:
         r = float(np.cbrt(np.prod(self.radii))) + 8.0
         c = self.centre
-        return -0.7 * min(1.0, r / 25.0) * bump((p.x - c[0]) / (1.4 * r), (p.y - c[1]) / (1.4 * r), (p.z - c[2]) / (1.4 * r))
+        return (
+            -0.7
+            * min(1.0, r / 25.0)
+            * bump((p.x - c[0]) / (1.4 * r), (p.y - c[1]) / (1.4 * r), (p.z - c[2]) / (1.4 * r))
+        )
 
     def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
         gap = self._gap(s, p)
@@ -241,6 +249,6 @@ class Subarachnoid:
     def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
         patchy = np.clip(0.9 + 0.35 * s.large.at(p.x * 2.0, p.y * 2.0, p.z * 2.0), 0.0, 1.0)
         fluid = np.maximum(self.cisterns * tissue.cisternal, self.sulci * tissue.sulcal) * (1.0 - tissue.ventricular)
-        member = np.clip(self._near(p) * patchy * fluid, 0.0, 1.0) * (p.depth > -0.5)
+        member = np.clip(1.5 * self._near(p) * patchy * fluid, 0.0, 1.0) * (p.depth > -0.5)
         hu += member * (self.density - s.density.csf)
         return member

@@ -140,13 +140,18 @@ def build_brain(s: Subject, p: Place, voxel_mm: float, filled: Floats) -> Tissue
     opercular = bump((side - 46.0) / 9.0, (y + 6.0) / 20.0, (z - 4.0) / 13.0)
     deep = (15.0 + 6.0 * broad + 12.0 * opercular) * soft(p.depth + 1.0, 2.0)
     fade = np.clip(1.0 - p.depth / np.maximum(deep, 6.0), 0.0, 1.0)
-    half = open_mm * np.sqrt(fade) * (0.75 + 0.55 * broad + 0.35 * soft(-y, 80.0)).clip(0.2, 2.2) * (1.0 + 1.2 * opercular)
+    half = (
+        open_mm * np.sqrt(fade) * (0.75 + 0.55 * broad + 0.35 * soft(-y, 80.0)).clip(0.2, 2.2) * (1.0 + 1.2 * opercular)
+    )
     sulcal = sheet(labyrinth, half, voxel_mm) * (fade > 0) * cerebrum
     gap = s.gap_mm * (0.55 + 0.75 * soft(-y, 60.0) + 0.3 * broad).clip(0.15, 2.5) * closed + 0.8 * widened
     surface = soft(gap - p.depth, voxel_mm) * np.clip(gap, 0.0, 1.0)
     sulcal = np.maximum(sulcal, surface)
     ribbon = soft(
-        3.3 + 0.5 * broad - np.minimum(np.abs(labyrinth) + 7.0 * np.clip(p.depth / 9.0 - 2.2 - 0.5 * broad, 0.0, 1.0), p.depth - gap), 1.8
+        3.3
+        + 0.5 * broad
+        - np.minimum(np.abs(labyrinth) + 7.0 * np.clip(p.depth / 9.0 - 2.2 - 0.5 * broad, 0.0, 1.0), p.depth - gap),
+        1.8,
     )
     insular = (
         soft(3.2 - np.abs(insula + 2.5), 1.6) * soft(26.0 - np.abs(y + 2.0), 4.0) * soft(17.0 - np.abs(z - 5.0), 4.0)

@@ -43,7 +43,9 @@ def paint_bone(hu: Floats, s: Subject, shell: Shell, voxel_mm: float, x: Floats,
     void = s.frontal_sinus * bump(x / (22.0 * s.size), (z + 10.0) / (15.0 * s.size)) * (y < 0)
     air = soft(np.minimum(table - 2.2, 6.0 * void - 2.0 + 1.2 * texture), 1.2)
     bone = bone + air * (-900.0 - bone)
-    hole = soft(1.1 - np.sqrt((x / (15.0 * s.size)) ** 2 + (y / s.size - 36.0) ** 2 / 324.0), 0.2) * (z < -50.0 * s.size)
+    hole = soft(1.1 - np.sqrt((x / (15.0 * s.size)) ** 2 + (y / s.size - 36.0) ** 2 / 324.0), 0.2) * (
+        z < -50.0 * s.size
+    )
     member = soft(np.minimum(deep, thick - deep), voxel_mm) * (1.0 - hole)
     hu += member * (bone - hu)
 
@@ -59,7 +61,9 @@ def paint_soft(hu: Floats, s: Subject, skin: Floats, above_bone: Floats, x: Floa
         (y - s.half_length) / 22.0, (z + 45.0) / 22.0
     )
     low = soft(-z - 28.0, 20.0)
-    muscle = np.clip(np.maximum(low * flesh, np.clip((2.2 * temple - 0.2) * (0.75 + 0.5 * body + 0.3 * fibre), 0.0, 1.0)), 0.0, 1.0)
+    muscle = np.clip(
+        np.maximum(low * flesh, np.clip((2.2 * temple - 0.2) * (0.75 + 0.5 * body + 0.3 * fibre), 0.0, 1.0)), 0.0, 1.0
+    )
     fat_mm = (0.45 + 0.5 * low) * s.scalp_mm
     muscle = muscle * soft(skin - fat_mm - 1.0, 2.0)
     muscle = np.maximum(muscle, soft(1.6 - above_bone, 1.2))

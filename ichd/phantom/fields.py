@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Rng = np.random.Generator
 
 

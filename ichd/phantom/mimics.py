@@ -83,7 +83,11 @@ def paint_disease(hu: Floats, s: Subject, p: Place, tissue: Tissue, mimics: tupl
         put(soft(ellipsoid(p.x, p.y, p.z, c, (r, r * 1.3, r)), 2.0), d.csf + 6.0)
     if "arachnoid_cyst" in mimics:
         way = float(rng.choice([-1, 1]))
-        c, r = ((way * 48, -24, -20), rng.uniform(12, 24)) if rng.random() < 0.6 else ((way * 14, 68, -45), rng.uniform(12, 22))
+        c, r = (
+            ((way * 48, -24, -20), rng.uniform(12, 24))
+            if rng.random() < 0.6
+            else ((way * 14, 68, -45), rng.uniform(12, 22))
+        )
         put(soft(ellipsoid(p.x, p.y, p.z, c, (r * 0.8, r, r * 0.8)) + broad, 1.5) * (p.depth > 0), d.csf)
     if "hyperdense_artery" in mimics:
         way = float(rng.choice([-1, 1]))
@@ -123,7 +127,10 @@ def _paint_calcium(
         # Pacchionian and dural specks beside the inner table.
         a, up = rng.uniform(0, 2 * np.pi), rng.uniform(-0.2, 0.9)
         c = (60 * np.sin(a), 75 * np.cos(a), 70 * up)
-        put(bump((p.x - c[0]) / 6, (p.y - c[1]) / 6, (p.z - c[2]) / 6) * soft(2.0 - p.depth, 1.0) * 0.8, rng.uniform(60, 200))
+        put(
+            bump((p.x - c[0]) / 6, (p.y - c[1]) / 6, (p.z - c[2]) / 6) * soft(2.0 - p.depth, 1.0) * 0.8,
+            rng.uniform(60, 200),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +154,9 @@ def draw_openings(mimics: tuple[str, ...], rng: Rng, over: tuple[float, float, f
 
     if "craniotomy" in mimics:
         kind = str(rng.choice(["flap", "flap", "missing", "burr"]))
-        out.append(Opening(toward=anywhere(), radius_mm=rng.uniform(20, 42) if kind != "burr" else 7.0, kind=kind, dense=0.0))
+        out.append(
+            Opening(toward=anywhere(), radius_mm=rng.uniform(20, 42) if kind != "burr" else 7.0, kind=kind, dense=0.0)
+        )
     if "scalp_haematoma" in mimics or (over and rng.random() < 0.6):
         where = over if over and "scalp_haematoma" not in mimics else anywhere()
         out.append(Opening(toward=where, radius_mm=rng.uniform(16, 42), kind="scalp", dense=rng.uniform(50, 75)))

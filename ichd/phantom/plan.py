@@ -9,7 +9,9 @@ from .bleeds import Bleed, DuralLayer, ExtraAxial, Parenchymal, Point, Subarachn
 from .fields import Rng
 
 
-def draw_bleeds(kinds: tuple[str, ...], s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
+def draw_bleeds(
+    kinds: tuple[str, ...], s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float
+) -> list[Bleed]:
     """Bleeds for each kind asked, inside the covered range of head z (mm); one kind may become several bleeds."""
     draw = {
         "intraparenchymal": _parenchymal, "intraventricular": _ventricular, "subarachnoid": _subarachnoid,
@@ -60,10 +62,14 @@ def _subdural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
     d = s.density
     if rng.random() < 0.16:
         along = "falx" if rng.random() < 0.55 else "tentorium"
-        span = (rng.uniform(-60, 0), rng.uniform(50, 85)) if along == "falx" else (rng.uniform(5, 25), rng.uniform(60, 85))
+        span = (
+            (rng.uniform(-60, 0), rng.uniform(50, 85)) if along == "falx" else (rng.uniform(5, 25), rng.uniform(60, 85))
+        )
         thickness = rng.uniform(2.6, 8.0 - 4.0 * subtlety)
         return [
-            DuralLayer(along=along, side=_sign(rng), thickness=thickness, density=d.blood + rng.uniform(-8, 6), span=span)
+            DuralLayer(
+                along=along, side=_sign(rng), thickness=thickness, density=d.blood + rng.uniform(-8, 6), span=span
+            )
         ]
     side = _sign(rng)
     sides = [side, -side] if rng.random() < 0.22 else [side]
@@ -93,7 +99,7 @@ def _subdural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
                 kind="subdural", toward=_direction(rng.uniform(45, 125), _between(rng, covered, 0, 45), way),
                 extent=(rng.uniform(60, 115), rng.uniform(40, 75)), thickness=thickness, density=density,
                 level=rng.uniform(-15, 45), swirl=swirl, membranes=membranes,
-                shift=thickness * rng.uniform(0.3, 0.95) * (0.3 if len(sides) > 1 else 1.0) * (1.0 - 0.5 * s.atrophy),
+                shift=thickness * rng.uniform(0.55, 1.25) * (0.3 if len(sides) > 1 else 1.0) * (1.0 - 0.4 * s.atrophy),
                 taper=rng.uniform(0.4, 0.7) if age < 0.55 else rng.uniform(0.45, 1.0),
             )
         )  # fmt: skip
@@ -121,7 +127,8 @@ def _parenchymal(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
     else:
         several, largest = int(rng.integers(2, 7)), 4.0
         centre = (side * 25.0, -60.0, -8.0)
-    volume = math.exp(rng.uniform(math.log(0.5), math.log(largest) - 2.0 * subtlety))
+    least = math.log(0.5) + 1.3 * (1.0 - subtlety)
+    volume = math.exp(rng.uniform(least, math.log(largest) - 1.5 * subtlety))
     if several == 1 and not covered[0] + 4 < centre[2] < covered[1] - 4:
         centre = (centre[0], centre[1], _between(rng, covered, -10, 50))
     out: list[Bleed] = []
@@ -136,12 +143,12 @@ def _parenchymal(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
             side = side if rng.random() < 0.7 else -side
         r = (volume * 1000.0 * 3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
         stretch = rng.lognormal(0.0, 0.22, 3)
-        stretch = stretch / np.cbrt(np.prod(stretch))
+        stretch = (stretch / np.cbrt(np.prod(stretch))).tolist()
         fresh = rng.random()
         density = s.density.blood + rng.uniform(-5.0, 14.0) if fresh < 0.9 else s.density.grey + rng.uniform(5.0, 14.0)
         out.append(
             Parenchymal(
-                centre=centre, radii=(r * stretch[0], r * stretch[1] * 1.1, r * stretch[2]), ragged=rng.uniform(0.08, 0.30),
+                centre=centre, radii=(r * stretch[0], r * stretch[1] * 1.1, r * stretch[2]), ragged=rng.uniform(0.10, 0.45),
                 density=density, halo_mm=rng.uniform(1.0, 3.0 + 0.3 * r), halo_hu=rng.uniform(4.0, 12.0),
                 swirl=rng.uniform(6.0, 20.0) if rng.random() < 0.25 else 0.0, push=rng.uniform(0.3, 0.8),
             )
@@ -188,7 +195,10 @@ def _subarachnoid(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: 
         for _ in range(int(rng.integers(1, 5))):
             toward = _direction(rng.uniform(10, 170), _between(rng, covered, -10, 60), side)
             spots.append(
-                ((toward[0] * s.half_width * 0.9, toward[1] * s.half_length * 0.9, toward[2] * s.up * 0.9), rng.uniform(10, 24))
+                (
+                    (toward[0] * s.half_width * 0.9, toward[1] * s.half_length * 0.9, toward[2] * s.up * 0.9),
+                    rng.uniform(10, 24),
+                )
             )
             side = side if rng.random() < 0.7 else -side
     return [Subarachnoid(spots=tuple(spots), density=density, cisterns=cisterns, sulci=sulci)]

@@ -127,7 +127,14 @@ def _render(recipe: PhantomRecipe, attempt: int) -> Phantom:
 
 
 def _paint_head(
-    recipe: PhantomRecipe, s: Subject, bleeds: list[Bleed], others: list[Bleed], rng: Rng, x: Floats, y: Floats, z: Floats
+    recipe: PhantomRecipe,
+    s: Subject,
+    bleeds: list[Bleed],
+    others: list[Bleed],
+    rng: Rng,
+    x: Floats,
+    y: Floats,
+    z: Floats,
 ) -> tuple[Floats, Floats | None, dict[str, Floats]]:
     """The head in HU [Z, Y, X], metal [Z, Y, X] or None, and the membership [Z, Y, X] of each kind of blood."""
     voxel = recipe.voxel_mm
@@ -193,7 +200,9 @@ def _open_bone(part: Floats, before: Floats, o, x: Floats, y: Floats, z: Floats)
     if o.kind == "flap":
         gone = soft(1.3 - np.abs(arc - o.radius_mm), 1.0)
     elif o.kind == "fracture":
-        gone = soft(0.7 - np.abs(z - o.toward[2] * 75.0 - 0.3 * (y - o.toward[1] * 80.0) - o.dense), 1.0) * (arc < o.radius_mm)
+        gone = soft(0.7 - np.abs(z - o.toward[2] * 75.0 - 0.3 * (y - o.toward[1] * 80.0) - o.dense), 1.0) * (
+            arc < o.radius_mm
+        )
     else:
         gone = soft(o.radius_mm - arc, 2.0)
     return part + gone * (np.maximum(before, 15.0) - part)
@@ -225,7 +234,11 @@ def _paint_cavity(
 
 def _paint_metal(head: Floats, rng: Rng, x: Floats, y: Floats, z: Floats) -> Floats:
     """An aneurysm clip, a coil or a shunt valve's metal, in place; returns where it lies."""
-    where = [(rng.uniform(-14, 14), -12.0, -14.0), (rng.choice([-1, 1]) * 34.0, -14.0, -6.0), (rng.uniform(-60, 60), 40.0, 45.0)]
+    where = [
+        (rng.uniform(-14, 14), -12.0, -14.0),
+        (rng.choice([-1, 1]) * 34.0, -14.0, -6.0),
+        (rng.uniform(-60, 60), 40.0, 45.0),
+    ]
     c = where[int(rng.integers(3))]
     r = (rng.uniform(0.8, 1.6), rng.uniform(3.0, 7.0), rng.uniform(1.0, 2.5))
     metal = soft(ellipsoid(x, y, z, c, r), 1.5)

@@ -45,10 +45,12 @@ def draw_machine(recipe: PhantomRecipe) -> Machine:
         noise = float(rng.uniform(7.0, 13.0))
     return Machine(
         kernel="SHARP" if sharp else "STANDARD" if rng.random() < 0.6 else "SOFT",
-        blur_mm=float(rng.uniform(0.30, 0.5) if sharp else rng.uniform(0.45, 0.85)) + wild * float(rng.uniform(0.0, 0.7)),
+        blur_mm=float(rng.uniform(0.30, 0.5) if sharp else rng.uniform(0.45, 0.85))
+        + wild * float(rng.uniform(0.0, 0.7)),
         edge_gain=float(rng.uniform(0.15, 0.5)) if sharp else 0.0,
         noise_hu=noise if recipe.noise_hu is None else recipe.noise_hu,
-        noise_blur_mm=float(rng.uniform(0.2, 0.35) if sharp else rng.uniform(0.35, 0.65)) + wild * float(rng.uniform(0, 0.5)),
+        noise_blur_mm=float(rng.uniform(0.2, 0.35) if sharp else rng.uniform(0.35, 0.65))
+        + wild * float(rng.uniform(0, 0.5)),
         hardening=3.5 * float(rng.lognormal(0.0, 0.6)),
         streak_noise=float(rng.uniform(1.0, 6.0)),
         bloom=float(rng.uniform(0.0, 0.085) * rng.random() ** 0.5),
@@ -103,7 +105,14 @@ class Optics:
 
 
 def scan_head(
-    head_ZYX: Floats, metal_ZYX: Floats | None, scan: ScanGeometry, grid: Grid, machine: Machine, rng: Rng, rows: int, restless: float
+    head_ZYX: Floats,
+    metal_ZYX: Floats | None,
+    scan: ScanGeometry,
+    grid: Grid,
+    machine: Machine,
+    rng: Rng,
+    rows: int,
+    restless: float,
 ) -> tuple[Floats, Optics, Floats]:
     """Slices [S, H, W] in HU, the optics for label maps, and the slice profile [S, Z]."""
     profile = slice_profile(scan, grid)
@@ -118,15 +127,19 @@ def scan_head(
     starved = None if metal_ZYX is None else optics.to_coarse(np.tensordot(profile, metal_ZYX, axes=1))
     errors, relative = ray_artefacts(coarse - 1000.0, rng, machine.hardening, machine.streak_noise, starved)
     bone = np.clip(coarse - 1080.0, 0.0, 2500.0)
-    spill = machine.bloom * ndimage.gaussian_filter(bone, (0, 1.1, 1.1)) + machine.veil * ndimage.gaussian_filter(bone, (0, 5.0, 5.0))
+    spill = machine.bloom * ndimage.gaussian_filter(bone, (0, 1.1, 1.1)) + machine.veil * ndimage.gaussian_filter(
+        bone, (0, 5.0, 5.0)
+    )
     head = np.clip(coarse / 400.0, 0.0, 1.0)
     image += optics.from_coarse((errors + spill) * head)
     image -= np.float32(1000.0)
     if restless:
         _move(image, rng, restless, scan.pixel_mm)
     thin = np.sqrt(np.float32(5.0) / np.clip(scan.thickness_mm, 2.0, 10.0))
-    image += _grain(image.shape, rng, machine, scan.pixel_mm) * np.clip(optics.from_coarse(relative), 0.35, 4.0) * (
-        machine.noise_hu * thin[:, None, None]
+    image += (
+        _grain(image.shape, rng, machine, scan.pixel_mm)
+        * np.clip(optics.from_coarse(relative), 0.35, 4.0)
+        * (machine.noise_hu * thin[:, None, None])
     )
     image += _rest(optics, machine, rng) * np.clip((-500.0 - image) / 300.0, 0.0, 1.0)
     image = np.maximum(image, np.float32(-1024.0))
