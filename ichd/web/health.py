@@ -1,0 +1,44 @@
+"""`/healthz` and `/readyz`, for whatever watches the process: 200 or 503, with reasons in both cases."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from ichd.domain.errors import IchdError
+
+#: Says what it found, or raises an IchdError that names the mend.
+Check = Callable[[], str]
+
+
+def health_router(checks: Mapping[str, Check]) -> APIRouter:
+    """The two routes over named checks; `database` must be one of them."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="The process is alive and its database has the right schema")
+    def healthz() -> JSONResponse:
+        return _verdict({"database": checks["database"]})
+
+    @router.get("/readyz", summary="A study that arrives now can be stored and read")
+    def readyz() -> JSONResponse:
+        return _verdict(checks)
+
+    return router
+
+
+def _verdict(checks: Mapping[str, Check]) -> JSONResponse:
+    results = {name: _run(check) for name, check in checks.items()}
+    ok = all(passed for passed, _ in results.values())
+    content = {
+        "ok": ok,
+        "checks": {name: {"ok": passed, "detail": detail} for name, (passed, detail) in results.items()},
+    }
+    return JSONResponse(content, HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _run(check: Check) -> tuple[bool, str]:
+    try:
+        return True, check()
+    except IchdError as error:
+        return False, str(error)

@@ -1,0 +1,99 @@
+"""`/` and `/studies/{study_uid}`: plain values into templates."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ichd.domain.errors import IchdError
+from ichd.domain.finding import ModelIdentity
+from ichd.store.arrivals import Arrivals
+from ichd.store.studies import Studies
+from ichd.web.api import find_study
+from ichd.web.study import STRIP_HEIGHT, study_page
+from ichd.web.words import short_uid
+from ichd.web.worklist import refusal_lines, tallies, worklist
+
+#: A page that a person can look over; the API gives more.
+_LINES = 200
+#: Enough to recognise a wrong routing rule.
+_REFUSALS = 10
+
+
+class Pages:
+    """Renders templates with what every page shows: the model, and what must be said about it."""
+
+    def __init__(
+        self,
+        *,
+        site_version: str,
+        listener: str,
+        model: Callable[[], ModelIdentity],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._model = model
+        self._clock = clock
+        # Series descriptions and AE titles come from other machines: everything is escaped, nothing is marked safe.
+        self._templates = Environment(
+            loader=PackageLoader("ichd.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals.update(version=site_version, listener=listener, strip_height=STRIP_HEIGHT)
+        self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid)
+
+    def now(self) -> datetime:
+        """The moment that a page is made for."""
+        return self._clock()
+
+    def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+        """A page."""
+        model, problem = self._model_or_problem()
+        html = self._templates.get_template(template).render(model=model, model_problem=problem, **values)
+        return HTMLResponse(html, status)
+
+    def problem(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+        """A page that says what is wrong."""
+        page = self.page("problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence)
+        page.headers.update(headers or {})
+        return page
+
+    def _model_or_problem(self) -> tuple[ModelIdentity | None, str]:
+        try:
+            return self._model(), ""
+        except IchdError as error:
+            return None, str(error)
+
+
+def pages_router(studies: Studies, arrivals: Arrivals, pages: Pages) -> APIRouter:
+    """The routes of the pages."""
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+    @router.get("/")
+    def show_worklist() -> HTMLResponse:
+        now = pages.now()
+        summaries = studies.summaries(limit=_LINES)
+        return pages.page(
+            "worklist.html",
+            lines=worklist(summaries, now),
+            tallies=tallies(summaries),
+            refusals=refusal_lines(arrivals.refusals(limit=_REFUSALS), now),
+            is_full=len(summaries) == _LINES,
+        )
+
+    @router.get("/studies/{study_uid}")
+    def show_study(study_uid: str) -> HTMLResponse:
+        return pages.page("study.html", study=study_page(find_study(studies, study_uid), pages.now()))
+
+    return router
+
+
+def _when(moment: datetime) -> str:
+    """In the time zone of this machine, which is the reader's: the page is for this machine alone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -1,0 +1,108 @@
+"""How values read on a page: ages, times, UIDs, percentages, and a word and a tone for each state."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ichd.domain.finding import Presence, Triage
+from ichd.domain.study import StudyState
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+#: Enough of a UID's end to tell the studies of one scanner apart: the root in front is the same for all of them.
+_UID_TAIL = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Badge:
+    """A word, a symbol and a colour: who can't see one of them still has the other two."""
+
+    word: str
+    symbol: str
+    #: Class name in ichd.css.
+    tone: str
+
+
+_TRIAGE_BADGES = {
+    Triage.URGENT: Badge(word="Urgent", symbol="▲", tone="urgent"),
+    Triage.INDETERMINATE: Badge(word="Indeterminate", symbol="◆", tone="indeterminate"),
+    Triage.ROUTINE: Badge(word="Routine", symbol="●", tone="routine"),
+}
+
+_STATE_BADGES = {
+    StudyState.RECEIVING: Badge(word="Receiving", symbol="↓", tone="waiting"),
+    StudyState.READY: Badge(word="Waiting", symbol="◔", tone="waiting"),
+    StudyState.ANALYSING: Badge(word="Reading", symbol="◑", tone="waiting"),
+    StudyState.REPORTED: Badge(word="Reported", symbol="●", tone="routine"),
+    StudyState.NOT_ANALYSED: Badge(word="Not analysed", symbol="○", tone="unread"),
+    StudyState.FAILED: Badge(word="Failed", symbol="✕", tone="failed"),
+}
+
+_STATE_WORDS = {
+    StudyState.RECEIVING: "receiving",
+    StudyState.READY: "ready, waits for a worker",
+    StudyState.ANALYSING: "analysing",
+    StudyState.REPORTED: "reported",
+    StudyState.NOT_ANALYSED: "not analysed",
+    StudyState.FAILED: "failed",
+}
+
+_PRESENCE_BADGES = {
+    Presence.PRESENT: Badge(word="Present", symbol="▲", tone="urgent"),
+    Presence.UNDETERMINED: Badge(word="Undetermined", symbol="◆", tone="indeterminate"),
+    Presence.ABSENT: Badge(word="Absent", symbol="●", tone="routine"),
+}
+
+
+def badge_of(triage: Triage | None, state: StudyState) -> Badge:
+    """The triage level where there is one, else the state: what a person looks for first."""
+    return _TRIAGE_BADGES[triage] if triage else _STATE_BADGES[state]
+
+
+def state_words(state: StudyState, *, has_finding: bool) -> str:
+    """The state; `analysing` also covers the delivery of a finding that is there already."""
+    if state is StudyState.ANALYSING and has_finding:
+        return "analysing, report under way"
+    return _STATE_WORDS[state]
+
+
+def presence_badge(presence: Presence) -> Badge:
+    """How a called class looks."""
+    return _PRESENCE_BADGES[presence]
+
+
+def class_label(name: str) -> str:
+    """A class of the model for people."""
+    return "Any haemorrhage" if name == "any" else name.capitalize()
+
+
+def percent(probability: float) -> str:
+    """0.9712 is `97 %`; the ends keep a decimal, because 100 % would claim a certainty that no model has."""
+    value = probability * 100
+    if value >= 1 and round(value) <= 98:
+        return f"{value:.0f} %"
+    if value < 0.1:
+        return "< 0.1 %"
+    return "> 99.9 %" if value > 99.9 else f"{value:.1f} %"
+
+
+def age(since: datetime, now: datetime) -> str:
+    """`40 s`, `12 min`, `3 h`, `2 d`: one number, as a worklist needs it. Never negative, whatever the clocks say."""
+    return _one_number(max((now - since).total_seconds(), 0.0))
+
+
+def duration(span: timedelta) -> str:
+    """`3.2 s` below a minute, then as an age."""
+    seconds = span.total_seconds()
+    return f"{seconds:.1f} s" if seconds < _MINUTE_S else _one_number(seconds)
+
+
+def _one_number(seconds: float) -> str:
+    if seconds < _MINUTE_S:
+        return f"{seconds // 1:.0f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min"
+    return f"{seconds // _HOUR_S:.0f} h" if seconds < 2 * _DAY_S else f"{seconds // _DAY_S:.0f} d"
+
+
+def short_uid(uid: str) -> str:
+    """The end of a UID; the page's title attribute has the whole."""
+    return uid if len(uid) <= _UID_TAIL + 1 else f"…{uid[-_UID_TAIL:]}"

@@ -1,0 +1,208 @@
+"""The worklist page as plain values: what a line shows, and which line comes first."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ichd.domain.finding import Triage
+from ichd.domain.job import JobKind, JobState
+from ichd.domain.reason import Reason
+from ichd.domain.study import StudyState
+from ichd.store.arrivals import Refusal
+from ichd.store.listing import Delivery, JobSummary, StudySummary
+from ichd.web.words import Badge, age, badge_of, class_label, percent, short_uid, state_words
+
+#: Studies of the last day that need somebody stand on top; older ones were seen, and must not hide what is new.
+_ON_TOP_FOR = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A scan-level probability for a bar."""
+
+    label: str
+    probability: float
+
+    @property
+    def text(self) -> str:
+        """In percent."""
+        return percent(self.probability)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Why:
+    """A coded reason with its meaning, and the numbers behind it."""
+
+    code: str
+    meaning: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryLine:
+    """One destination of the present report."""
+
+    destination: str
+    #: Class name in ichd.css: done, waiting or failed.
+    tone: str
+    symbol: str
+    text: str
+    #: When the destination acknowledged the report.
+    sent_at: datetime | None
+    why: Why | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyLine:
+    """One study."""
+
+    study_uid: str
+    short_uid: str
+    accession: str
+    badge: Badge
+    state: str
+    any_haemorrhage: Score | None
+    #: The most probable of the five kinds.
+    top_kind: Score | None
+    #: The scores are an earlier revision's, because late images are being read.
+    outdated_revision: int | None
+    revision: int
+    images: int
+    conflicts: int
+    received_at: datetime
+    age: str
+    why: Why | None
+    deliveries: tuple[DeliveryLine, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusalLine:
+    """An image that was turned away at the door."""
+
+    age: str
+    refused_at: datetime
+    #: AE title as the sender claims it, and its address.
+    sender: str
+    why: Why
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """A number over the worklist."""
+
+    count: int
+    label: str
+    tone: str
+
+
+def worklist(summaries: Iterable[StudySummary], now: datetime) -> list[StudyLine]:
+    """The lines of the worklist: of the last 24 hours the most urgent first, then by arrival, newest first."""
+    return [study_line(s, now) for s in sorted(summaries, key=lambda s: _rank(s, now))]
+
+
+def study_line(summary: StudySummary, now: datetime) -> StudyLine:
+    """One line."""
+    scan = summary.scan
+    kinds = [] if scan is None else [Score(label=class_label(k), probability=p) for k, p in scan.items() if k != "any"]
+    outdated = summary.finding_revision is not None and summary.finding_revision < summary.revision
+    return StudyLine(
+        study_uid=summary.study_uid,
+        short_uid=short_uid(summary.study_uid),
+        accession=summary.accession_number,
+        badge=badge_of(summary.triage, summary.state),
+        state=state_words(summary.state, has_finding=scan is not None and not outdated),
+        any_haemorrhage=None if scan is None else Score(label=class_label("any"), probability=scan["any"]),
+        top_kind=max(kinds, key=lambda k: k.probability, default=None),
+        outdated_revision=summary.finding_revision if outdated else None,
+        revision=summary.revision,
+        images=summary.slices,
+        conflicts=summary.conflicts,
+        received_at=summary.received_at,
+        age=age(summary.received_at, now),
+        why=why(summary.reason, summary.detail),
+        deliveries=delivery_lines(summary.jobs, summary.deliveries, now),
+    )
+
+
+def why(reason: Reason | None, detail: str) -> Why | None:
+    """A reason for people, None where there is none."""
+    return None if reason is None else Why(code=str(reason), meaning=reason.meaning, detail=detail)
+
+
+def delivery_lines(
+    jobs: Sequence[JobSummary], deliveries: Sequence[Delivery], now: datetime
+) -> tuple[DeliveryLine, ...]:
+    """Where each destination stands; a job without a receipt says what it waits for."""
+    receipts = {d.receipt.destination: d.receipt for d in deliveries}
+    lines = []
+    for job in jobs:
+        if job.kind is not JobKind.PUBLISH or job.destination is None or job.superseded:
+            continue
+        receipt = receipts.get(job.destination)
+        if receipt is not None:
+            tone, symbol, text = "done", "✓", f"received {age(receipt.sent_at, now)} ago"
+        elif job.state is JobState.DEAD:
+            tone, symbol, text = "failed", "✕", "not delivered"
+        elif job.reason is not None:
+            tone, symbol, text = "waiting", "…", f"attempt {job.attempt} failed, retries by itself"
+        else:
+            tone, symbol, text = "waiting", "…", "on its way"
+        lines.append(
+            DeliveryLine(
+                destination=job.destination,
+                tone=tone,
+                symbol=symbol,
+                text=text,
+                sent_at=receipt.sent_at if receipt else None,
+                why=None if receipt else why(job.reason, job.detail),
+            )
+        )
+    return tuple(lines)
+
+
+def refusal_lines(refusals: Iterable[Refusal], now: datetime) -> list[RefusalLine]:
+    """Refused images, in the order given."""
+    return [
+        RefusalLine(
+            age=age(r.refused_at, now),
+            refused_at=r.refused_at,
+            sender=f"{r.calling_ae_title} at {r.address}",
+            why=Why(code=str(r.reason), meaning=r.reason.meaning, detail=r.detail),
+        )
+        for r in refusals
+    ]
+
+
+def tallies(summaries: Iterable[StudySummary]) -> list[Tally]:
+    """How many studies of the list need somebody, or are still under way."""
+    by_triage: Counter[Triage | None] = Counter()
+    by_state: Counter[StudyState] = Counter()
+    for summary in summaries:
+        by_triage[summary.triage] += 1
+        by_state[summary.state] += 1
+    under_way = sum(by_state[s] for s in (StudyState.RECEIVING, StudyState.READY, StudyState.ANALYSING))
+    return [
+        Tally(count=by_triage[Triage.URGENT], label="urgent", tone="urgent"),
+        Tally(count=by_triage[Triage.INDETERMINATE], label="indeterminate", tone="indeterminate"),
+        Tally(count=by_triage[Triage.ROUTINE], label="routine", tone="routine"),
+        Tally(count=under_way, label="under way", tone="waiting"),
+        Tally(count=by_state[StudyState.NOT_ANALYSED], label="not analysed", tone="unread"),
+        Tally(count=by_state[StudyState.FAILED], label="failed", tone="failed"),
+    ]
+
+
+def _rank(summary: StudySummary, now: datetime) -> tuple[int, float]:
+    recent = now - summary.received_at < _ON_TOP_FOR
+    return (_urgency(summary) if recent else _OLD, -summary.received_at.timestamp())
+
+
+_OLD = 3
+
+
+def _urgency(summary: StudySummary) -> int:
+    """0: blood is suspected. 1: a person must look, at the images or at ichd. 2: everything else."""
+    if summary.triage is Triage.URGENT:
+        return 0
+    needs_person = summary.triage is Triage.INDETERMINATE or summary.state is StudyState.FAILED
+    return 1 if needs_person else 2
