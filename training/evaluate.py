@@ -1,0 +1,111 @@
+"""A network or a bundle in front of scans that it has not learnt from.
+
+Shapes: S slices, G the model's grid, C = 6 classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ichd.domain.finding import CLASSES, Presence, conclude
+from ichd.vision.bundle import Bundle
+from ichd.vision.engines import TorchEngine
+from ichd.vision.manifest import Calibration, InputSpec, ThresholdSpec
+from ichd.vision.network import CnnLstm
+from ichd.vision.preprocess import normalise
+from ichd.vision.reader import Reader
+from ichd.vision.scan import load_scan
+from training.calibrate import calibrated
+from training.metrics import Flags, Floats, auc_by_class, scan_level, weighted_log_loss
+from training.synthetic import LabelledScan
+
+_SLICES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What a network said about scans whose truth is known: one array [S, C] a scan."""
+
+    logits_SC: tuple[Floats, ...]
+    truth_SC: tuple[Flags, ...]
+
+    @property
+    def slice_logits(self) -> Floats:
+        """All slices of all scans, [N, C]."""
+        return np.concatenate(self.logits_SC)
+
+    @property
+    def slice_truth(self) -> Flags:
+        return np.concatenate(self.truth_SC)
+
+    @property
+    def scan_truth(self) -> Flags:
+        """A scan has what one of its slices has, [N, C]."""
+        return np.asarray(scan_level(self.truth_SC), dtype=np.bool_)
+
+    def slice_probabilities(self, calibration: Mapping[str, Calibration]) -> Floats:
+        return calibrated(self.slice_logits, calibration)
+
+    def scan_probabilities(self, calibration: Mapping[str, Calibration]) -> Floats:
+        return np.asarray(scan_level([calibrated(scan, calibration) for scan in self.logits_SC]), dtype=np.float64)
+
+
+@torch.inference_mode()
+def read_phantoms(network: CnnLstm, scans: Sequence[LabelledScan], spec: InputSpec) -> Readings:
+    """Every scan as one sequence, as the engine reads it."""
+    logits = []
+    for scan in scans:
+        x_SCGG = normalise(scan.hu().float(), spec)
+        embeddings_SF = torch.cat([network.embed(part) for part in x_SCGG.split(_SLICES_AT_ONCE)])
+        logits.append(network.classify(embeddings_SF).double().numpy())
+    return Readings(logits_SC=tuple(logits), truth_SC=tuple(scan.presence_SC.numpy() for scan in scans))
+
+
+def measure(
+    readings: Readings, calibration: Mapping[str, Calibration], thresholds: Mapping[str, ThresholdSpec]
+) -> dict[str, Any]:
+    """AUC by class a slice and a scan, weighted log loss, and what the thresholds make of the scans."""
+    p_slices, p_scans = readings.slice_probabilities(calibration), readings.scan_probabilities(calibration)
+    any_from = thresholds.get("any", ThresholdSpec()).present_from
+    any_below = thresholds.get("any", ThresholdSpec()).absent_below
+    truth, p_any = readings.scan_truth[:, 0], p_scans[:, 0]
+    return {
+        "scans": len(readings.truth_SC),
+        "slices": len(p_slices),
+        "scans_with_bleed": int(truth.sum()),
+        "auc_slice": auc_by_class(p_slices, readings.slice_truth),
+        "auc_scan": auc_by_class(p_scans, readings.scan_truth),
+        "weighted_log_loss_slice": weighted_log_loss(p_slices, readings.slice_truth),
+        "any_scan_calls": {
+            "sensitivity_present": _share(p_any[truth] >= any_from),
+            "missed_absent": _share(p_any[truth] < any_below),
+            "specificity_not_present": _share(p_any[~truth] < any_from),
+            "bleed_free_absent": _share(p_any[~truth] < any_below),
+        },
+    }
+
+
+def score_files(bundle: Bundle, files: Sequence[Path]) -> dict[str, Any]:
+    """What a bundle says about a DICOM series: scan level by class, its calls, and `any` by slice.
+
+    Raises:
+        NotAnalysable: the files are no series that can be read.
+    """
+    prediction = Reader(TorchEngine(bundle, device="cpu")).read(load_scan(files))
+    finding = conclude(prediction, bundle.rule)
+    return {
+        "slices": len(prediction.slices),
+        "scan": finding.scan,
+        "present": [c.name for c in finding.classes if c.presence is Presence.PRESENT],
+        "undetermined": [c.name for c in finding.classes if c.presence is Presence.UNDETERMINED],
+        "triage": str(finding.triage),
+        "any_by_slice": [s.probabilities[CLASSES.index("any")] for s in prediction.slices],
+    }
+
+
+def _share(flags: Flags) -> float | None:
+    return float(flags.mean()) if len(flags) else None
