@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -53,6 +53,22 @@ def migrate(url: str) -> str:
         raise UserError(f"the database can't be migrated: {error}; was it made by a newer ichd?") from error
     finally:
         engine.dispose()
+
+
+def create_if_empty(url: str) -> bool:
+    """Give a database without any table the newest schema; one that holds anything is left alone. Returns which.
+
+    Raises:
+        UserError: the URL can't be used.
+        Transient: the database does not answer.
+    """
+    engine = open_database(url)
+    with reading(engine) as session:
+        empty = not inspect(session.connection()).get_table_names()
+    engine.dispose()
+    if empty:
+        migrate(url)
+    return empty
 
 
 def check_schema(engine: Engine) -> None:

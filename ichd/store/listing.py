@@ -198,8 +198,10 @@ def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, tuple[int, int
 
 
 def _conflict_counts(session: Session, ids: Sequence[int]) -> Mapping[int, int]:
-    statement = select(ConflictRow.study_id, func.count()).where(ConflictRow.study_id.in_(ids))
-    return defaultdict(int, session.execute(statement.group_by(ConflictRow.study_id)).tuples().all())
+    counted = (
+        select(ConflictRow.study_id, func.count()).where(ConflictRow.study_id.in_(ids)).group_by(ConflictRow.study_id)
+    )
+    return defaultdict(int, [(study_id, count) for study_id, count in session.execute(counted)])
 
 
 def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, FindingRow]:

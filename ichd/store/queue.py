@@ -185,7 +185,7 @@ class Queue:
         """
         statement = select(JobRow.id, JobRow.study_id).where(JobRow.lease_until < now)
         with reading(self._engine) as session:
-            return list(session.execute(statement).tuples())
+            return [(job_id, study_id) for job_id, study_id in session.execute(statement)]
 
     def bereave(
         self,

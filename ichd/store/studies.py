@@ -1,7 +1,7 @@
 """What the pipeline asks of the database: each verb moves a study and its jobs together, in one transaction."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine, select
@@ -15,8 +15,10 @@ from ichd.domain.job import JobKind, JobState, RetryPolicy
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record
 from ichd.domain.study import StudyState, move_study
+from ichd.store.arrivals import Arrivals
 from ichd.store.contents import (
     DeliveryWork,
+    Predecessor,
     StoredImage,
     StudyFiles,
     evidence_of,
@@ -31,6 +33,8 @@ from ichd.store.queue import Job, Queue, held
 from ichd.store.spool import Spool
 from ichd.store.tables import FindingRow, JobRow, ReceiptRow, StudyRow
 from ichd.store.transaction import reading, writing
+
+__all__ = ["DeliveryWork", "Predecessor", "Studies", "StudyDetail", "StudyFiles", "StudySummary"]
 
 #: States from which a person may have a study read again.
 _FINISHED = frozenset({StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED})
@@ -48,7 +52,8 @@ class Studies:
         """Make every study ready whose evidence says that it is complete, with its job; returns their UIDs."""
         with reading(self._engine) as session:
             receiving = select(StudyRow.id, StudyRow.last_instance_at).where(StudyRow.state == StudyState.RECEIVING)
-            evidence = evidence_of(session, dict(session.execute(receiving).tuples().all()))
+            last_instance_at = {row.id: row.last_instance_at for row in session.execute(receiving)}
+            evidence = evidence_of(session, last_instance_at)
         closed = [self._close(study_id, policy, now) for study_id, e in evidence.items() if closing(e, policy, now)]
         return [study_uid for study_uid in closed if study_uid is not None]
 
@@ -202,6 +207,10 @@ class Studies:
             study.revision += 1
             self._queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
             self._make_ready(session, study, now)
+
+    def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
+        """Remove what a death in the middle of an arrival left in the spool (see `Spool.sweep`); returns how many."""
+        return self._spool.sweep(known=Arrivals(self._engine).known_paths, older_than=older_than, now=now)
 
     def summaries(self, *, limit: int = 50, state: StudyState | None = None) -> list[StudySummary]:
         """The studies that arrived last, newest first."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Insert
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -15,6 +15,10 @@ from ichd.domain.reason import Reason
 
 #: Execution option that tells an SQLite connection how to begin.
 BEGIN_MODE = "ichd_begin_mode"
+
+
+#: What a database says to a wrong statement or value. All its other words are about itself: locked, full, damaged.
+_OUR_DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 @contextmanager
@@ -45,14 +49,16 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Name database trouble: locked too long, disk full, server away, no connection free in the pool.
+    """Name database trouble: locked too long, disk full, file damaged, server away, no connection free in the pool.
 
     Raises:
         Transient: instead of the driver's error.
     """
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except (DatabaseError, InterfaceError) as error:
+        if isinstance(error, _OUR_DEFECTS):
+            raise
         # The driver's own words only: SQLAlchemy's message would repeat the statement and its values.
         raise Transient(Reason.STORE_UNAVAILABLE, " ".join(str(error.orig).split())) from error
     except PoolTimeoutError as error:

@@ -1,0 +1,159 @@
+"""Opening, migrating and refusing databases."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, select, text
+
+from ichd.domain.errors import Transient, UserError
+from ichd.domain.reason import Reason
+from ichd.store.engine import check_schema, create_if_empty, migrate, open_database
+from ichd.store.tables import AssociationRow, Base
+from ichd.store.transaction import reading, writing
+
+
+def test_migrations_make_what_the_models_say(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        made = inspect(connection)
+        for table in Base.metadata.sorted_tables:
+            columns = {c["name"]: c["nullable"] for c in made.get_columns(table.name)}
+            assert columns == {c.name: c.nullable for c in table.columns}
+            foreign = {f["name"] for f in made.get_foreign_keys(table.name)}
+            assert foreign == {c.name for c in table.foreign_key_constraints}
+
+
+def test_partial_unique_index_is_partial(engine: Engine) -> None:
+    with engine.connect() as connection:
+        (index,) = [i for i in inspect(connection).get_indexes("job") if i["name"] == "uq_job_analyse"]
+    assert index["unique"]
+    assert "destination IS NULL" in str(index["dialect_options"][f"{engine.dialect.name}_where"])
+
+
+def test_migrate_is_idempotent_and_says_the_revision(database_url: str) -> None:
+    assert migrate(database_url) == migrate(database_url) == "0001"
+    engine = open_database(database_url)
+    check_schema(engine)
+    engine.dispose()
+
+
+def test_migrating_at_once_by_several_is_safe(database_url: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(3, mp_context=spawn) as pool:
+        assert set(pool.map(migrate, [database_url] * 3)) == {"0001"}
+
+
+def test_an_empty_database_is_refused_with_the_mend(database_url: str) -> None:
+    engine = open_database(database_url)
+    with pytest.raises(UserError, match=r"schema none.*needs 0001.*ichd migrate"):
+        check_schema(engine)
+    engine.dispose()
+
+
+def test_a_newer_schema_is_refused(database_url: str) -> None:
+    migrate(database_url)
+    engine = open_database(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UserError, match="schema 9999"):
+        check_schema(engine)
+    with pytest.raises(UserError, match="newer ichd"):
+        migrate(database_url)
+    engine.dispose()
+
+
+def test_only_a_database_without_tables_is_given_a_schema_unasked(database_url: str) -> None:
+    assert create_if_empty(database_url)
+    assert not create_if_empty(database_url)
+    engine = open_database(database_url)
+    check_schema(engine)
+    engine.dispose()
+
+
+def test_times_come_back_aware_and_in_utc(engine: Engine) -> None:
+    at = datetime(2026, 3, 29, 3, 30, 0, 250000, tzinfo=timezone(timedelta(hours=2)))
+    with writing(engine) as session:
+        session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=at))
+    with reading(engine) as session:
+        opened_at = session.scalars(select(AssociationRow.opened_at)).one()
+    assert opened_at == at
+    assert opened_at.tzinfo is UTC
+
+
+def test_a_time_without_a_zone_is_refused(engine: Engine) -> None:
+    naive = datetime(2026, 3, 1)  # noqa: DTZ001 - the point of the test
+    with pytest.raises(Exception, match="without a zone"), writing(engine) as session:
+        session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=naive))
+
+
+def test_the_schema_has_no_place_for_who_the_patient_is() -> None:
+    names = {column.name.lower() for table in Base.metadata.sorted_tables for column in table.columns}
+    for word in ("patient", "birth", "sex", "age", "name_of", "physician"):
+        assert not [name for name in names if word in name.split("_")], word
+
+
+def test_sqlite_is_durable_and_shared(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/deep/folder/ichd.db")
+    with engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    engine.dispose()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15000}
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("nonsense", "not a database URL"),
+        ("mysql://root@localhost/ichd", "only sqlite and postgresql"),
+        ("sqlite://", "name a file"),
+        ("sqlite:///:memory:", "name a file"),
+        ("sqlite:////proc/ichd/ichd.db", "can't be made"),
+    ],
+)
+def test_a_url_that_can_not_work_is_a_user_error(url: str, mend: str) -> None:
+    with pytest.raises(UserError, match=mend):
+        open_database(url)
+
+
+def test_a_server_that_is_away_is_transient() -> None:
+    engine = open_database("postgresql://ichd@127.0.0.1:9/ichd")
+    with pytest.raises(Transient) as caught, reading(engine) as session:
+        session.execute(text("SELECT 1"))
+    assert caught.value.reason is Reason.STORE_UNAVAILABLE
+    engine.dispose()
+
+
+def test_a_damaged_or_foreign_file_is_transient(tmp_path: Path) -> None:
+    (tmp_path / "ichd.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(Transient, match="not a database"):
+        migrate(f"sqlite:///{tmp_path / 'ichd.db'}")
+
+
+def _add_associations(url: str, count: int) -> None:
+    engine = open_database(url)
+    for _ in range(count):
+        with writing(engine) as session:
+            # A read before the write: without BEGIN IMMEDIATE this is the transaction that SQLite refuses at once.
+            session.execute(select(AssociationRow.id).limit(1)).all()
+            session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=datetime.now(UTC)))
+    engine.dispose()
+
+
+def test_several_processes_write_without_being_refused(engine: Engine, migrated_url: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_add_associations, args=(migrated_url, 40)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    with reading(engine) as session:
+        assert len(session.scalars(select(AssociationRow.id)).all()) == 80

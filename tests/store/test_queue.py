@@ -1,0 +1,314 @@
+"""The queue: no job twice at once, no job lost, no late worker heard."""
+
+import multiprocessing
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, event, insert, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ichd.domain.errors import LeaseLost
+from ichd.domain.job import JobKind, JobState, RetryPolicy
+from ichd.domain.reason import Reason
+from ichd.domain.study import StudyState
+from ichd.store.engine import open_database
+from ichd.store.queue import Job, Queue
+from ichd.store.tables import JobRow, StudyRow
+from ichd.store.transaction import writing
+from tests.store.house import LEASE_S, NOON, STUDY, House
+
+
+def fill(engine: Engine, count: int, *, run_at: datetime = NOON, first: int = 1) -> None:
+    """`count` studies, each with a queued reading."""
+    studies = [
+        {
+            "id": number,
+            "study_instance_uid": f"1.2.3.{number}",
+            "accession_number": "",
+            "study_datetime": "",
+            "state": StudyState.READY,
+            "received_at": NOON + timedelta(seconds=number),
+            "last_instance_at": NOON,
+        }
+        for number in range(first, first + count)
+    ]
+    jobs = [
+        {
+            "kind": JobKind.ANALYSE,
+            "study_id": study["id"],
+            "revision": 1,
+            "state": JobState.QUEUED,
+            "priority": 20,
+            "run_at": run_at,
+            "created_at": NOON,
+        }
+        for study in studies
+    ]
+    with writing(engine) as session:
+        session.execute(insert(StudyRow), studies)
+        session.execute(insert(JobRow), jobs)
+
+
+def drain(queue: Queue, owner: str) -> list[int]:
+    claimed = []
+    while (job := queue.claim(owner=owner, lease_s=60, now=NOON)) is not None:
+        claimed.append(job.id)
+    return claimed
+
+
+def drain_in_process(url: str, owner: str) -> list[int]:
+    engine = open_database(url)
+    claimed = drain(Queue(engine), owner)
+    engine.dispose()
+    return claimed
+
+
+def test_an_empty_queue_gives_nothing(house: House) -> None:
+    assert house.try_claim() is None
+
+
+def test_a_claim_names_everything_that_a_worker_needs(house: House) -> None:
+    house.ready()
+    job = house.claim("worker-a")
+    assert job == Job(
+        id=job.id,
+        kind=JobKind.ANALYSE,
+        study_id=job.study_id,
+        study_uid=STUDY,
+        revision=1,
+        destination=None,
+        attempt=1,
+        owner="worker-a",
+        lease_until=house.now + timedelta(seconds=LEASE_S),
+    )
+    assert house.try_claim("worker-b") is None
+
+
+def test_a_claim_is_one_statement(engine: Engine) -> None:
+    fill(engine, 1)
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *a: statements.append(str(a[2])))
+    Queue(engine).claim(owner="a", lease_s=1, now=NOON)
+    (statement,) = [s for s in statements if not s.startswith("BEGIN")]
+    assert statement.startswith("UPDATE job")
+    assert "RETURNING" in statement
+    assert ("SKIP LOCKED" in statement) is (engine.dialect.name == "postgresql")
+
+
+def test_threads_never_claim_a_job_twice(engine: Engine) -> None:
+    fill(engine, 120)
+    queue = Queue(engine)
+    with ThreadPoolExecutor(4) as pool:
+        claimed = Counter(i for ids in pool.map(lambda n: drain(queue, f"thread-{n}"), range(4)) for i in ids)
+    assert len(claimed) == 120
+    assert set(claimed.values()) == {1}
+
+
+def test_processes_never_claim_a_job_twice(engine: Engine, migrated_url: str) -> None:
+    fill(engine, 120)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        claims = pool.starmap(drain_in_process, [(migrated_url, "process-a"), (migrated_url, "process-b")])
+    claimed = Counter(i for ids in claims for i in ids)
+    assert len(claimed) == 120
+    assert set(claimed.values()) == {1}
+
+
+def test_a_job_is_not_due_before_its_time(engine: Engine) -> None:
+    fill(engine, 1, run_at=NOON + timedelta(seconds=1))
+    queue = Queue(engine)
+    assert queue.claim(owner="a", lease_s=1, now=NOON) is None
+    assert queue.claim(owner="a", lease_s=1, now=NOON + timedelta(seconds=1)) is not None
+
+
+def test_deliveries_go_before_readings_and_older_before_newer(house: House) -> None:
+    house.ready(study="1.2.840.7")
+    house.ready(study="1.2.840.8")
+    house.analyse("pacs")
+    house.ready(study="1.2.840.9")
+    jobs = [house.claim() for _ in range(3)]
+    assert [(j.kind, j.study_uid) for j in jobs] == [
+        (JobKind.PUBLISH, "1.2.840.7"),
+        (JobKind.ANALYSE, "1.2.840.8"),
+        (JobKind.ANALYSE, "1.2.840.9"),
+    ]
+
+
+def test_kinds_narrow_the_claim(house: House) -> None:
+    house.ready()
+    assert house.try_claim(kinds=(JobKind.PUBLISH,)) is None
+    assert house.try_claim(kinds=(JobKind.ANALYSE,)) is not None
+
+
+def test_extending_moves_the_end_of_the_lease(house: House) -> None:
+    house.ready()
+    job = house.claim()
+    house.wait(LEASE_S - 1)
+    job = house.queue.extend(job, lease_s=LEASE_S, now=house.now)
+    house.wait(LEASE_S - 1)
+    assert house.studies.reap(now=house.now, retry=RetryPolicy()) == 0
+    house.wait(2)
+    assert house.studies.reap(now=house.now, retry=RetryPolicy()) == 1
+
+
+def _extend(house: House, job: Job) -> None:
+    house.queue.extend(job, lease_s=1, now=house.now)
+
+
+def _release(house: House, job: Job) -> None:
+    house.queue.release(job, now=house.now)
+
+
+def _fail(house: House, job: Job) -> None:
+    house.studies.failed(job, Reason.INTERNAL_ERROR, "", retry_at=None, now=house.now)
+
+
+def _begin(house: House, job: Job) -> None:
+    house.studies.begin_analysis(job, now=house.now)
+
+
+@pytest.mark.parametrize("late", [_extend, _release, _fail, _begin])
+def test_a_late_worker_is_not_heard(house: House, late: object) -> None:
+    assert callable(late)
+    house.ready()
+    job = house.claim("worker-a")
+    house.wait(LEASE_S + 1)
+    house.studies.reap(now=house.now, retry=RetryPolicy())
+    with pytest.raises(LeaseLost):
+        late(house, job)
+    successor = house.claim("worker-b")
+    assert successor.attempt == 2
+    with pytest.raises(LeaseLost):
+        late(house, job)
+    house.studies.begin_analysis(successor, now=house.now)
+
+
+def test_the_same_worker_is_late_for_its_own_earlier_attempt(house: House) -> None:
+    house.ready()
+    first = house.claim("worker-a")
+    house.wait(LEASE_S + 1)
+    house.studies.reap(now=house.now, retry=RetryPolicy())
+    second = house.claim("worker-a")
+    with pytest.raises(LeaseLost):
+        house.queue.extend(first, lease_s=1, now=house.now)
+    house.queue.extend(second, lease_s=1, now=house.now)
+
+
+def test_released_work_is_due_at_once_and_no_attempt_is_counted(house: House) -> None:
+    house.ready()
+    house.queue.release(house.claim("worker-a"), now=house.now)
+    job = house.claim("worker-b")
+    assert job.attempt == 1
+
+
+def test_completing_twice_is_refused_and_rolls_back(house: House) -> None:
+    house.ready()
+    job = house.claim()
+    with writing(house.engine) as session:
+        house.queue.complete(session, job, now=house.now)
+
+    def deliver_and_complete() -> None:
+        with writing(house.engine) as session:
+            _enqueue(house, session, job, JobKind.PUBLISH, "pacs")
+            house.queue.complete(session, job, now=house.now)
+
+    with pytest.raises(LeaseLost):
+        deliver_and_complete()
+    assert house.try_claim() is None
+
+
+@pytest.mark.parametrize(("kind", "destination"), [(JobKind.ANALYSE, None), (JobKind.PUBLISH, "pacs")])
+def test_a_revision_is_read_once_and_delivered_once(house: House, kind: JobKind, destination: str | None) -> None:
+    house.ready()
+    job = house.claim()
+
+    def enqueue_twice() -> None:
+        with writing(house.engine) as session:
+            _enqueue(house, session, job, kind, destination)
+            _enqueue(house, session, job, kind, destination)
+
+    with pytest.raises(IntegrityError):
+        enqueue_twice()
+
+
+def _enqueue(house: House, session: Session, job: Job, kind: JobKind, destination: str | None) -> None:
+    house.queue.enqueue(session, kind=kind, study_id=job.study_id, revision=1, destination=destination, now=house.now)
+
+
+def test_a_retry_waits_and_counts(house: House) -> None:
+    house.ready()
+    job = house.claim()
+    house.studies.failed(job, Reason.PEER_BUSY, "try later", retry_at=house.now + timedelta(seconds=4), now=house.now)
+    assert house.try_claim() is None
+    (shown,) = house.summary().jobs
+    assert (shown.state, shown.reason, shown.detail) == (JobState.QUEUED, Reason.PEER_BUSY, "try later")
+    house.wait(4)
+    assert house.claim().attempt == 2
+
+
+def test_a_worker_that_dies_costs_one_wait_less_than_one_that_keeps_dying(house: House) -> None:
+    house.ready()
+    waits = []
+    for _ in range(4):
+        house.claim()
+        house.wait(LEASE_S + 1)
+        house.studies.reap(now=house.now, retry=RetryPolicy(first_s=2, factor=2))
+        (job,) = house.summary().jobs
+        waits.append((job.run_at - house.now).total_seconds())
+        house.wait(waits[-1])
+    assert waits == [0, 2, 4, 8]
+
+
+def test_a_job_that_outlives_five_workers_is_dead(house: House) -> None:
+    house.ready()
+    for _ in range(5):
+        house.claim()
+        house.wait(LEASE_S + 1)
+        assert house.studies.reap(now=house.now, retry=RetryPolicy()) == 1
+        house.wait(60)
+    assert house.try_claim() is None
+    summary = house.summary()
+    assert (summary.state, summary.reason) == (StudyState.FAILED, Reason.WORKER_DIED)
+    assert [job.state for job in summary.jobs] == [JobState.DEAD]
+
+
+def test_a_worker_that_lives_to_report_an_error_breaks_the_row_of_deaths(house: House) -> None:
+    house.ready()
+    for _ in range(3):
+        for _ in range(4):
+            house.claim()
+            house.wait(LEASE_S + 1)
+            house.studies.reap(now=house.now, retry=RetryPolicy())
+            house.wait(60)
+        house.studies.failed(house.claim(), Reason.PEER_BUSY, "", retry_at=house.now, now=house.now)
+    assert house.claim().attempt == 16
+
+
+def test_reaping_is_shared_by_many_workers(engine: Engine, house: House) -> None:
+    fill(engine, 30)
+    drain(house.queue, "worker-a")
+    later = NOON + timedelta(seconds=61)
+    with ThreadPoolExecutor(4) as pool:
+        reaped = list(pool.map(lambda _: house.studies.reap(now=later, retry=RetryPolicy()), range(4)))
+    assert sum(reaped) == 30
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT DISTINCT state, deaths FROM job")).all() == [("queued", 1)]
+
+
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)  # PostgreSQL plans by statistics
+@pytest.mark.parametrize("question", ["claim", "expired"])
+def test_the_questions_that_workers_ask_all_day_use_an_index(engine: Engine, question: str) -> None:
+    asked: list[tuple[str, object]] = []
+    event.listen(engine, "before_cursor_execute", lambda *a: asked.append((str(a[2]), a[3])))
+    queue = Queue(engine)
+    if question == "claim":
+        queue.claim(owner="a", lease_s=1, now=datetime.now(UTC))
+    else:
+        queue.expired(now=datetime.now(UTC))
+    statement, parameters = asked[-1]
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]
+    steps = [str(row[-1]) for row in plan]
+    assert not [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step], steps

@@ -1,0 +1,171 @@
+"""The spool: durable files under our own names, and nothing left behind."""
+
+import errno
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ichd.domain.errors import Transient
+from ichd.domain.reason import Reason
+from ichd.store.spool import Spool
+from tests.store.house import House, image
+
+AN_HOUR = timedelta(hours=1)
+
+
+def _later() -> datetime:
+    return datetime.now(UTC) + 2 * AN_HOUR
+
+
+def _nothing(_paths: Sequence[str]) -> frozenset[str]:
+    return frozenset()
+
+
+def _files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_a_file_is_its_parts_in_order(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    stored = spool.write([b"preamble", memoryview(b"meta"), b"", memoryview(bytes(range(256)) * 5000)])
+    expected = b"preamblemeta" + bytes(range(256)) * 5000
+    assert spool.locate(stored.path).read_bytes() == expected
+    assert stored.sha256 == hashlib.sha256(expected).hexdigest()
+    assert stored.size == len(expected)
+    assert _files(tmp_path) == [spool.locate(stored.path)]
+
+
+def test_names_are_our_own_and_never_the_same(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        paths = {stored.path for stored in pool.map(spool.write, [[b"same"]] * 300)}
+    assert len(paths) == 300
+    assert {str(p.relative_to(tmp_path)) for p in _files(tmp_path)} == paths
+
+
+@pytest.mark.parametrize("path", ["../etc/passwd", "/etc/passwd", "ab/../../x.dcm", "", "ab/cd.dcm", "ab/" + "0" * 32])
+def test_a_path_that_is_not_ours_is_refused(tmp_path: Path, path: str) -> None:
+    spool = Spool(tmp_path)
+    with pytest.raises(ValueError, match="not a path of the spool"):
+        spool.locate(path)
+    with pytest.raises(ValueError, match="not a path of the spool"):
+        spool.discard(path)
+
+
+def test_discarding_twice_is_harmless(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    stored = spool.write([b"x"])
+    spool.discard(stored.path)
+    spool.discard(stored.path)
+    assert _files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, Reason.DISK_LOW), (errno.EIO, Reason.STORE_UNAVAILABLE)])
+def test_a_disk_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: Reason
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    spool = Spool(tmp_path)
+    monkeypatch.setattr(os, "fsync", fail)
+    # The folder exists already, so that the file's own fsync is the first to fail.
+    for index in range(256):
+        (tmp_path / f"{index:02x}").mkdir()
+    with pytest.raises(Transient) as caught:
+        spool.write([b"x"])
+    assert caught.value.reason is reason
+    assert _files(tmp_path) == []
+
+
+def test_a_spool_that_can_not_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    with pytest.raises(Transient) as caught:
+        Spool(tmp_path / "spool").write([b"x"])
+    assert caught.value.reason is Reason.STORE_UNAVAILABLE
+
+
+def test_sweep_removes_old_partial_files_and_orphans_and_nothing_else(house: House) -> None:
+    association_id = house.open_association()
+    house.arrive(image(1), association_id=association_id)
+    house.arrive(image(1), association_id=association_id, content=b"a conflict is kept")
+    orphan = house.spool.locate(house.spool.write([b"no row"]).path)
+    partial = orphan.with_suffix(".part")
+    partial.write_bytes(b"half")
+    foreign = orphan.with_name("README.txt")
+    foreign.write_text("not ours")
+    known = house.arrivals.known_paths
+
+    assert house.spool.sweep(known=known, older_than=AN_HOUR, now=datetime.now(UTC)) == 0
+    assert house.studies.sweep_spool(older_than=AN_HOUR, now=_later()) == 2
+    assert not orphan.exists()
+    assert not partial.exists()
+    assert foreign.exists()
+    assert house.spool.sweep(known=known, older_than=AN_HOUR, now=_later()) == 0
+    assert len(_files(orphan.parents[1])) == 3
+
+
+def test_sweep_asks_in_batches(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    folder = tmp_path / "00"
+    folder.mkdir()
+    for number in range(1234):
+        (folder / f"{number:032x}.dcm").touch()
+    asked: list[int] = []
+
+    def odd(paths: Sequence[str]) -> list[str]:
+        asked.append(len(paths))
+        return [p for p in paths if int(p[3:-4], 16) % 2]
+
+    assert spool.sweep(known=odd, older_than=AN_HOUR, now=_later()) == 617
+    assert asked == [500, 500, 234]
+
+
+def test_sweeping_a_spool_that_does_not_exist_yet(tmp_path: Path) -> None:
+    assert Spool(tmp_path / "none").sweep(known=_nothing, older_than=AN_HOUR, now=_later()) == 0
+
+
+def test_free_fraction_is_a_share(tmp_path: Path) -> None:
+    assert 0 < Spool(tmp_path).free_fraction() < 1
+    assert 0 < Spool(tmp_path / "not" / "made" / "yet").free_fraction() < 1
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from ichd.store.spool import Spool
+spool = Spool(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    print(spool.write([b"x" * 200_000]).path, flush=True)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_whole_files_or_partial_ones(tmp_path: Path) -> None:
+    """Whatever it had announced is whole; what it was writing is found by the sweep."""
+    root = tmp_path / "spool"
+    for _ in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(root)], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        announced = [writer.stdout.readline().strip()]
+        time.sleep(0.01)
+        writer.send_signal(signal.SIGKILL)
+        announced += [line.strip() for line in writer.stdout if line.endswith(".dcm\n")]
+        writer.wait()
+        writer.stdout.close()
+        assert {(root / path).stat().st_size for path in announced} == {200_000}
+        assert all(p.stat().st_size == 200_000 for p in _files(root) if p.suffix == ".dcm")
+        Spool(root).sweep(known=frozenset(announced).intersection, older_than=AN_HOUR, now=_later())
+        assert sorted(str(p.relative_to(root)) for p in _files(root)) == sorted(announced)
+        for path in announced:
+            Spool(root).discard(path)
