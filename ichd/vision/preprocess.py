@@ -15,8 +15,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from ichd.vision.manifest import InputSpec
+from ichd.vision.window import LEAST_HU
 
-AIR_HU = -1024.0
+#: What stands where the image ends.
+AIR_HU = float(LEAST_HU)
 
 HU = NDArray[np.int16] | NDArray[np.float32]
 #: Row and column, in pixels, of a point in the image; (0, 0) is the centre of the first pixel.

@@ -17,8 +17,8 @@ from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bi
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector, slice_normal
 from ichd.domain.reason import Reason
+from ichd.vision.window import LEAST_HU
 
-AIR_HU = -1024
 _INT16_MAX = 32767
 #: Syntaxes whose images may have lost something, said or not; with JPEG 2000 (91) and HTJ2K (203) most have.
 _LOSSY_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
@@ -128,12 +128,12 @@ def read_hu(header: SliceHeader) -> NDArray[np.int16] | NDArray[np.float32]:
     hu: NDArray[np.int32] | NDArray[np.float32]
     if header.whole_hu:
         # int32, because 16 bit unsigned times a slope leaves int16 before the clamp brings it back.
-        hu = np.clip(stored * np.int32(header.slope) + np.int32(header.intercept), AIR_HU, _INT16_MAX)
+        hu = np.clip(stored * np.int32(header.slope) + np.int32(header.intercept), LEAST_HU, _INT16_MAX)
     else:
-        hu = np.maximum(stored * np.float32(header.slope) + np.float32(header.intercept), np.float32(AIR_HU))
+        hu = np.maximum(stored * np.float32(header.slope) + np.float32(header.intercept), np.float32(LEAST_HU))
     if header.padding is not None:
         lowest, highest = header.padding
-        hu[(stored >= lowest) & (stored <= highest)] = AIR_HU
+        hu[(stored >= lowest) & (stored <= highest)] = LEAST_HU
     return hu.astype(np.int16) if header.whole_hu else hu.astype(np.float32)
 
 

@@ -7,6 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+#: CT's lower end: what lies below is air, padding or both, and is raised to this.
+LEAST_HU = -1024
+
+
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """A band of Hounsfield units that is stretched over 0 to 1.

@@ -10,7 +10,7 @@ from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES, conclude
 from ichd.vision.bundle import Bundle, load_bundle, save_bundle
 from ichd.vision.engines import TorchEngine
-from ichd.vision.manifest import Calibration
+from ichd.vision.manifest import Calibration, InputSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import prepare
 from ichd.vision.reader import Reader
@@ -38,7 +38,8 @@ def with_changes(bundle: Bundle, **changes: object) -> Bundle:
 @pytest.mark.parametrize("count", [1, 2, 37, 400])
 def test_every_slice_of_a_scan_of_any_length_is_read(bundle: Bundle, count: int) -> None:
     scan = scan_of([head(150.0 + s % 30)[::4, ::4] for s in range(count)], spacing_mm=4.0)
-    prediction = Reader(TorchEngine(bundle, device="cpu")).read(scan)
+    small = with_changes(bundle, input=InputSpec(image_size=32))
+    prediction = Reader(TorchEngine(small, device="cpu")).read(scan)
     assert [s.sop_instance_uid for s in prediction.slices] == list(scan.sop_instance_uids)
     assert [s.z_mm for s in prediction.slices] == list(scan.z_mm)
     assert all(0 < p < 1 for s in prediction.slices for p in s.probabilities)
