@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from ichd.domain.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,18 @@ class AllowedPeer:
     #: An IP address or a network in CIDR form.
     address: str | None = None
 
-    @cached_property
-    def network(self) -> IPv4Network | IPv6Network | None:
-        """The address as a network.
+    def __post_init__(self) -> None:
+        """Refuse an address that can't be matched, before anybody is let in or locked out by it.
 
         Raises:
-            ValueError: it is neither an address nor a network.
+            SettingsError: it is neither an address nor a network.
         """
-        return None if self.address is None else ip_network(self.address, strict=False)
+        try:
+            self._network()
+        except ValueError as error:
+            raise SettingsError(
+                f"dicom.allowed_peers: {self.address!r} is no IP address and no network; write 10.1.2.3 or 10.1.0.0/16"
+            ) from error
 
     def has_address(self, address: str) -> bool:
         """Whether the connection comes from where this peer lives."""
@@ -46,7 +51,11 @@ class AllowedPeer:
         if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
             # A socket that listens on both families shows IPv4 peers this way.
             found = found.ipv4_mapped
-        return self.network is None or found in self.network
+        network = self._network()
+        return network is None or found in network
+
+    def _network(self) -> IPv4Network | IPv6Network | None:
+        return None if self.address is None else ip_network(self.address, strict=False)
 
     def has_ae_title(self, calling_ae_title: str) -> bool:
         """Whether it claims this peer's name; spaces around an AE title mean nothing (PS3.5 6.2)."""

@@ -21,6 +21,7 @@ from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Counter, Offer, Sender
 from ichd.intake.guard import GuardedServer, Oversize, ReceptionLimits, drop
 from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
+from ichd.intake.status import SUCCESS, failure
 from ichd.intake.syntax import TRANSFER_SYNTAXES
 from ichd.store.arrivals import Arrivals
 
@@ -29,24 +30,11 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_SUCCESS = 0x0000
-#: Storage Service statuses (PS3.4 table B.2-1): out of resources, data set does not match SOP class, cannot understand.
-STATUS: dict[Reason, int] = {
-    Reason.DISK_LOW: 0xA700,
-    Reason.STORE_UNAVAILABLE: 0xA700,
-    Reason.UID_MISMATCH: 0xA900,
-    Reason.WRONG_MODALITY: 0xA900,
-    Reason.NOT_DICOM: 0xC000,
-    Reason.TRUNCATED: 0xC001,
-    Reason.BAD_UID: 0xC002,
-    Reason.UNSUPPORTED_TRANSFER_SYNTAX: 0xC003,
-    Reason.TOO_LARGE: 0xC004,
-}
-#: ErrorComment is LO (PS3.7 annex C).
-_LONGEST_COMMENT = 64
 #: Connections that have not associated yet, beside the ones that have.
 _SPARE_CONNECTIONS = 32
 _POLL_S = 0.02
+#: For dropped connections to be accounted for.
+_LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,18 +118,24 @@ class Listener:
         with self._visiting:
             done_before = {association: _done(visit) for association, visit in self._visits.items()}
         deadline = time.monotonic() + grace_s
+        quiet: set[Association] = set()
         told: set[Association] = set()
-        while remaining := _running(server):
+        while (remaining := _running(server)) or self._visits:
             for association in remaining:
                 visit = self._visits.get(association)
                 if visit is None or time.monotonic() > deadline:
                     drop(association)
-                elif association not in told and not _is_sending(association, visit, done_before.get(association, 0)):
+                elif association in quiet - told:
                     told.add(association)
                     # Aborting waits for the connection to close, so that each gets a thread.
                     threading.Thread(target=association.abort, name="ichd-abort", daemon=True).start()
+                elif not _is_sending(association, visit, done_before.get(association, 0)):
+                    # The answer to its last image may still be on its way out: aborted at the next look.
+                    quiet.add(association)
+            if time.monotonic() > deadline + _LAST_WORDS_S:
+                break
             time.sleep(_POLL_S)
-        _log.info("listener_stopped", aborted=len(told))
+        _log.info("listener_stopped", aborted=len(told), left=len(remaining))
 
     def _bind(self) -> GuardedServer:
         ae = AE(ae_title=self._config.ae_title)
@@ -237,10 +231,10 @@ class Listener:
             self._counter.turn_away(
                 error, visit.sender, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, now=now
             )
-            return _failure(error)
+            return failure(error)
         visit.stored += 1
         _log.debug("instance_stored", kind=str(admission.kind), study=admission.facts.study_instance_uid)
-        return _SUCCESS
+        return SUCCESS
 
     def _require_size(self, dataset: io.BytesIO) -> None:
         size = dataset.size if isinstance(dataset, Oversize) else dataset.getbuffer().nbytes
@@ -273,18 +267,6 @@ class Listener:
         except Transient as error:
             # Its studies are closed by silence instead.
             _log.error("association_end_not_recorded", reason=str(error.reason), detail=error.detail)
-
-
-def _failure(error: Refused | Transient) -> Dataset:
-    """The status of a C-STORE-RSP with the reason in words, which hold numbers and never a value of the image.
-
-    The detail of our own trouble stays here: it speaks of disks and servers.
-    """
-    status = Dataset()
-    status.Status = STATUS[error.reason]
-    words = f"{error.reason}: {error.detail}" if isinstance(error, Refused) and error.detail else str(error.reason)
-    status.ErrorComment = words[:_LONGEST_COMMENT]
-    return status
 
 
 def _running(server: GuardedServer) -> list["Association"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
@@ -32,7 +32,7 @@ class Sender:
         port: int,
         *,
         calling_ae_title: str = "SCANNER",
-        transfer_syntax_uid: str = EXPLICIT,
+        transfer_syntax_uid: str | list[str] = EXPLICIT,
         sop_classes: tuple[str, ...] = (CT_IMAGE_STORAGE,),
         timeout_s: float = 8.0,
     ) -> None:
@@ -40,7 +40,14 @@ class Sender:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
         for sop_class in sop_classes:
             ae.add_requested_context(sop_class, transfer_syntax_uid)
-        self.association: Association = ae.associate("127.0.0.1", port, ae_title="ICHD")
+        #: Every PDU as it went over the wire.
+        self.sent: list[bytes] = []
+        self.association: Association = ae.associate(
+            "127.0.0.1",
+            port,
+            ae_title="ICHD",
+            evt_handlers=[(evt.EVT_DATA_SENT, lambda event: self.sent.append(bytes(event.data)))],
+        )
 
     def store(
         self, dataset: bytes, sop_instance_uid: str, *, sop_class_uid: str = CT_IMAGE_STORAGE, message_id: int = 1

@@ -20,6 +20,8 @@ from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
 from ichd.intake import elements
 from ichd.intake.header import parse_header, read_facts
+from ichd.intake.part10 import file_meta, split_file
+from ichd.intake.values import is_uid
 from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, encode, image
 
 IMPLICIT = str(ImplicitVRLittleEndian)
@@ -209,6 +211,22 @@ def test_mutated_bytes_are_facts_or_a_refusal(mutations: list[tuple[int, bytes]]
 def test_random_bytes_are_refused(content: bytes, syntax: str) -> None:
     with pytest.raises(Refused):
         parse_header(content, syntax)
+
+
+@settings(max_examples=400, deadline=5000)
+@given(st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=0, max_size=8)), max_size=4), st.integers(0, 2000))
+def test_a_mutated_or_cut_file_is_split_or_refused(mutations: list[tuple[int, bytes]], size: int) -> None:
+    meta = file_meta(sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid=EXPLICIT)
+    assert bytes(split_file(meta + VALID)[1]) == VALID
+    content = bytearray(meta + VALID)[:size]
+    for offset, patch in mutations:
+        content[offset : offset + max(1, len(patch))] = patch
+    try:
+        syntax, dataset = split_file(bytes(content))
+    except Refused:
+        return
+    assert is_uid(syntax)
+    assert bytes(content).endswith(bytes(dataset))
 
 
 def nested(*, depth: int) -> Dataset:

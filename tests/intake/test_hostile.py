@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from ichd.store.tables import AssociationRow
 from tests.intake.conftest import House, OpenHouse
 from tests.intake.images import encode, image
 from tests.intake.senders import SUCCESS
@@ -125,3 +126,42 @@ def test_an_abort_inside_a_data_set_leaves_no_file(house: House) -> None:
     until(lambda: house.association().ended_at is not None)
     assert [path.suffix for path in house.files()] == [".dcm"]
     assert house.association().released is False
+
+
+def test_a_release_counts_at_once_though_the_peer_keeps_its_connection(house: House) -> None:
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+    until(lambda: house.association().ended_at is not None)
+    request, *store, release = sender.sent
+    with attacker(house) as connection:
+        connection.sendall(request)
+        assert connection.recv(4096)[0] == 0x02
+        connection.sendall(b"".join(store))
+        assert connection.recv(4096)[0] == 0x04
+        connection.sendall(release)
+        assert connection.recv(4096)[0] == 0x06
+        until(lambda: all(row.released for row in house.rows(AssociationRow)), seconds=1)
+    assert house.count(AssociationRow) == 2
+    assert house.count() == 1
+
+
+@pytest.mark.parametrize("first", [struct.pack(">BBLL", 7, 0, 4, 0), struct.pack(">BBLL", 5, 0, 4, 0)])
+def test_an_abort_or_release_before_any_association_is_no_harm(house: House, first: bytes) -> None:
+    with attacker(house) as connection:
+        connection.sendall(first)
+        assert is_closed(connection)
+    with house.sender() as sender:
+        assert sender.association.is_established
+    assert house.count(AssociationRow) == 0
+
+
+def test_a_sender_with_nagle_on_does_not_wait_for_delayed_acknowledgements(house: House) -> None:
+    """Linux acknowledges the first packets of a connection at once and delays later ones by 40 ms: those count."""
+    seconds = []
+    with house.sender() as sender:
+        for number in range(1, 50):
+            content = encode(image(number))
+            started = time.monotonic()
+            assert sender.store(content, uid(number)).status == SUCCESS
+            seconds.append(time.monotonic() - started)
+    assert min(seconds[25:]) < 0.035

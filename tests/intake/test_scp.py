@@ -15,11 +15,13 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from ichd.domain.errors import Refused
+from ichd.domain.errors import Refused, UserError
 from ichd.domain.reason import Reason
+from ichd.intake.admit import Counter
 from ichd.intake.header import read_facts
 from ichd.intake.part10 import split_file
 from ichd.intake.peers import AllowedPeer
+from ichd.intake.scp import Listener, ListenerConfig
 from ichd.store.spool import Spool
 from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow
 from tests.intake.conftest import House, OpenHouse, now
@@ -100,6 +102,7 @@ def test_every_transfer_syntax_is_stored_to_the_bit(house: House, data_folder: P
     assert house.count() + house.count(ConflictRow) == len(house.files())
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_malformed_images_are_stored_or_refused_with_a_reason(house: House, data_folder: Path) -> None:
     paths = sorted((data_folder / "malformed").rglob("*.dcm"))
     assert len(paths) == 123
@@ -187,6 +190,21 @@ def test_other_sop_classes_are_refused_by_their_presentation_context(house: Hous
     with house.sender(sop_classes=("1.2.840.10008.5.1.4.1.1.2", MR_IMAGE_STORAGE)) as sender:
         accepted = [context.abstract_syntax for context in sender.association.accepted_contexts]
     assert accepted == ["1.2.840.10008.5.1.4.1.1.2"]
+
+
+def test_of_several_transfer_syntaxes_an_uncompressed_one_is_chosen(house: House) -> None:
+    offered = ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2", EXPLICIT]
+    with house.sender(transfer_syntax_uid=offered) as sender:
+        assert sender.association.accepted_contexts[0].transfer_syntax == [EXPLICIT]
+
+
+def test_the_address_in_use_is_an_error_that_names_the_mend(house: House) -> None:
+    config = ListenerConfig(port=house.port)
+    second = Listener(config, Counter(house.arrivals, house.spool), house.arrivals, now)
+    with pytest.raises(UserError, match=r"dicom\.port"):
+        second.start()
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
 
 
 def test_a_low_disk_refuses_until_there_is_room(open_house: OpenHouse, tmp_path: Path) -> None:
