@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: CT's lower end: what lies below is air, padding or both, and is raised to this.
 LEAST_HU = -1024
 
