@@ -1,6 +1,6 @@
 """`python -m ichd`: the same as `ichd`."""
 
-from ichd.cli import main
+from ichd.cli.main import main
 
 if __name__ == "__main__":
     main()

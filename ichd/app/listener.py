@@ -3,16 +3,12 @@
 import threading
 from datetime import UTC, datetime
 
-import structlog
-
 from ichd.app.storage import open_storage
 from ichd.intake.admit import Counter
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.scp import Listener, ListenerConfig
 from ichd.settings import Settings
 from ichd.store.arrivals import Arrivals
-
-log = structlog.get_logger(__name__)
 
 
 def run_listener(settings: Settings, stop: threading.Event) -> None:
@@ -33,11 +29,9 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     counter = Counter(arrivals, storage.spool, min_free_fraction=1 - settings.spool.high_watermark)
     listener = Listener(config, counter, arrivals, utc_now)
     listener.start()
-    log.info("listener_ready", ae_title=dicom.ae_title, host=dicom.host, port=listener.port)
     stop.wait()
     listener.stop()
     storage.engine.dispose()
-    log.info("listener_stopped")
 
 
 def utc_now() -> datetime:

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +11,10 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
+from ichd.domain.errors import Refused
 from ichd.domain.study import CT_IMAGE_STORAGE
+from ichd.intake.header import read_facts
+from ichd.intake.part10 import split_file
 from tests.intake.images import EXPLICIT
 
 SUCCESS = 0x0000
@@ -83,6 +87,23 @@ class Sender:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.association.is_established:
             self.association.release()
+
+
+def as_data_set(content: bytes) -> tuple[str, bytes]:
+    """Transfer syntax and data set of a file; of a broken one what comes where a data set should, or all of it."""
+    try:
+        syntax, dataset = split_file(content)
+    except Refused:
+        return EXPLICIT, content[132:] or content
+    return syntax, bytes(dataset)
+
+
+def claimed_uid(path: Path) -> str:
+    """The SOP Instance UID that a file claims; a made-up one where it has none."""
+    try:
+        return read_facts(path).sop_instance_uid
+    except Refused:
+        return "1.2.3.4.5"
 
 
 def _request(dataset: bytes, sop_instance_uid: str, sop_class_uid: str, message_id: int) -> C_STORE:

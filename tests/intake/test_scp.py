@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from ichd.domain.errors import Refused, UserError
+from ichd.domain.errors import UserError
 from ichd.domain.reason import Reason
 from ichd.intake.admit import Counter
 from ichd.intake.header import read_facts
@@ -26,7 +26,7 @@ from ichd.store.spool import Spool
 from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow
 from tests.intake.conftest import House, OpenHouse, now
 from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
-from tests.intake.senders import SUCCESS, Answer, Sender
+from tests.intake.senders import SUCCESS, Answer, Sender, as_data_set, claimed_uid
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 
@@ -51,22 +51,6 @@ def dcmtk(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
-
-
-def as_data_set(content: bytes) -> tuple[str, bytes]:
-    """Transfer syntax and data set of a file; of a broken one what comes where a data set should, or all of it."""
-    try:
-        syntax, dataset = split_file(content)
-    except Refused:
-        return EXPLICIT, content[132:] or content
-    return syntax, bytes(dataset)
-
-
-def claimed_uid(path: Path) -> str:
-    try:
-        return read_facts(path).sop_instance_uid
-    except Refused:
-        return "1.2.3.4.5"
 
 
 def test_dcmtk_verifies_and_stores_a_real_study(house: House, data_folder: Path) -> None:
