@@ -165,3 +165,19 @@ def test_a_sender_with_nagle_on_does_not_wait_for_delayed_acknowledgements(house
             assert sender.store(content, uid(number)).status == SUCCESS
             seconds.append(time.monotonic() - started)
     assert min(seconds[25:]) < 0.035
+
+
+def test_stopping_does_not_wait_for_a_silent_connection_or_a_stalled_sender(house: House) -> None:
+    with attacker(house) as silent, house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        assert sender.association.dul.socket is not None
+        assert sender.association.dul.socket.socket is not None
+        # A P-DATA-TF that announces 64 KiB and stops after ten bytes.
+        sender.association.dul.socket.socket.sendall(struct.pack(">BBL", 0x04, 0, 1 << 16) + bytes(10))
+        time.sleep(0.1)
+        started = time.monotonic()
+        house.listener.stop(grace_s=1.0)
+        assert time.monotonic() - started < 3
+        assert is_closed(silent)
+    assert house.association().released is False
+    assert house.association().ended_at is not None
