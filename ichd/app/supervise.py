@@ -5,8 +5,8 @@ process. Every child holds the read end of a pipe as its standard input: when th
 closes and the child stops by itself, so that no orphan keeps the port from the next supervisor.
 """
 
+import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -92,7 +92,9 @@ def stop_with_supervisor(stop: threading.Event) -> None:
     """In a child: set `stop` when the lifeline breaks."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # The file descriptor itself: a daemon thread inside sys.stdin holds a lock that the interpreter needs to exit.
+        while os.read(0, 1):
+            pass
         stop.set()
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

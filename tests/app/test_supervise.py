@@ -59,6 +59,7 @@ def test_a_role_that_dies_is_started_again_and_the_others_live_on(tmp_path: Path
     assert not supervisor.is_alive()
     assert pids(folders[0], "stopped") == pids(folders[0], "started") - {first}
     assert pids(folders[1], "stopped") == pids(folders[1], "started")
+    assert [role.process.returncode for role in roles if role.process] == [0, 0]
 
 
 def test_a_role_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:
