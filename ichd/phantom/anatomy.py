@@ -163,8 +163,8 @@ def build_shell(s: Subject, x: Floats, y: Floats, z: Floats) -> Shell:
     vault = reach - radius
     floor, base_mm = _base(s)
     low = np.flatnonzero((z < 25.0) & (vault > -25.0))
-    height = np.full(z.size, 99.0, dtype=np.float32)
-    base_here = np.zeros(z.size, dtype=np.float32)
+    height: Floats = np.full(z.size, 99.0, dtype=np.float32)
+    base_here: Floats = np.zeros(z.size, dtype=np.float32)
     xl, yl = x.reshape(-1)[low], y.reshape(-1)[low]
     height[low] = z.reshape(-1)[low] - _look_up(floor, xl, yl)
     base_here[low] = _look_up(base_mm, xl, yl)

@@ -5,7 +5,7 @@ when the brain stands, `paint` writes blood and returns its membership. Suffix N
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,17 +16,42 @@ from .fields import Floats, bump, ellipsoid, soft
 Point = tuple[float, float, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """What a bleed paints on: the densities at the points of the cavity, changed in place, and what lies there."""
+
+    hu: Floats
+    subject: Subject
+    place: Place
+    tissue: Tissue
+    voxel_mm: float
+
+
 class Bleed(Protocol):
-    """What a kind of bleed must be able to do; `room_N` in -1..1 opens (+) or effaces (-) fluid spaces around it."""
+    """What every bleed can do: paint itself and say where."""
 
     @property
     def kind(self) -> str: ...
 
-    def deform(self, p: Place, moved: Place) -> Place: ...
+    def paint(self, canvas: Canvas) -> Floats:
+        """Write blood into `canvas.hu`; returns the membership of blood (0..1) at each point."""
+        ...
 
-    def room(self, p: Place) -> Floats | float: ...
 
-    def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats: ...
+@runtime_checkable
+class Displacing(Protocol):
+    """A bleed with mass effect."""
+
+    def deform(self, p: Place, moved: Place) -> Place:
+        """`moved` with this bleed's displacement added: where the brain now at `p` lay before."""
+        ...
+
+
+@runtime_checkable
+class Spacing(Protocol):
+    """A bleed that opens (up to 1) or effaces (down to -1) the fluid spaces around it."""
+
+    def room(self, p: Place) -> Floats: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +108,11 @@ class ExtraAxial:
         )
 
     def room(self, p: Place) -> Floats:
-        thick, below = self.local(p)
         n = np.asarray(self.toward, dtype=np.float32) * 50.0
-        return -np.minimum(1.0, self.thickness / 14.0) * bump(
-            (p.x - n[0]) / 45.0, (p.y - n[1]) / 60.0, (p.z - n[2]) / 50.0
-        )
+        return -min(1.0, self.thickness / 14.0) * bump((p.x - n[0]) / 45.0, (p.y - n[1]) / 60.0, (p.z - n[2]) / 50.0)
 
-    def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
+    def paint(self, canvas: Canvas) -> Floats:
+        hu, s, p, voxel_mm = canvas.hu, canvas.subject, canvas.place, canvas.voxel_mm
         thick, below = self.local(p)
         wavy = s.large.at(p.x * 2.5, p.y * 2.5, p.z * 2.5)
         edge = thick * (1.0 + 0.10 * wavy)
@@ -121,15 +144,12 @@ class DuralLayer:
     span: tuple[float, float]
     kind: str = "subdural"
 
-    def deform(self, p: Place, moved: Place) -> Place:
-        return moved
-
-    def room(self, p: Place) -> float:
-        return 0.0
-
-    def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
+    def paint(self, canvas: Canvas) -> Floats:
+        hu, s, p, voxel_mm = canvas.hu, canvas.subject, canvas.place, canvas.voxel_mm
         length = soft(np.minimum(p.y - self.span[0], self.span[1] - p.y), 12.0)
         wavy = 1.0 + 0.25 * s.large.at(p.x * 2.0, p.y * 2.0, p.z * 2.0)
+        tissue = canvas.tissue
+        reach: Floats
         if self.along == "falx":
             off, reach = tissue.falx * self.side, soft(40.0 - p.vault, 8.0) * soft(tissue.tent, 3.0)
         else:
@@ -182,7 +202,8 @@ class Parenchymal:
             * bump((p.x - c[0]) / (1.4 * r), (p.y - c[1]) / (1.4 * r), (p.z - c[2]) / (1.4 * r))
         )
 
-    def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
+    def paint(self, canvas: Canvas) -> Floats:
+        hu, s, p, voxel_mm = canvas.hu, canvas.subject, canvas.place, canvas.voxel_mm
         gap = self._gap(s, p)
         inside = p.depth > 0
         broad = s.large.at(p.x * 1.7, p.y * 1.7, p.z * 1.7)
@@ -206,16 +227,11 @@ class Ventricular:
     sharp_mm: float
     kind: str = "intraventricular"
 
-    def deform(self, p: Place, moved: Place) -> Place:
-        return moved
-
-    def room(self, p: Place) -> float:
-        return 0.0
-
-    def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
+    def paint(self, canvas: Canvas) -> Floats:
+        hu, s, p, voxel_mm = canvas.hu, canvas.subject, canvas.place, canvas.voxel_mm
         broad = s.large.at(p.x * 2.5, p.y * 2.5, p.z * 2.5)
         total = np.zeros_like(hu)
-        for wall, level in zip(tissue.ventricles, self.level, strict=True):
+        for wall, level in zip(canvas.tissue.ventricles, self.level, strict=True):
             if level < 90.0:
                 lying = soft(p.y - level + (3.0 * broad if level < -60 else 0.8 * broad), self.sharp_mm)
                 total = np.maximum(total, soft(wall + 0.3, voxel_mm) * lying)
@@ -238,17 +254,16 @@ class Subarachnoid:
         near = np.zeros_like(p.x)
         for (cx, cy, cz), radius in self.spots:
             near = np.maximum(near, bump((p.x - cx) / radius, (p.y - cy) / radius, (p.z - cz) / radius))
-        return np.clip(1.6 * near - 0.25, 0.0, 1.0)
-
-    def deform(self, p: Place, moved: Place) -> Place:
-        return moved
+        reached: Floats = np.clip(1.6 * near - 0.25, 0.0, 1.0)
+        return reached
 
     def room(self, p: Place) -> Floats:
         return self._near(p)
 
-    def paint(self, hu: Floats, s: Subject, p: Place, tissue: Tissue, voxel_mm: float) -> Floats:
+    def paint(self, canvas: Canvas) -> Floats:
+        hu, s, p, tissue = canvas.hu, canvas.subject, canvas.place, canvas.tissue
         patchy = np.clip(0.9 + 0.35 * s.large.at(p.x * 2.0, p.y * 2.0, p.z * 2.0), 0.0, 1.0)
         fluid = np.maximum(self.cisterns * tissue.cisternal, self.sulci * tissue.sulcal) * (1.0 - tissue.ventricular)
-        member = np.clip(1.5 * self._near(p) * patchy * fluid, 0.0, 1.0) * (p.depth > -0.5)
+        member: Floats = np.clip(1.5 * self._near(p) * patchy * fluid, 0.0, 1.0) * (p.depth > -0.5)
         hu += member * (self.density - s.density.csf)
         return member

@@ -32,7 +32,7 @@ class Tissue:
     hu: Floats
     #: signed distance to the ventricles' walls (positive inside): lateral right, lateral left, third, fourth
     ventricles: tuple[Floats, Floats, Floats, Floats]
-    #: memberships of fluid in ventricles, cisterns (sylvian and interhemispheric fissures too), sulci and over the surface
+    #: memberships of fluid in ventricles, cisterns (with sylvian and interhemispheric fissures), sulci and surface
     ventricular: Floats
     cisternal: Floats
     sulcal: Floats
@@ -47,7 +47,8 @@ def sheet(distance: Floats, half_mm: Floats | float, voxel_mm: float) -> Floats:
     """Share of a voxel filled by a sheet of that half thickness: thin sheets fade, as partial volume makes them."""
     half = np.asarray(half_mm, dtype=np.float32)
     v = np.float32(voxel_mm)
-    return np.clip(half + 0.5 * v - np.abs(distance), 0.0, np.minimum(2.0 * half, v)) / v
+    share: Floats = np.clip(half + 0.5 * v - np.abs(distance), 0.0, np.minimum(2.0 * half, v)) / v
+    return share
 
 
 def ventricle_distances(s: Subject, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -67,11 +68,7 @@ def ventricle_distances(s: Subject, x: Floats, y: Floats, z: Floats) -> tuple[Fl
             ((26, 35, 2), (34, 12, -14), (3.6 * r, 2.2 * r), (1, 1, 1)),
             ((34, 12, -14), (28, -8, -20), (2.0 * r * r, 1.6 * r * r), (1, 1, 1)),
         )
-        nearest: Floats | None = None
-        for start, end, radius, squeeze in rods:
-            rod = capsule(u, y, z, start, end, radius, squeeze)
-            nearest = rod if nearest is None else np.maximum(nearest, rod)
-        assert nearest is not None
+        nearest = np.maximum.reduce([capsule(u, y, z, *rod) for rod in rods])
         sides.append(np.minimum(nearest, u - 0.9))
     third = ellipsoid(x, y, z, (0, -1, -1), (2.0 * v**1.6, 14.5, 9.0)) * np.float32(0.45)
     aqueduct = capsule(x, y, z, (0, 14, -4), (0, 31, -26), (1.1, 1.1))
@@ -82,7 +79,8 @@ def ventricle_distances(s: Subject, x: Floats, y: Floats, z: Floats) -> tuple[Fl
 def build_brain(s: Subject, p: Place, voxel_mm: float, filled: Floats) -> Tissue:
     """Densities and compartments at points given in undeformed anatomy.
 
-    `filled` opens the fluid spaces (up to 1: subarachnoid blood has room even in a tight brain) or closes them (down to -1: mass effect).
+    `filled` opens the fluid spaces (up to 1: subarachnoid blood has room even in a tight brain) or closes them
+    (down to -1: mass effect).
     """
     d = s.density
     x = p.x * np.float32(69.0 / s.half_width)
@@ -121,10 +119,8 @@ def build_brain(s: Subject, p: Place, voxel_mm: float, filled: Floats) -> Tissue
     slit = y + 19.0 - 1.3 * np.clip(z + 6.0, -6.0, 40.0) + 0.25 * (side - 50.0) + 4.0 * broad
     sylvian = sheet(slit, 0.5 + 1.3 * open_mm, voxel_mm) * soft(side - 36.0, 3.0) * soft(21.0 - np.abs(z - 4.0), 6.0)
     insula = side - 39.0 + 0.008 * (y + 2.0) ** 2 + 2.2 * broad
-    sylvian = np.maximum(
-        sylvian,
-        sheet(insula, 0.3 + 0.9 * open_mm, voxel_mm) * soft(24.0 - np.abs(y + 2.0), 4.0) * soft(15.0 - np.abs(z - 5.0), 5.0),
-    ) * cerebrum  # fmt: skip
+    island = soft(24.0 - np.abs(y + 2.0), 4.0) * soft(15.0 - np.abs(z - 5.0), 5.0)
+    sylvian = np.maximum(sylvian, sheet(insula, 0.3 + 0.9 * open_mm, voxel_mm) * island) * cerebrum
     room = 1.0 + 2.2 * s.atrophy * closed + 1.2 * widened
     wells = np.maximum.reduce([
         ellipsoid(x, y, z, (0, -9, -19), (13 + room, 7 + 1.5 * room, 5 + room)),

@@ -113,8 +113,8 @@ def paint_face(hu: Floats, s: Subject, rng: Rng, skin: Floats, x: Floats, y: Flo
         (ellipsoid(x, y, z, (1.5, -22, -31), (12, 11, 9)), float(sick[1])),
         (ellipsoid(side, y, z, (7, -55, -33), (6.5, 21, 10)), float(sick[2])),
     ]
-    for number, (hollow, mucosa) in enumerate(openings):
-        hollow = hollow + 0.8 * texture
+    for number, (cave, mucosa) in enumerate(openings):
+        hollow = cave + 0.8 * texture
         put(soft(hollow + 1.6, 1.2), 0.55 * d.cortical)
         fill = d.muscle - 20.0 if mucosa < 0.08 else -970.0
         put(soft(hollow - 0.4 - (3.0 * mucosa if mucosa > 0.8 else 0.0), 1.0), fill)

@@ -13,6 +13,8 @@ from scipy import ndimage
 
 Floats = NDArray[np.floating]
 Rng = np.random.Generator
+#: radii along x, y, z in mm; arrays where the radius differs from point to point
+Radii = tuple[Floats | float, Floats | float, Floats | float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,22 +32,23 @@ class NoiseBlock:
 
 
 @cache
-def _radius_KKK(edge: int) -> Floats:
+def _wave_number(edge: int) -> Floats:
     k = np.fft.fftfreq(edge).astype(np.float32)
     kx = np.fft.rfftfreq(edge).astype(np.float32)
-    return np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + kx[None, None, :] ** 2)
+    squared = k[:, None, None] ** 2 + k[None, :, None] ** 2 + kx[None, None, :] ** 2
+    return np.asarray(np.sqrt(squared), dtype=np.float32)
 
 
 def bandpass_block(rng: Rng, edge: int, spacing_mm: float, wavelength_mm: float, width: float = 0.3) -> NoiseBlock:
     """Isotropic noise whose power sits in a shell around one wavelength: its zero set is a labyrinth, as gyri are."""
     k0 = spacing_mm / wavelength_mm
-    gain = np.exp(-0.5 * ((_radius_KKK(edge) - k0) / (width * k0)) ** 2)
+    gain = np.exp(-0.5 * ((_wave_number(edge) - k0) / (width * k0)) ** 2)
     return _shaped(rng, edge, spacing_mm, gain)
 
 
 def lowpass_block(rng: Rng, edge: int, spacing_mm: float, scale_mm: float) -> NoiseBlock:
     """Isotropic noise without detail finer than about `scale_mm`."""
-    gain = np.exp(-0.5 * (_radius_KKK(edge) * (2.5 * scale_mm / spacing_mm)) ** 2)
+    gain = np.exp(-0.5 * (_wave_number(edge) * (2.5 * scale_mm / spacing_mm)) ** 2)
     gain[0, 0, 0] = 0.0
     return _shaped(rng, edge, spacing_mm, gain)
 
@@ -57,23 +60,23 @@ def _shaped(rng: Rng, edge: int, spacing_mm: float, gain: Floats) -> NoiseBlock:
 
 
 def distance_block(block: NoiseBlock, limit_mm: float) -> NoiseBlock:
-    """The signed distance in mm to a noise block's zero set, to first order (value over slope), clipped to the limit."""
-    slope = np.gradient(np.pad(block.values_KKK, 1, mode="wrap"), block.spacing_mm)
-    inner = (slice(1, -1),) * 3
-    steep = np.sqrt(sum(g[inner] ** 2 for g in slope))
+    """Signed distance in mm to a noise block's zero set, to first order (value over slope), clipped to the limit."""
+    padded = np.pad(block.values_KKK, 1, mode="wrap")
+    slope = np.stack([np.gradient(padded, block.spacing_mm, axis=axis) for axis in range(3)])
+    steep = np.sqrt((slope[:, 1:-1, 1:-1, 1:-1] ** 2).sum(axis=0))
     floor = 0.35 * float(steep.mean())
     near = np.clip(block.values_KKK / np.maximum(steep, floor), -limit_mm, limit_mm)
     return NoiseBlock(values_KKK=near.astype(np.float32), spacing_mm=block.spacing_mm)
 
 
 def interpolation(source: int, target: int, start: float, step: float) -> Floats:
-    """Matrix [target, source] that reads a signal at start, start + step, ... (in samples) by cubic B-spline weights."""
+    """Matrix [target, source] that reads a signal at start, start + step, ... (samples) by cubic B-spline weights."""
     at = start + step * np.arange(target)
     reach = np.abs(at[:, None] - np.arange(source)[None, :])
     near = 2.0 / 3.0 - reach**2 + reach**3 / 2.0
     far = np.clip(2.0 - reach, 0.0, None) ** 3 / 6.0
     weights = np.where(reach < 1.0, near, far)
-    return (weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9), dtype=np.float32)
 
 
 def coarsely(field: Callable[[Floats, Floats, Floats], Floats], stride: int, x: Floats, y: Floats, z: Floats) -> Floats:
@@ -100,7 +103,8 @@ def smooth_plane(rng: Rng, shape: tuple[int, int], scale_px: float) -> Floats:
 
 def soft(inside_mm: Floats, width_mm: float) -> Floats:
     """Membership 0..1 from a signed distance (positive inside), rising over `width_mm`."""
-    return np.clip(inside_mm * np.float32(1.0 / width_mm) + np.float32(0.5), 0.0, 1.0)
+    member: Floats = np.clip(inside_mm * np.float32(1.0 / width_mm) + np.float32(0.5), 0.0, 1.0)
+    return member
 
 
 def bump(*offsets_over_radius: Floats) -> Floats:
@@ -108,16 +112,16 @@ def bump(*offsets_over_radius: Floats) -> Floats:
     total = offsets_over_radius[0] ** 2
     for offset in offsets_over_radius[1:]:
         total = total + offset**2
-    return np.exp(-0.5 * total)
+    bell: Floats = np.exp(-0.5 * total)
+    return bell
 
 
-def ellipsoid(
-    x: Floats, y: Floats, z: Floats, centre: tuple[float, float, float], radii: tuple[float, float, float]
-) -> Floats:
+def ellipsoid(x: Floats, y: Floats, z: Floats, centre: tuple[float, float, float], radii: Radii) -> Floats:
     """Signed distance in mm to an ellipsoid, positive inside, exact only near its surface."""
     rx, ry, rz = radii
     rho = np.sqrt(((x - centre[0]) / rx) ** 2 + ((y - centre[1]) / ry) ** 2 + ((z - centre[2]) / rz) ** 2)
-    return (1.0 - rho) * np.float32((rx * ry * rz) ** (1.0 / 3.0))
+    depth: Floats = (1.0 - rho) * np.float32((rx * ry * rz) ** (1.0 / 3.0))
+    return depth
 
 
 def capsule(
@@ -132,4 +136,5 @@ def capsule(
     px, py, pz = x * sx - ax, y * sy - ay, z * sz - az
     along = np.clip((px * bx + py * by + pz * bz) / (bx * bx + by * by + bz * bz + 1e-6), 0.0, 1.0)
     gap = np.sqrt((px - along * bx) ** 2 + (py - along * by) ** 2 + (pz - along * bz) ** 2)
-    return radius[0] + along * (radius[1] - radius[0]) - gap
+    depth: Floats = radius[0] + along * (radius[1] - radius[0]) - gap
+    return depth

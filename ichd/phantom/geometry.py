@@ -79,7 +79,7 @@ _HALF = (122.0, 98.0)
 
 
 def working_grid(scan: ScanGeometry, voxel_mm: float) -> Grid:
-    """Planes parallel to the slices, dense enough that each slice averages at least two, rows and columns of `voxel_mm`."""
+    """Planes parallel to the slices, so dense that each slice averages two or more; rows and columns of `voxel_mm`."""
     thinnest = float(scan.thickness_mm.min())
     step = float(np.clip(thinnest / 2.2, 0.8 * voxel_mm, 1.35 * voxel_mm))
     low = float(scan.z_mm[0] - scan.thickness_mm[0] / 2.0)
@@ -108,4 +108,4 @@ def slice_profile(scan: ScanGeometry, grid: Grid) -> Floats:
     off = np.abs(planes[None, :] - scan.z_mm[:, None])
     half = np.maximum(scan.thickness_mm[:, None] / 2.0, 0.5 * grid.spacing[0])
     weights = np.clip((half - off) / grid.spacing[0] + 0.5, 0.0, 1.0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -46,14 +46,15 @@ def _layer(
     azimuth, up = math.radians(rng.uniform(35, 140)), rng.uniform(0.0, 0.6)
     flat = math.sqrt(1.0 - up * up)
     return ExtraAxial(
-        kind=kind, toward=(side * flat * math.sin(azimuth), -flat * math.cos(azimuth), up), extent=(extent, extent * 0.8),
+        kind=kind, toward=(side * flat * math.sin(azimuth), -flat * math.cos(azimuth), up),
+        extent=(extent, extent * 0.8),
         thickness=thick, density=density, level=0.0, swirl=0.0, membranes=0.0, shift=thick * push,
         taper=0.6 if kind == "subdural" else 1.0,
     )  # fmt: skip
 
 
 def paint_disease(hu: Floats, s: Subject, p: Place, tissue: Tissue, mimics: tuple[str, ...], rng: Rng) -> None:
-    """Calcification, old infarcts, white matter disease, cysts, a dense artery; points of undeformed anatomy, in place."""
+    """Calcification, old infarcts, white matter disease, cysts, a dense artery; undeformed points, in place."""
     d, old = s.density, max(0.0, (s.age - 45.0) / 50.0)
     broad = s.large.at(p.x * 1.3 + 70.0, p.y * 1.3, p.z * 1.3)
     fine = s.fine.at(p.x * 0.8, p.y * 0.8, p.z * 0.8)
@@ -169,4 +170,5 @@ def arc_mm(o: Opening, x: Floats, y: Floats, z: Floats) -> Floats:
     """Distance along the vault from an opening's middle."""
     radius = np.sqrt(x * x + y * y + z * z) + np.float32(1e-3)
     cosine = (x * o.toward[0] + y * o.toward[1] + z * o.toward[2]) / radius
-    return np.arccos(np.clip(cosine, -1.0, 1.0)) * np.float32(78.0)
+    arc: Floats = np.arccos(np.clip(cosine, -1.0, 1.0)) * np.float32(78.0)
+    return arc

@@ -1,6 +1,7 @@
 """Draws the bleeds that a recipe asks for: site, size, age of the blood."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,15 +10,24 @@ from .bleeds import Bleed, DuralLayer, ExtraAxial, Parenchymal, Point, Subarachn
 from .fields import Rng
 
 
-def draw_bleeds(
-    kinds: tuple[str, ...], s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float
-) -> list[Bleed]:
-    """Bleeds for each kind asked, inside the covered range of head z (mm); one kind may become several bleeds."""
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What a draw depends on."""
+
+    subject: Subject
+    rng: Rng
+    #: range of head z that the scan covers, mm
+    covered: tuple[float, float]
+    subtlety: float
+
+
+def draw_bleeds(kinds: tuple[str, ...], case: Case) -> list[Bleed]:
+    """Bleeds for each kind asked, inside the covered range; one kind may become several bleeds."""
     draw = {
         "intraparenchymal": _parenchymal, "intraventricular": _ventricular, "subarachnoid": _subarachnoid,
         "subdural": _subdural, "epidural": _epidural,
     }  # fmt: skip
-    return [bleed for kind in kinds for bleed in draw[kind](s, rng, covered, subtlety)]
+    return [bleed for kind in kinds for bleed in draw[kind](case)]
 
 
 def _between(rng: Rng, covered: tuple[float, float], low: float, high: float) -> float:
@@ -38,7 +48,8 @@ def _direction(azimuth_deg: float, z: float, side: float) -> Point:
     return (side * flat * math.sin(a), -flat * math.cos(a), up)
 
 
-def _epidural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
+def _epidural(case: Case) -> list[Bleed]:
+    s, rng, covered, subtlety = case.subject, case.rng, case.covered, case.subtlety
     site = rng.random()
     azimuth, low, high = (
         (rng.uniform(65, 115), -20, 35) if site < 0.65 else (rng.uniform(12, 60), -5, 40) if site < 0.85
@@ -52,13 +63,15 @@ def _epidural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
     return [
         ExtraAxial(
             kind="epidural", toward=_direction(azimuth, _between(rng, covered, low, high), _sign(rng)),
-            extent=(extent, extent * rng.uniform(0.85, 1.2)), thickness=thickness, density=(density, density), level=0.0,
+            extent=(extent, extent * rng.uniform(0.85, 1.2)), thickness=thickness,
+            density=(density, density), level=0.0,
             swirl=swirl, membranes=0.0, shift=thickness * rng.uniform(0.25, 0.6), taper=1.0,
         )
     ]  # fmt: skip
 
 
-def _subdural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
+def _subdural(case: Case) -> list[Bleed]:
+    s, rng, covered, subtlety = case.subject, case.rng, case.covered, case.subtlety
     d = s.density
     if rng.random() < 0.16:
         along = "falx" if rng.random() < 0.55 else "tentorium"
@@ -106,7 +119,8 @@ def _subdural(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: floa
     return out
 
 
-def _parenchymal(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
+def _parenchymal(case: Case) -> list[Bleed]:
+    s, rng, covered, subtlety = case.subject, case.rng, case.covered, case.subtlety
     gx, gy, gz = s.half_width / 69.0, s.half_length / 84.0, s.up / 76.0
     site, side = rng.random(), _sign(rng)
     several = 1
@@ -148,7 +162,8 @@ def _parenchymal(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
         density = s.density.blood + rng.uniform(-5.0, 14.0) if fresh < 0.9 else s.density.grey + rng.uniform(5.0, 14.0)
         out.append(
             Parenchymal(
-                centre=centre, radii=(r * stretch[0], r * stretch[1] * 1.1, r * stretch[2]), ragged=rng.uniform(0.10, 0.45),
+                centre=centre, radii=(r * stretch[0], r * stretch[1] * 1.1, r * stretch[2]),
+                ragged=rng.uniform(0.10, 0.45),
                 density=density, halo_mm=rng.uniform(1.0, 3.0 + 0.3 * r), halo_hu=rng.uniform(4.0, 12.0),
                 swirl=rng.uniform(6.0, 20.0) if rng.random() < 0.25 else 0.0, push=rng.uniform(0.3, 0.8),
             )
@@ -156,7 +171,8 @@ def _parenchymal(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
     return out
 
 
-def _ventricular(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
+def _ventricular(case: Case) -> list[Bleed]:
+    s, rng, subtlety = case.subject, case.rng, case.subtlety
     away = 99.0
     cast = rng.random() < 0.35 * (1.0 - subtlety)
     sides = [away, away]
@@ -175,7 +191,8 @@ def _ventricular(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: f
     ]  # fmt: skip
 
 
-def _subarachnoid(s: Subject, rng: Rng, covered: tuple[float, float], subtlety: float) -> list[Bleed]:
+def _subarachnoid(case: Case) -> list[Bleed]:
+    s, rng, covered = case.subject, case.rng, case.covered
     side = _sign(rng)
     pattern = rng.random()
     density = s.density.blood + rng.uniform(-9.0, 8.0)

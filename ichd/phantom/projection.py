@@ -1,7 +1,7 @@
 """A coarse parallel-beam model: what bone and metal do to a slice far from where they lie.
 
 Beam hardening and photon starvation are errors of rays, so they are made where they arise, in projections, and filtered
-back. The result is dark bands between the petrous bones, cupping, streaks from metal, and noise that knows the head's shape.
+back. The result is dark bands between the petrous bones, cupping, streaks from metal, and noise that follows the head.
 Shapes: S slices, P pixels of a square of EDGE x EDGE, R rays (ANGLES x BINS).
 """
 
@@ -39,7 +39,7 @@ def _system() -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
 
 @cache
 def _ramp() -> Floats:
-    return np.abs(np.fft.rfftfreq(2 * BINS)).astype(np.float32)
+    return np.asarray(np.abs(np.fft.rfftfreq(2 * BINS)), dtype=np.float32)
 
 
 def _back(errors_RS: Floats) -> Floats:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ichd.domain.errors import UserError
 
-#: Bit k of a label voxel says that BLEED_KINDS[k] is present there; the order is that of the network's classes after "any".
+#: Bit k of a label voxel says that BLEED_KINDS[k] is present there; the order is that of the classes after "any".
 BLEED_KINDS: tuple[str, ...] = ("intraparenchymal", "intraventricular", "subarachnoid", "subdural", "epidural")
 
 #: What looks like blood, or disturbs a reader, and is none.
@@ -57,6 +57,6 @@ class PhantomRecipe:
             raise UserError(f"wild lies between 0 and 1, not {self.wild}.")
 
     def generator(self, purpose: str, attempt: int = 0) -> np.random.Generator:
-        """An independent random stream a purpose, so that a new draw in one room of the code leaves the others unmoved."""
+        """An independent random stream a purpose, so that a new draw for one leaves the others unmoved."""
         words = [self.seed & 0xFFFFFFFF, (self.seed >> 32) & 0xFFFFFFFF, attempt, *purpose.encode()]
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))

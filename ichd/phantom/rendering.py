@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .anatomy import Subject, build_shell, draw_subject
-from .bleeds import Bleed, ExtraAxial
+from .bleeds import Bleed, Canvas, Displacing, ExtraAxial, Spacing
 from .brain import Place, build_brain
 from .face import envelope, paint_bone, paint_face, paint_soft
 from .fields import Floats, Rng, bump, ellipsoid, soft
 from .geometry import ScanGeometry, draw_geometry, working_grid
-from .mimics import altered_subject, arc_mm, draw_openings, look_alikes, paint_disease
-from .plan import draw_bleeds
+from .mimics import Opening, altered_subject, arc_mm, draw_openings, look_alikes, paint_disease
+from .plan import Case, draw_bleeds
 from .recipe import BLEED_KINDS, PhantomRecipe
 from .scanner import Machine, draw_machine, scan_head
 
@@ -81,8 +81,7 @@ def render(recipe: PhantomRecipe) -> Phantom:
     """
     for attempt in range(_ATTEMPTS):
         phantom = _render(recipe, attempt)
-        seen = phantom.presence_SC.any(axis=0)
-        if all(seen[1 + BLEED_KINDS.index(kind)] for kind in recipe.bleeds):
+        if all(phantom.presence_SC[:, 1 + BLEED_KINDS.index(kind)].any() for kind in recipe.bleeds):
             break
     return phantom
 
@@ -96,7 +95,8 @@ def _render(recipe: PhantomRecipe, attempt: int) -> Phantom:
     grid = working_grid(scan, recipe.voxel_mm)
     subtlety = (float(rng.beta(1.0, 1.6)) if recipe.subtlety is None else recipe.subtlety) * 0.6**attempt
     low, high = float(scan.z_mm[0]), float(scan.z_mm[-1])
-    bleeds = draw_bleeds(recipe.bleeds, subject, rng, (max(low, -70.0), min(high, 85.0)), subtlety)
+    covered = (max(low, -70.0), min(high, 85.0))
+    bleeds = draw_bleeds(recipe.bleeds, Case(subject=subject, rng=rng, covered=covered, subtlety=subtlety))
     others = look_alikes(recipe.mimics, subject, rng)
 
     x, y, z = grid.coordinates()
@@ -193,7 +193,8 @@ def _paint_head(
     return head, metal, members
 
 
-def _open_bone(part: Floats, before: Floats, o, x: Floats, y: Floats, z: Floats) -> Floats:  # type: ignore[no-untyped-def]
+def _open_bone(part: Floats, before: Floats, o: Opening, x: Floats, y: Floats, z: Floats) -> Floats:
+    """Bone after surgery or trauma; what lay there before the bone was painted shows in the gap."""
     if o.kind == "scalp":
         return part
     arc = arc_mm(o, x, y, z)
@@ -215,17 +216,20 @@ def _paint_cavity(
     moved = p
     room = np.zeros_like(p.x)
     for lesion in (*others, *bleeds):
-        moved = lesion.deform(p, moved)
-        room = room + lesion.room(p)
+        if isinstance(lesion, Displacing):
+            moved = lesion.deform(p, moved)
+        if isinstance(lesion, Spacing):
+            room = room + lesion.room(p)
     tissue = build_brain(s, moved, recipe.voxel_mm, np.clip(room, -1.0, 1.0).astype(np.float32))
     hu = tissue.hu
+    canvas = Canvas(hu=hu, subject=s, place=p, tissue=tissue, voxel_mm=recipe.voxel_mm)
     paint_disease(hu, s, moved, tissue, recipe.mimics, rng)
     for lesion in others:
-        lesion.paint(hu, s, p, tissue, recipe.voxel_mm)
+        lesion.paint(canvas)
     painted: dict[str, Floats] = {}
     order = {"subarachnoid": 0, "intraventricular": 1, "subdural": 2, "epidural": 3, "intraparenchymal": 4}
     for bleed in sorted(bleeds, key=lambda b: order[b.kind]):
-        member = bleed.paint(hu, s, p, tissue, recipe.voxel_mm)
+        member = bleed.paint(canvas)
         for kind in painted:
             painted[kind] = painted[kind] * (1.0 - member)
         painted[bleed.kind] = np.maximum(painted.get(bleed.kind, np.float32(0.0)), member).astype(np.float32)

@@ -81,7 +81,7 @@ class Optics:
         weights = np.exp(-0.5 * ((target[:, None] - source[None, :]) / sigma) ** 2)
         weights *= step / (sigma * np.sqrt(2.0 * np.pi))
         # A narrow Gaussian on a coarse grid sums to a ripple; inside the grid every row must sum to 1.
-        return (weights / np.maximum(weights.sum(axis=1, keepdims=True), 0.9)).astype(np.float32)
+        return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 0.9), dtype=np.float32)
 
     def to_image(self, planes_SYX: Floats, blur_mm: float) -> Floats:
         """[S, H, W] from [S, Y, X]; outside of the grid reads 0."""
@@ -153,7 +153,8 @@ def _grain(shape: tuple[int, ...], rng: Rng, machine: Machine, pixel_mm: float) 
     sigma = machine.noise_blur_mm / pixel_mm
     if sigma > 0.25:
         grain = ndimage.gaussian_filter(grain, (0, sigma, sigma), truncate=3.0)
-    return grain / grain[: max(1, shape[0] // 4)].std()
+    scaled: Floats = grain / grain[: max(1, shape[0] // 4)].std()
+    return scaled
 
 
 def _move(image: Floats, rng: Rng, restless: float, pixel_mm: float) -> None:

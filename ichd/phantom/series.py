@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from .recipe import BLEED_KINDS
 from .rendering import VISIBLE_MM2, Phantom
@@ -52,7 +52,6 @@ def write_series(
 def write_truth(phantom: Phantom, folder: Path) -> Path:
     """Write `truth.json` and `labels.npz` (`label_SHW`, bit k = BLEED_KINDS[k]); returns the path of the former."""
     folder.mkdir(parents=True, exist_ok=True)
-    scan_truth = phantom.truth.any(axis=0)
     truth = {
         "synthetic": True,
         "seed": phantom.recipe.seed,
@@ -63,7 +62,7 @@ def write_truth(phantom: Phantom, folder: Path) -> Path:
         "classes": list(_CLASSES),
         "visible_from_mm2": VISIBLE_MM2,
         "volumes_ml": {kind: round(ml, 3) for kind, ml in phantom.volume_ml().items()},
-        "scan": {name: bool(flag) for name, flag in zip(_CLASSES, scan_truth, strict=True)},
+        "scan": {name: bool(column.any()) for name, column in zip(_CLASSES, phantom.truth.T, strict=True)},
         "slices": [
             {
                 "sop_uid": derived_uid(phantom, "slice", index),
@@ -160,14 +159,14 @@ def _slice(phantom: Phantom, common: dict[str, Any], index: int) -> Dataset:
     dataset["PixelData"].VR = "OW"
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = uid
+    meta.MediaStorageSOPInstanceUID = UID(uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta = meta
     return dataset
 
 
 def first_pixel_mm(phantom: Phantom, index: int) -> tuple[float, float, float]:
-    """Patient position (LPS) of the middle of pixel (0, 0) of a slice: the table moves along z, the plane leans by the tilt."""
+    """Patient position (LPS) of the middle of pixel (0, 0): the table moves along z, the plane leans by the tilt."""
     half = (phantom.recipe.rows - 1) / 2.0 * phantom.pixel_spacing_mm
     along_row, along_column = phantom.scan.centre[1] - half, phantom.scan.centre[0] - half
     step = phantom.scan.row_step

@@ -1,20 +1,25 @@
-"""The synthetic head: same seed, same bytes; each bleed in its compartment with its shape; nothing labelled without blood."""
+"""The synthetic head: same seed, same bytes; each bleed in its compartment, of its shape; no label without blood."""
 
 from functools import cache
 
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES
 from ichd.phantom import BLEED_KINDS, MIMIC_KINDS, VISIBLE_MM2, Phantom, PhantomRecipe, render
 
+SEEDS = (30, 31, 32, 33, 34)
+
 
 @cache
 def small(seed: int = 1, bleeds: tuple[str, ...] = (), mimics: tuple[str, ...] = (), wild: float = 0.0) -> Phantom:
     return render(
-        PhantomRecipe(seed=seed, bleeds=bleeds, mimics=mimics, slices=24, rows=160, voxel_mm=2.0, wild=wild, subtlety=0.2)
+        PhantomRecipe(
+            seed=seed, bleeds=bleeds, mimics=mimics, slices=20, rows=128, voxel_mm=2.4, wild=wild, subtlety=0.2
+        )
     )
 
 
@@ -74,31 +79,28 @@ def test_blood_lies_inside_the_skull(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["epidural", "subdural"])
 def test_extra_axial_blood_touches_bone(kind: str) -> None:
     touching = 0
-    for seed in (20, 21, 22):
+    for seed in SEEDS:
         phantom = small(seed, bleeds=(kind,))
         index = int(np.argmax((phantom.label_SHW > 0).sum(axis=(1, 2))))
         blood = phantom.label_SHW[index] > 0
         bone = ndimage.binary_dilation(phantom.hu_SHW[index] > 180, iterations=2)
         touching += bool((blood & bone).sum() > 0.1 * blood.sum())
-    assert touching >= 2, "falx and tentorium excepted, extra-axial blood lies on the inner table"
+    assert touching >= 3, "falx and tentorium excepted, extra-axial blood lies on the inner table"
 
 
-def extent_over_thickness(phantom: Phantom) -> float:
-    """How long the largest patch of blood is, measured along, over how thick it is: a lens is small, a crescent large."""
+def solidity(phantom: Phantom) -> float:
+    """Area of the largest patch of blood over that of its convex hull: near 1 for a lens, less for a crescent."""
     index = int(np.argmax((phantom.label_SHW > 0).sum(axis=(1, 2))))
     parts, count = ndimage.label(phantom.label_SHW[index] > 0)
     largest = parts == 1 + int(np.argmax(ndimage.sum(parts > 0, parts, range(1, count + 1))))
-    rows, columns = np.nonzero(largest)
-    length = float(np.hypot(np.ptp(rows), np.ptp(columns)))
-    thickness = 2.0 * float(ndimage.distance_transform_edt(largest).max())
-    return length / thickness
+    corners = np.argwhere(largest)[:, None, :] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    return float(largest.sum() / ConvexHull(corners.reshape(-1, 2)).volume)
 
 
 def test_epidural_is_a_lens_and_subdural_a_crescent() -> None:
-    seeds = range(30, 36)
-    lens = np.median([extent_over_thickness(small(seed, bleeds=("epidural",))) for seed in seeds])
-    crescent = np.median([extent_over_thickness(small(seed, bleeds=("subdural",))) for seed in seeds])
-    assert lens < 4.5 < crescent
+    lens = np.median([solidity(small(seed, bleeds=("epidural",))) for seed in SEEDS])
+    crescent = np.median([solidity(small(seed, bleeds=("subdural",))) for seed in SEEDS])
+    assert crescent < 0.75 < lens
 
 
 def test_ventricular_blood_is_surrounded_by_brain_not_bone() -> None:
@@ -118,17 +120,17 @@ def test_acute_blood_is_brighter_than_brain() -> None:
 
 def test_tissues_read_as_in_practice() -> None:
     phantom = small(9)
-    middle = phantom.hu_SHW[15]
+    middle = phantom.hu_SHW[12]
     assert middle.max() > 700, "the vault has a cortical table"
-    brain = middle[ndimage.binary_erosion(inside_skull(phantom, 15), iterations=4)]
+    brain = middle[ndimage.binary_erosion(inside_skull(phantom, 12), iterations=4)]
     assert 22 < np.median(brain) < 42
     assert 2 < brain.std() < 16
-    assert np.median(middle[80, :4]) < -900
+    assert np.median(middle[64, :4]) < -900
 
 
 def test_geometry_ascends_and_is_square() -> None:
     phantom = small(1)
-    assert phantom.hu_SHW.shape == phantom.label_SHW.shape == (24, 160, 160)
+    assert phantom.hu_SHW.shape == phantom.label_SHW.shape == (20, 128, 128)
     assert np.all(np.diff(phantom.z_mm) > 0)
     assert np.isclose(np.linalg.norm(phantom.scan.row_step), 1.0)
     assert np.allclose(phantom.scan.pose @ phantom.scan.pose.T, np.eye(3), atol=1e-5)
@@ -146,7 +148,15 @@ def test_wild_heads_stay_within_the_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"bleeds": ("haemorrhoid",)}, {"mimics": ("ghost",)}, {"slices": 0}, {"rows": 7}, {"voxel_mm": 9.0}, {"wild": 2.0}]
+    "wrong",
+    [
+        {"bleeds": ("haemorrhoid",)},
+        {"mimics": ("ghost",)},
+        {"slices": 0},
+        {"rows": 7},
+        {"voxel_mm": 9.0},
+        {"wild": 2.0},
+    ],
 )
 def test_wrong_recipes_are_refused_with_one_sentence(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError):
