@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ichd.domain.errors import Permanent
+from ichd.domain.reason import Reason
+
 #: The network's outputs, in its order (the published model's own).
 CLASSES: tuple[str, ...] = (
     "any",
@@ -117,9 +120,13 @@ def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
 
     Raises:
         ValueError: the prediction has no slices; selection never lets such a series through.
+        Permanent: the model gave something else than probabilities; NaN would pass every threshold unseen.
     """
     if not prediction.slices:
         raise ValueError("a prediction without slices has no finding")
+    for s in prediction.slices:
+        if len(s.probabilities) != len(CLASSES) or not all(0 <= p <= 1 for p in s.probabilities):
+            raise Permanent(Reason.MODEL_UNUSABLE, f"slice at {s.z_mm:.1f} mm has outputs {s.probabilities}")
     classes = tuple(_conclude_class(prediction, rule, index) for index in range(len(CLASSES)))
     return Finding(prediction=prediction, classes=classes, triage=_triage(classes))
 

@@ -6,6 +6,7 @@ of those, the one with the most slices is read. Whether its pixels are a head is
 wrong in one series of seven.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,14 +132,17 @@ def _is_primary(instances: tuple[InstanceFacts, ...], policy: SelectionPolicy) -
     return None
 
 
+def _is_placed(instance: InstanceFacts) -> bool:
+    """Whether a pixel of the image has a place in the patient, in finite numbers."""
+    position, orientation, spacing = instance.image_position, instance.image_orientation, instance.pixel_spacing
+    if position is None or orientation is None or spacing is None:
+        return False
+    numbers = (*position, *spacing)
+    return all(map(math.isfinite, numbers)) and min(spacing) > 0 and slice_normal(orientation) is not None
+
+
 def _has_geometry(instances: tuple[InstanceFacts, ...], policy: SelectionPolicy) -> _Refusal | None:
-    lacking = sum(
-        i.image_position is None
-        or i.pixel_spacing is None
-        or i.image_orientation is None
-        or slice_normal(i.image_orientation) is None
-        for i in instances
-    )
+    lacking = sum(not _is_placed(i) for i in instances)
     if lacking:
         return _Refusal(reason=Reason.MISSING_GEOMETRY, detail=f"{lacking} of {len(instances)} images")
     return None
@@ -148,6 +152,9 @@ def _is_consistent(instances: tuple[InstanceFacts, ...], policy: SelectionPolicy
     sizes = Counter((i.rows, i.columns) for i in instances)
     if len(sizes) > 1:
         return _Refusal(reason=Reason.INCONSISTENT_SERIES, detail=f"{len(sizes)} image sizes")
+    frames = {i.frame_of_reference_uid for i in instances if i.frame_of_reference_uid}
+    if len(frames) > 1:  # positions in different frames can't be compared (PS3.3 C.7.4.1)
+        return _Refusal(reason=Reason.INCONSISTENT_SERIES, detail=f"{len(frames)} frames of reference")
     normals = [n for i in instances if i.image_orientation and (n := slice_normal(i.image_orientation))]
     if any(dot(normals[0], n) < 0.9998 for n in normals):  # about one degree
         return _Refusal(reason=Reason.INCONSISTENT_SERIES, detail="slices are not parallel")

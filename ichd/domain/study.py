@@ -24,8 +24,8 @@ class StudyState(StrEnum):
 
 
 #: A late slice reopens a study from any state, as a new revision. A study stays `analysing` until every destination has
-#: its report. A ready one fails where worker after worker dies before it begins. `ichd retry` sends a failed one back to
-#: where it failed; `ichd reprocess` reads a finished one again.
+#: its report. A ready one fails where worker after worker dies before it begins. `ichd retry` sends a failed one back
+#: to where it failed; `ichd reprocess` reads a finished one again.
 STUDY_TRANSITIONS: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.RECEIVING: frozenset({StudyState.READY}),
     StudyState.READY: frozenset({StudyState.ANALYSING, StudyState.FAILED, StudyState.RECEIVING}),

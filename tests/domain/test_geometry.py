@@ -1,0 +1,95 @@
+"""Plane normals: unit, at right angles, and pointing to the head however an image is laid out."""
+
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, slice_normal
+
+AXIAL: Orientation = (1, 0, 0, 0, 1, 0)
+ANGLES = st.floats(-math.pi, math.pi)
+
+
+def rotated(yaw: float, pitch: float, roll: float) -> Orientation:
+    """Rows and columns of an axial image turned about z, then x, then y."""
+
+    def turn(v: Vector) -> Vector:
+        x, y, z = v
+        x, y = x * math.cos(yaw) - y * math.sin(yaw), x * math.sin(yaw) + y * math.cos(yaw)
+        y, z = y * math.cos(pitch) - z * math.sin(pitch), y * math.sin(pitch) + z * math.cos(pitch)
+        x, z = x * math.cos(roll) + z * math.sin(roll), -x * math.sin(roll) + z * math.cos(roll)
+        return x, y, z
+
+    return (*turn((1, 0, 0)), *turn((0, 1, 0)))
+
+
+@given(ANGLES, ANGLES, ANGLES)
+def test_a_normal_is_a_unit_vector_at_right_angles_to_the_image(yaw: float, pitch: float, roll: float) -> None:
+    orientation = rotated(yaw, pitch, roll)
+    normal = slice_normal(orientation)
+    assert normal is not None
+    assert math.isclose(math.hypot(*normal), 1, abs_tol=1e-9)
+    assert abs(dot(normal, orientation[:3])) < 1e-9
+    assert abs(dot(normal, orientation[3:])) < 1e-9
+    assert normal[2] >= 0
+
+
+@given(ANGLES, ANGLES, ANGLES)
+def test_flipping_and_transposing_an_image_keep_its_normal(yaw: float, pitch: float, roll: float) -> None:
+    r1, r2, r3, c1, c2, c3 = rotated(yaw, pitch, roll)
+    normal = slice_normal((r1, r2, r3, c1, c2, c3))
+    assert normal is not None
+    assume(normal[2] > 1e-6)  # a plane that holds the body's long axis has no side towards the head
+    for other in ((c1, c2, c3, r1, r2, r3), (-r1, -r2, -r3, c1, c2, c3), (r1, r2, r3, -c1, -c2, -c3)):
+        assert slice_normal(other) == pytest.approx(normal, abs=1e-9)
+
+
+@given(ANGLES, st.floats(-89, 89))
+def test_gantry_tilt_is_measured_whatever_the_turn_of_the_image(yaw: float, tilt: float) -> None:
+    normal = slice_normal(rotated(yaw, math.radians(tilt), 0))
+    assert normal is not None
+    assert degrees_from_axial(normal) == pytest.approx(abs(tilt), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "degrees"),
+    [
+        (AXIAL, 0),
+        ((-1, 0, 0, 0, -1, 0), 0),  # prone or rotated by half a turn
+        ((1, 0, 0, 0, -1, 0), 0),  # mirrored
+        ((1, 0, 0, 0, 0, -1), 90),  # coronal
+        ((0, 1, 0, 0, 0, -1), 90),  # sagittal
+        ((1, 0, 0, 0, 0.939693, -0.342020), 20),
+    ],
+)
+def test_degrees_from_axial_worked(orientation: Orientation, degrees: float) -> None:
+    normal = slice_normal(orientation)
+    assert normal is not None
+    assert degrees_from_axial(normal) == pytest.approx(degrees, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        (0, 0, 0, 0, 0, 0),
+        (1, 0, 0, 1, 0, 0),
+        (2, 0, 0, 0, 1, 0),
+        (1, 0, 0, 0.1, 1, 0),
+        (math.nan, 0, 0, 0, 1, 0),
+        (math.inf, 0, 0, 0, 1, 0),
+    ],
+)
+def test_what_is_no_pair_of_directions_has_no_normal(orientation: Orientation) -> None:
+    assert slice_normal(orientation) is None
+
+
+def test_directions_rounded_to_three_digits_are_taken() -> None:
+    assert slice_normal((1, 0, 0, 0, 0.927, -0.375)) is not None
+
+
+@given(st.tuples(*[st.floats()] * 6))
+def test_any_six_numbers_give_a_unit_normal_or_none(orientation: Orientation) -> None:
+    normal = slice_normal(orientation)
+    assert normal is None or math.isclose(math.hypot(*normal), 1, abs_tol=1e-9)
