@@ -68,7 +68,7 @@ def ray_artefacts(
     errors = errors + streak_noise * loss * rng.standard_normal(errors.shape, dtype=np.float32)
     if starved is not None:
         shadow = system @ starved.reshape(slices, -1).T.astype(np.float32)
-        errors = errors - 40.0 * shadow + 16.0 * shadow * rng.standard_normal(errors.shape, dtype=np.float32)
+        errors = errors - 420.0 * shadow + 270.0 * shadow * rng.standard_normal(errors.shape, dtype=np.float32)
     noise = np.sqrt(np.maximum(spread @ loss**2, 0.0)).T.reshape(slices, EDGE, EDGE)
     reference = np.sqrt(ANGLES * PITCH / 10.0)
     return _back(errors), (noise / np.float32(reference)).astype(np.float32)

@@ -246,5 +246,6 @@ def _paint_metal(head: Floats, rng: Rng, x: Floats, y: Floats, z: Floats) -> Flo
     c = where[int(rng.integers(3))]
     r = (rng.uniform(0.8, 1.6), rng.uniform(3.0, 7.0), rng.uniform(1.0, 2.5))
     metal = soft(ellipsoid(x, y, z, c, r), 1.5)
-    head += metal * (3000.0 - head)
+    # Titanium and platinum lie far above the scale; the slice profile thins them before the scale clips them.
+    head += metal * (9000.0 - head)
     return metal
