@@ -91,7 +91,7 @@ def summary_json(summary: StudySummary) -> dict[str, Any]:
         "state": summary.state,
         "revision": summary.revision,
         "series": summary.series,
-        "slices": summary.slices,
+        "images": summary.slices,
         "conflicts": summary.conflicts,
         "triage": summary.triage,
         "scan": summary.scan,

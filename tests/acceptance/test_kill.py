@@ -62,7 +62,7 @@ def test_killed_at_random_moments_every_acknowledged_study_is_reported_once(tmp_
 
         reports = [pydicom.dcmread(path) for path in pacs.files()]
         assert Counter(str(r.StudyInstanceUID) for r in reports) == Counter(study_uids)
-        assert {s["slices"] for s in studies.values()} == {12}
+        assert {s["images"] for s in studies.values()} == {12}
         assert len(known(daemon)) == 12 * STUDIES
 
 
