@@ -124,7 +124,7 @@ def draw_subject(recipe: PhantomRecipe) -> Subject:
         falx_bend=float(rng.normal(0.0, 1.2)),
         large=lowpass_block(rng, 32, 8.0, 18.0),
         sulci=distance_block(bandpass_block(rng, 64, 3.4, rng.uniform(19.0, 25.0), 0.32), 12.0),
-        fine=lowpass_block(rng, 48, 1.5, 1.6),
+        fine=lowpass_block(rng, 64, 1.1, 1.6),
     )
 
 

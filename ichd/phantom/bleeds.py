@@ -118,7 +118,7 @@ class ExtraAxial:
         edge = thick * (1.0 + 0.10 * wavy)
         member = soft(np.minimum(edge - below, p.depth + 0.6), voxel_mm) * np.clip(edge / voxel_mm, 0.0, 1.0)
         blend = soft(p.y - self.level, 5.0) if self.density[0] != self.density[1] else np.float32(0.0)
-        value = self.density[0] + blend * (self.density[1] - self.density[0]) + 1.2 * s.fine.at(p.x, p.y, p.z)
+        value = self.density[0] + blend * (self.density[1] - self.density[0]) + 1.2 * s.fine.nearest(p.x, p.y, p.z)
         if self.swirl:
             value = value - self.swirl * soft(wavy - 0.3, 0.8)
         if self.membranes:
@@ -158,7 +158,7 @@ class DuralLayer:
         member = (
             soft(np.minimum(thick - off, off + 0.2), voxel_mm) * reach * np.clip(thick / voxel_mm, 0, 1) * (p.depth > 0)
         )
-        hu += member * (self.density + s.fine.at(p.x, p.y, p.z) - hu)
+        hu += member * (self.density + s.fine.nearest(p.x, p.y, p.z) - hu)
         return member
 
 
@@ -179,7 +179,7 @@ class Parenchymal:
     def _gap(self, s: Subject, p: Place) -> Floats:
         size = float(np.cbrt(np.prod(self.radii)))
         scale = max(0.9, 9.0 / size)
-        rough = s.large.at(p.x * scale + 31.0, p.y * scale, p.z * scale) + 0.35 * s.fine.at(
+        rough = s.large.at(p.x * scale + 31.0, p.y * scale, p.z * scale) + 0.35 * s.fine.nearest(
             p.x * 0.4, p.y * 0.4, p.z * 0.4
         )
         return ellipsoid(p.x, p.y, p.z, self.centre, self.radii) + self.ragged * size * rough
@@ -210,7 +210,7 @@ class Parenchymal:
         halo = soft(gap + self.halo_mm * (1.0 + 0.5 * broad), 0.8 * self.halo_mm + 1.0) * inside
         wet = np.minimum(hu, s.density.white - self.halo_hu)
         hu += halo * np.where(hu < s.density.grey + 6, 1.0, 0.0) * (wet - hu)
-        value = self.density + 2.0 * s.fine.at(p.x * 0.6, p.y * 0.6, p.z * 0.6) + 2.5 * broad
+        value = self.density + 2.0 * s.fine.nearest(p.x * 0.6, p.y * 0.6, p.z * 0.6) + 2.5 * broad
         value = value - self.swirl * soft(broad - 0.4, 0.8)
         member = soft(gap, voxel_mm) * inside
         hu += member * (value - hu)
@@ -235,7 +235,7 @@ class Ventricular:
             if level < 90.0:
                 lying = soft(p.y - level + (3.0 * broad if level < -60 else 0.8 * broad), self.sharp_mm)
                 total = np.maximum(total, soft(wall + 0.3, voxel_mm) * lying)
-        hu += total * (self.density + 2.0 * broad + s.fine.at(p.x, p.y, p.z) - hu)
+        hu += total * (self.density + 2.0 * broad + s.fine.nearest(p.x, p.y, p.z) - hu)
         return total
 
 

@@ -87,7 +87,7 @@ def build_brain(s: Subject, p: Place, voxel_mm: float, filled: Floats) -> Tissue
     y = p.y * np.float32(84.0 / s.half_length)
     z = p.z * np.where(p.z > 0, np.float32(76.0 / s.up), np.float32(74.0 / s.down))
     side = np.abs(x)
-    fine = s.fine.at(p.x, p.y, p.z)
+    fine = s.fine.nearest(p.x, p.y, p.z)
     broad = s.large.at(p.x * 1.5, p.y * 1.5, p.z * 1.5)
     labyrinth = s.sulci.at(p.x * p.lift, p.y * p.lift, p.z * p.lift)
 

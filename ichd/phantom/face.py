@@ -36,7 +36,7 @@ def paint_bone(hu: Floats, s: Subject, shell: Shell, voxel_mm: float, x: Floats,
     deep = -shell.depth  # mm above the inner table
     thick = shell.bone_mm
     table = np.minimum(deep, thick - deep)
-    texture = s.fine.at(x, y, z)
+    texture = s.fine.nearest(x, y, z)
     marrow = d.diploe * (1.0 + 0.35 * texture) + 100.0
     hard = soft(1.5 + 0.05 * s.skull_mm - table, 1.0)
     bone = marrow + hard * (d.cortical * (1.0 + 0.06 * texture) - marrow)
@@ -54,8 +54,8 @@ def paint_soft(hu: Floats, s: Subject, skin: Floats, above_bone: Floats, x: Floa
     """Scalp, fat and muscle between skin and bone; flat arrays, in place."""
     d = s.density
     side = np.abs(x)
-    body = s.large.at(side * 2.2, y * 2.2, z * 1.2) + 0.35 * s.fine.at(side * 0.35, y * 0.35, z * 0.2)
-    fibre = s.fine.at(side * 0.6, y * 0.35, z * 0.15)
+    body = s.large.at(side * 2.2, y * 2.2, z * 1.2) + 0.35 * s.fine.nearest(side * 0.35, y * 0.35, z * 0.2)
+    fibre = s.fine.nearest(side * 0.6, y * 0.35, z * 0.15)
     flesh = soft(body + 0.45 + 0.5 * fibre, 0.6)
     temple = bump((side - s.half_width - 6.0) / 12.0, (y + 22.0) / 24.0, (z + 12.0) / 24.0) + bump(
         (y - s.half_length) / 22.0, (z + 45.0) / 22.0
@@ -79,7 +79,7 @@ def paint_face(hu: Floats, s: Subject, rng: Rng, skin: Floats, x: Floats, y: Flo
     side = np.abs(x)
     inside = skin > 1.5
     cells = s.sulci.at(x * 2.6, y * 2.6, z * 2.6) / 2.6
-    texture = s.fine.at(x, y, z)
+    texture = s.fine.nearest(x, y, z)
 
     def put(member: Floats, value: Floats | float) -> None:
         hu[...] += np.where(inside, member, 0.0) * (value - hu)

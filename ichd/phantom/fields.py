@@ -30,6 +30,14 @@ class NoiseBlock:
         points = np.stack([z_N * inverse, y_N * inverse, x_N * inverse])
         return ndimage.map_coordinates(self.values_KKK, points, order=1, mode="grid-wrap", output=np.float32)
 
+    def nearest(self, x_N: Floats, y_N: Floats, z_N: Floats) -> Floats:
+        """Values at the nearest nodes, several times faster: good enough for texture, whose grain is a voxel anyway."""
+        edge = np.int32(self.values_KKK.shape[0])
+        inverse = np.float32(1.0 / self.spacing_mm)
+        # Far offset instead of floor: truncation then rounds all points of a head the same way.
+        k, j, i = ((axis * inverse + np.float32(1024.5)).astype(np.int32) % edge for axis in (z_N, y_N, x_N))
+        return np.asarray(self.values_KKK.reshape(-1)[(k * edge + j) * edge + i], dtype=np.float32)
+
 
 @cache
 def _wave_number(edge: int) -> Floats:

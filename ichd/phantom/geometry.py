@@ -81,7 +81,7 @@ _HALF = (122.0, 98.0)
 def working_grid(scan: ScanGeometry, voxel_mm: float) -> Grid:
     """Planes parallel to the slices, so dense that each slice averages two or more; rows and columns of `voxel_mm`."""
     thinnest = float(scan.thickness_mm.min())
-    step = float(np.clip(thinnest / 2.2, 0.8 * voxel_mm, 1.35 * voxel_mm))
+    step = float(np.clip(thinnest / 2.0, 0.8 * voxel_mm, 1.65 * voxel_mm))
     low = float(scan.z_mm[0] - scan.thickness_mm[0] / 2.0)
     high = float(scan.z_mm[-1] + scan.thickness_mm[-1] / 2.0)
     planes = max(2, int(np.ceil((high - low) / step)) + 1)

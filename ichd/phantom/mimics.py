@@ -57,7 +57,7 @@ def paint_disease(hu: Floats, s: Subject, p: Place, tissue: Tissue, mimics: tupl
     """Calcification, old infarcts, white matter disease, cysts, a dense artery; undeformed points, in place."""
     d, old = s.density, max(0.0, (s.age - 45.0) / 50.0)
     broad = s.large.at(p.x * 1.3 + 70.0, p.y * 1.3, p.z * 1.3)
-    fine = s.fine.at(p.x * 0.8, p.y * 0.8, p.z * 0.8)
+    fine = s.fine.nearest(p.x * 0.8, p.y * 0.8, p.z * 0.8)
     side = np.abs(p.x)
 
     def put(member: Floats, value: Floats | float) -> None:

@@ -159,7 +159,7 @@ def _paint_head(
     for opening in (o for o in openings if o.kind == "scalp"):
         clot = bump(arc_mm(opening, px, py, pz) / (0.45 * opening.radius_mm)) * 2.0 - 0.8
         clot = np.clip(clot, 0, 1) * soft(skin.reshape(-1)[index] - 2.5, 1.5) * (pz > -40)
-        part += clot * (opening.dense + 5.0 * s.fine.at(px * 0.6, py * 0.6, pz * 0.6) - part)
+        part += clot * (opening.dense + 5.0 * s.fine.nearest(px * 0.6, py * 0.6, pz * 0.6) - part)
     flat[index] = part
 
     index, px, py, pz = points((shell.depth < 1.0) & (shell.depth > -shell.bone_mm - 1.0) & (skin > 0))
