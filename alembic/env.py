@@ -1,7 +1,7 @@
 """Alembic's entry: migrates the database that `ichd.store.engine.migrate` hands over, in one transaction.
 
 There is no alembic.ini: a migration must find the same folder and the same database from a checkout, from a wheel and
-from a test. CONTRIBUTING.md says how a new revision is drafted.
+from a test. `ichd.store.engine.draft_migration` drafts a new one.
 """
 
 from typing import Literal

@@ -2,21 +2,20 @@
 
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from tempfile import TemporaryDirectory
+from threading import Lock
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ichd.domain.errors import UserError
-from ichd.store.transaction import BEGIN_MODE, reading, translated
-
-#: A writer waits for another process; our transactions last milliseconds, a checkpoint on a slow disk seconds.
-_BUSY_TIMEOUT_MS = 15_000
+from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated
 
 
 def open_database(url: str) -> Engine:
@@ -42,12 +41,9 @@ def migrate(url: str) -> str:
     """
     # SQLite changes a table by copying it; with foreign keys enforced, dropping the old one would delete its children.
     engine = _open(_parse(url), foreign_keys=False)
-    config = Config()
-    config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
-    config.attributes["engine"] = engine
     try:
         with translated():
-            command.upgrade(config, "head")
+            command.upgrade(_config(engine), "head")
         return _revision(engine) or ""
     except CommandError as error:
         raise UserError(f"the database can't be migrated: {error}; was it made by a newer ichd?") from error
@@ -85,6 +81,30 @@ def check_schema(engine: Engine) -> None:
             f"the database has schema {found or 'none'}, this ichd needs {expected}; run `ichd migrate` "
             "(with the newest ichd that used this database)"
         )
+
+
+def draft_migration(message: str) -> Path:
+    """Write the migration from the newest schema to what the tables say now, to be read and mended by hand.
+
+    For developers: python -c "from ichd.store.engine import draft_migration; draft_migration('what changes')"
+    """
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/draft.db"
+        number = int(migrate(url)) + 1
+        engine = _open(_parse(url), foreign_keys=False)
+        drafted = command.revision(_config(engine), message, autogenerate=True, rev_id=f"{number:04d}")
+        engine.dispose()
+    if not isinstance(drafted, Script):
+        raise UserError("alembic drafted no single migration; see its output")
+    return Path(drafted.path)
+
+
+def _config(engine: Engine) -> Config:
+    """What an alembic.ini would say."""
+    config = Config()
+    config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
+    config.attributes["engine"] = engine
+    return config
 
 
 def _revision(engine: Engine) -> str | None:
@@ -139,7 +159,7 @@ def _open_sqlite(url: URL, *, foreign_keys: bool) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder {folder} of the database can't be made: {error.strerror}") from error
-    engine = create_engine(url)
+    engine = create_engine(url, execution_options={WRITER_LOCK: Lock()})
 
     @event.listens_for(engine, "connect")
     def configure(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
@@ -147,7 +167,7 @@ def _open_sqlite(url: URL, *, foreign_keys: bool) -> Engine:
         connection.isolation_level = None
         # The timeout comes first: switching to WAL may itself have to wait for another process that does the same.
         for pragma in (
-            f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+            f"busy_timeout = {BUSY_TIMEOUT_S * 1000}",
             "journal_mode = WAL",
             # WAL's usual NORMAL survives a crash of ours but may lose the last commits with the power; images that were
             # acknowledged must survive that too.

@@ -1,7 +1,10 @@
 """Opening, migrating and refusing databases."""
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -10,8 +13,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, select, text
 
+from ichd import store
 from ichd.domain.errors import Transient, UserError
 from ichd.domain.reason import Reason
+from ichd.store import transaction
 from ichd.store.engine import check_schema, create_if_empty, migrate, open_database
 from ichd.store.tables import AssociationRow, Base
 from ichd.store.transaction import reading, writing
@@ -157,3 +162,65 @@ def test_several_processes_write_without_being_refused(engine: Engine, migrated_
     assert [writer.exitcode for writer in writers] == [0, 0]
     with reading(engine) as session:
         assert len(session.scalars(select(AssociationRow.id)).all()) == 80
+
+
+def test_an_installed_wheel_finds_its_own_migrations(tmp_path: Path) -> None:
+    """The layout that setup.cfg gives the wheel: the folder `alembic` becomes `ichd/migrations`."""
+    package = Path(store.__file__).parents[1]
+    for room in ("domain", "store"):
+        shutil.copytree(package / room, tmp_path / "ichd" / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "ichd" / "__init__.py").touch()
+    shutil.copytree(package.parent / "alembic", tmp_path / "ichd" / "migrations")
+    program = (
+        "import ichd, sys; from ichd.store.engine import draft_migration, migrate;"
+        "print(ichd.__file__, migrate(sys.argv[1])); draft_migration('nothing new')"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program, f"sqlite:///{tmp_path}/ichd.db"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout.split()[:2] == [str(tmp_path / "ichd" / "__init__.py"), "0001"]
+    draft = (tmp_path / "ichd" / "migrations" / "versions" / "0002_nothing_new.py").read_text()
+    assert "down_revision = '0001'" in draft
+    assert "    pass\n" in draft
+    assert "op." not in draft
+
+
+def test_a_thread_that_holds_the_database_too_long_is_transient_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'ichd.db'}")
+    monkeypatch.setattr(transaction, "BUSY_TIMEOUT_S", 0.05)
+
+    def write() -> None:
+        with writing(engine):
+            pass
+
+    with ThreadPoolExecutor(1) as pool, writing(engine):
+        waiting = pool.submit(write)
+        assert isinstance(waiting.exception(timeout=10), Transient)
+    write()
+    engine.dispose()
+
+
+def test_a_process_that_holds_the_database_too_long_is_transient_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two engines are as good as two processes: they share nothing but the file."""
+    url = f"sqlite:///{tmp_path / 'ichd.db'}"
+    monkeypatch.setattr("ichd.store.engine.BUSY_TIMEOUT_S", 0)
+    first, second = open_database(url), open_database(url)
+
+    def write() -> None:
+        with writing(second):
+            pass
+
+    with writing(first), pytest.raises(Transient, match="database is locked"):
+        write()
+    write()
+    first.dispose()
+    second.dispose()
