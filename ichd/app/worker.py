@@ -15,6 +15,7 @@ from ichd.pipeline.clock import utc_now
 from ichd.pipeline.deliver import publish
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
+from ichd.report.warmup import warm_up
 from ichd.settings import ModelSettings, Settings
 from ichd.store.queue import Queue
 from ichd.vision.bundle import find_bundle, load_bundle
@@ -38,8 +39,10 @@ def load_reader(model: ModelSettings) -> Reader:
 def run_worker(settings: Settings, stop: threading.Event) -> None:
     """Work until `stop` is set."""
     storage = open_storage(settings)
-    # Loaded before anything is claimed: a job that waits for a model to load would look stuck.
+    # Ready before anything is claimed: no study should wait for what happens once.
     reader = load_reader(settings.model)
+    reader.warm_up()
+    warm_up()
     delivery = delivery_policy(settings)
     reading = reading_policy(settings)
     policy = worker_policy(settings)
