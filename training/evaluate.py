@@ -60,7 +60,7 @@ def read_phantoms(network: CnnLstm, scans: Sequence[LabelledScan], spec: InputSp
     logits = []
     for scan in scans:
         x_SCGG = normalise(scan.hu().float(), spec)
-        embeddings_SF = torch.cat([network.embed(part) for part in x_SCGG.split(_SLICES_AT_ONCE)])
+        embeddings_SF = torch.cat([network.embed(part) for part in torch.split(x_SCGG, _SLICES_AT_ONCE)])
         logits.append(network.classify(embeddings_SF).double().numpy())
     return Readings(logits_SC=tuple(logits), truth_SC=tuple(scan.presence_SC.numpy() for scan in scans))
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -57,18 +57,13 @@ class Learner(nn.Module):
         info = self.network.backbone.feature_info
         by_stride = {part["reduction"]: (index, part["num_chs"]) for index, part in enumerate(info)}
         self._stages = [by_stride[stride][0] for stride in recipe.loss.localisation_strides]
-        self.localisers = nn.ModuleList(
-            nn.Conv2d(by_stride[stride][1], len(BLEED_KINDS), 1) for stride in recipe.loss.localisation_strides
-        )
-        for head in self.localisers:
-            nn.init.normal_(head.weight, std=0.01)
-            nn.init.constant_(head.bias, math.log(_CELL_PRIOR / (1 - _CELL_PRIOR)))
+        self.localisers = nn.ModuleList(_localiser(by_stride[stride][1]) for stride in recipe.loss.localisation_strides)
 
     def forward(self, x_NCHW: Tensor, slices: int) -> tuple[Tensor, list[Tensor]]:
         """Logits [V, S, 6] and localisation logits [N, K, h, w] of N slices that are V windows of `slices`."""
         maps, stages = self.network.backbone.forward_intermediates(x_NCHW)
         embeddings = self.network.pool(maps)
-        logits = self.network.classify(embeddings.unflatten(0, (-1, slices)))
+        logits = self.network.classify(embeddings.reshape(-1, slices, embeddings.shape[-1]))
         return logits, [head(stages[stage]) for head, stage in zip(self.localisers, self._stages, strict=True)]
 
 
@@ -89,14 +84,15 @@ def fit(
     learner = Learner(recipe).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(parameter_groups(learner, plan), lr=plan.learning_rate, eps=plan.epsilon)
     model, optimiser = fabric.setup(learner, optimiser)
-    average = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(plan.average_decay), use_buffers=True)
+    decay = get_ema_multi_avg_fn(plan.average_decay)  # type: ignore[no-untyped-call]
+    average = AveragedModel(learner, multi_avg_fn=decay, use_buffers=True)
 
     progress: dict[str, Any] = {"model": model, "optimiser": optimiser, "average": average, "step": 0}
     checkpoint = folder / CHECKPOINT_NAME
     if checkpoint.is_file():
         fabric.load(checkpoint, progress)
     batches = iter(_loader(Steps(scans, recipe), first=progress["step"]))
-    clock, sums = time.perf_counter(), torch.zeros(2)
+    clock, sums, unreported = time.perf_counter(), torch.zeros(2), 0
 
     for step in range(progress["step"], plan.steps):
         batch = next(batches)
@@ -114,9 +110,10 @@ def fit(
         average.update_parameters(learner)
 
         sums += torch.stack([slice_loss.detach(), localisation_loss.detach()])
-        if (step + 1) % report_every == 0:
-            now, slices = time.perf_counter(), report_every * logits.shape[0] * logits.shape[1]
-            slice_mean, map_mean = (sums / report_every).tolist()
+        unreported += 1
+        if unreported == report_every or step + 1 == plan.steps:
+            now = time.perf_counter()
+            slice_mean, map_mean = (sums / unreported).tolist()
             on_step(
                 StepReport(
                     step=step + 1,
@@ -124,18 +121,18 @@ def fit(
                     slice_loss=slice_mean,
                     localisation_loss=map_mean,
                     learning_rate=rate,
-                    slices_per_s=slices / (now - clock),
+                    slices_per_s=unreported * plan.windows_per_step * plan.window_slices / (now - clock),
                 )
             )
-            clock, sums = now, torch.zeros(2)
+            clock, sums, unreported = now, torch.zeros(2), 0
         if (step + 1) % plan.checkpoint_every == 0:
             progress["step"] = step + 1
             partial = checkpoint.with_suffix(".partial")
             fabric.save(partial, progress)
             partial.replace(checkpoint)
 
-    network: CnnLstm = (average.module if plan.average_decay else learner).network
-    return network.eval().requires_grad_(False)
+    trained = cast(Learner, average.module if plan.average_decay else learner)
+    return trained.network.eval().requires_grad_(False)
 
 
 def parameter_groups(module: nn.Module, plan: Optimisation) -> list[dict[str, Any]]:
@@ -179,6 +176,13 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_threshold, maximum = -1, -3, 1 << 30
     mallopt(mmap_threshold, maximum)
     mallopt(trim_threshold, maximum)
+
+
+def _localiser(channels: int) -> nn.Conv2d:
+    head = nn.Conv2d(channels, len(BLEED_KINDS), 1)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.constant_(cast(Tensor, head.bias), math.log(_CELL_PRIOR / (1 - _CELL_PRIOR)))
+    return head
 
 
 def _loader(steps: Steps, first: int) -> DataLoader[Batch]:

@@ -98,7 +98,9 @@ def train(
     # Measured as shipped: the weights as they are stored, not as they were trained.
     draft = _export(network, recipe, out / "bundle", calibration, thresholds, metrics={})
     shipped = draft.network()
-    metrics = {"held_out_phantoms": measure(read_phantoms(shipped, test, recipe.input), calibration, thresholds)}
+    metrics: dict[str, Any] = {
+        "held_out_phantoms": measure(read_phantoms(shipped, test, recipe.input), calibration, thresholds)
+    }
     bundle = _export(network, recipe, out / "bundle", calibration, thresholds, metrics=_flat(metrics))
     stopwatch.save()
     metrics |= {

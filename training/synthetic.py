@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional
 
@@ -62,7 +63,8 @@ class LabelledScan:
     def _read(self, name: str, slices: Sequence[int] | None) -> Tensor:
         with safe_open(str(self.path), framework="pt") as file:
             if slices is None:
-                return file.get_tensor(name)
+                whole: Tensor = file.get_tensor(name)
+                return whole
             low, high = min(slices), max(slices) + 1
             part: Tensor = file.get_slice(name)[low:high]
         return part[torch.tensor(slices) - low]
@@ -204,4 +206,6 @@ def _check_origin(recipe: Recipe, folder: Path) -> None:
 
 
 def _one_thread() -> None:
+    """A process a core: threads of torch and BLAS that contend for it would make each phantom several times slower."""
     torch.set_num_threads(1)
+    threadpool_limits(limits=1)
