@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
@@ -23,10 +24,11 @@ def small(seed: int = 1, bleeds: tuple[str, ...] = (), mimics: tuple[str, ...] =
     )
 
 
-def inside_skull(phantom: Phantom, index: int) -> np.ndarray:
+def inside_skull(phantom: Phantom, index: int) -> NDArray[np.bool_]:
     """Pixels that a closed ring of bone surrounds on a slice."""
     bone = phantom.hu_SHW[index] > 180
-    return ndimage.binary_fill_holes(ndimage.binary_closing(bone, iterations=2)) & ~bone
+    closed: NDArray[np.bool_] = ndimage.binary_fill_holes(ndimage.binary_closing(bone, iterations=2))
+    return closed & ~bone
 
 
 def test_kinds_are_the_networks_classes() -> None:
