@@ -26,9 +26,10 @@ def small(seed: int = 1, bleeds: tuple[str, ...] = (), mimics: tuple[str, ...] =
 
 def inside_skull(phantom: Phantom, index: int) -> NDArray[np.bool_]:
     """Pixels that a closed ring of bone surrounds on a slice."""
-    bone = phantom.hu_SHW[index] > 180
+    bone: NDArray[np.bool_] = phantom.hu_SHW[index] > 180
     closed: NDArray[np.bool_] = ndimage.binary_fill_holes(ndimage.binary_closing(bone, iterations=2))
-    return closed & ~bone
+    inside: NDArray[np.bool_] = closed & ~bone
+    return inside
 
 
 def test_kinds_are_the_networks_classes() -> None:
