@@ -1,6 +1,5 @@
 """From settings to the policies of the pipeline."""
 
-from ichd import __version__
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.job import RetryPolicy
 from ichd.domain.selection import SelectionPolicy
@@ -56,7 +55,6 @@ def delivery_policy(settings: Settings) -> DeliveryPolicy:
     return DeliveryPolicy(
         destinations={d.name: peer_of(d, settings) for d in settings.destination},
         allow_demo=settings.model.allow_demo,
-        software_version=__version__,
     )
 
 

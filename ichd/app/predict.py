@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ichd import __version__
 from ichd.domain.errors import NotAnalysable, Refused, UserError
 from ichd.domain.finding import Triage
 from ichd.domain.reason import Reason
@@ -144,7 +145,9 @@ def _read(
     except NotAnalysable as error:
         return _unread(study, _skip(series, error.reason, error.detail))
     finding = read_scan(scan, reader, decode_ms=(time.perf_counter() - started) * 1e3)
-    record = record_of(finding, rule=reader.engine.bundle.rule, state=ANALYSED, skipped=skipped)
+    record = record_of(
+        finding, rule=reader.engine.bundle.rule, state=ANALYSED, skipped=skipped, software_version=__version__
+    )
     refusal = _what_the_daemon_would_say(series, scan, policy)
     record["daemon_would_skip"] = refusal and skipped_record(refusal)
     if refusal is not None:

@@ -41,6 +41,9 @@ class ModelIdentity:
     name: str
     version: str
     weights_sha256: str
+    #: sha256 over the whole bundle, thresholds and calibration included: other thresholds are another reader, whose
+    #: reports must not pass for this one's.
+    bundle_sha256: str
     #: One sentence that stands in every report, e.g. "trained on synthetic data: demonstration only".
     statement: str = ""
     #: A demonstration model's results leave this machine only if the settings allow it.
@@ -66,6 +69,9 @@ class Prediction:
     series_instance_uid: str
     model: ModelIdentity
     slices: tuple[SlicePrediction, ...]
+    #: What was noticed about the input and survived (slices at a taken position, lossy compression, tilt), one
+    #: sentence each; no value of the patient's.
+    notes: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
 

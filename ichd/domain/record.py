@@ -23,7 +23,9 @@ from ichd.domain.study import SkippedSeries
 Record = dict[str, Any]
 
 
-def record_of(finding: Finding, *, rule: ReadingRule, state: str, skipped: Sequence[SkippedSeries]) -> Record:
+def record_of(
+    finding: Finding, *, rule: ReadingRule, state: str, skipped: Sequence[SkippedSeries], software_version: str
+) -> Record:
     """The finding in the shape of interface.md, JSON types only; probabilities in full double precision."""
     prediction = finding.prediction
     model = prediction.model
@@ -31,10 +33,12 @@ def record_of(finding: Finding, *, rule: ReadingRule, state: str, skipped: Seque
         "study_uid": prediction.study_instance_uid,
         "series_uid": prediction.series_instance_uid,
         "state": str(state),
+        "software_version": software_version,
         "model": {
             "name": model.name,
             "version": model.version,
             "weights_sha256": model.weights_sha256,
+            "bundle_sha256": model.bundle_sha256,
             "statement": model.statement,
             "demonstration": model.demonstration,
         },
@@ -56,6 +60,7 @@ def record_of(finding: Finding, *, rule: ReadingRule, state: str, skipped: Seque
             for c in finding.classes
         },
         "max_key_slices": rule.max_key_slices,
+        "notes": list(prediction.notes),
         "skipped_series": [skipped_record(s) for s in skipped],
         "timings_ms": dict(prediction.timings_ms),
     }
@@ -82,6 +87,7 @@ def unread_record(
         "scan": None,
         "slices": [],
         "triage": None,
+        "notes": [],
         "skipped_series": [skipped_record(s) for s in skipped],
         "timings_ms": {},
     }
@@ -118,6 +124,7 @@ def finding_of(record: Mapping[str, Any]) -> Finding:
             name=model["name"],
             version=model["version"],
             weights_sha256=model["weights_sha256"],
+            bundle_sha256=model["bundle_sha256"],
             statement=model["statement"],
             demonstration=model["demonstration"],
         ),
@@ -130,6 +137,7 @@ def finding_of(record: Mapping[str, Any]) -> Finding:
             )
             for s in record["slices"]
         ),
+        notes=tuple(record["notes"]),
         timings_ms=record["timings_ms"],
     )
     return conclude(prediction, rule)

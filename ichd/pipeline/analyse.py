@@ -7,10 +7,11 @@ from pathlib import Path
 
 import structlog
 
+from ichd import __version__
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.finding import Finding, conclude
 from ichd.domain.reason import Reason
-from ichd.domain.record import Record, record_of, unread_record
+from ichd.domain.record import record_of, unread_record
 from ichd.domain.selection import SelectionPolicy, fewer_slices, select_series
 from ichd.domain.study import SeriesFacts, SkippedSeries, StudyFacts, StudyState
 from ichd.pipeline.clock import Clock
@@ -138,7 +139,13 @@ def analyse(
         studies.not_analysed(job, record=record, now=clock())
         log.info("study_not_analysed", study=job.study_uid, reason=outcome.reason, detail=outcome.detail)
         return
-    record = finding_record(outcome, reader)
+    record = record_of(
+        outcome.finding,
+        rule=reader.engine.bundle.rule,
+        state=StudyState.ANALYSING,
+        skipped=outcome.skipped,
+        software_version=__version__,
+    )
     studies.finish_analysis(job, record=record, destinations=destinations, now=clock())
     log.info(
         "study_analysed",
@@ -147,11 +154,4 @@ def analyse(
         triage=outcome.finding.triage,
         slices=len(outcome.finding.prediction.slices),
         timings_ms={step: round(ms) for step, ms in outcome.finding.prediction.timings_ms.items()},
-    )
-
-
-def finding_record(outcome: ReadStudy, reader: Reader) -> Record:
-    """What the database keeps of a study that was read."""
-    return record_of(
-        outcome.finding, rule=reader.engine.bundle.rule, state=StudyState.REPORTED, skipped=outcome.skipped
     )

@@ -30,7 +30,6 @@ class DeliveryPolicy:
     destinations: Mapping[str, DimsePeer]
     #: Let the results of a demonstration model leave this machine.
     allow_demo: bool
-    software_version: str
 
 
 def publish(job: Job, *, studies: Studies, policy: DeliveryPolicy, clock: Clock) -> None:
@@ -45,11 +44,12 @@ def publish(job: Job, *, studies: Studies, policy: DeliveryPolicy, clock: Clock)
     peer = _peer(job, finding, policy)
     report = build_report(
         finding,
-        [read_header(work.files[uid]) for uid in evidence_uids(finding)],
+        [read_source(finding, work.files)],
         ReportContext(
             revision=job.revision,
             created_at=work.created_at,
-            software_version=policy.software_version,
+            # Of the software that made the finding, so that a resend after an upgrade says the same.
+            software_version=work.record["software_version"],
             predecessor=_predecessor(job.study_uid, work.predecessor),
             skipped=skipped_of(work.record),
         ),
@@ -59,30 +59,28 @@ def publish(job: Job, *, studies: Studies, policy: DeliveryPolicy, clock: Clock)
     log.info("report_delivered", study=job.study_uid, revision=job.revision, destination=peer.name)
 
 
-def evidence_uids(finding: Finding) -> list[str]:
-    """The slices whose headers a report needs: the key slices, or the middle one of a scan without any."""
-    keys = {s.sop_instance_uid: None for c in finding.classes for s in c.key_slices}
-    slices = finding.prediction.slices
-    return list(keys) or [slices[len(slices) // 2].sop_instance_uid]
-
-
-def read_header(path: Path) -> Dataset:
-    """Everything before the pixels.
+def read_source(finding: Finding, files: Mapping[str, Path]) -> Dataset:
+    """Header of a slice that was read, for patient and study; the first whose file still is one.
 
     Raises:
-        Permanent: the file is gone or damaged.
+        Permanent: FILE_DAMAGED, none of them is.
     """
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
-    except (OSError, InvalidDicomError) as error:
-        raise Permanent(Reason.FILE_DAMAGED, f"{path.name}: {type(error).__name__}") from error
+    for each in finding.prediction.slices:
+        path = files.get(each.sop_instance_uid)
+        if path is None:
+            continue
+        try:
+            return pydicom.dcmread(path, stop_before_pixels=True)
+        except (OSError, InvalidDicomError):
+            log.warning("stored_file_unreadable", file=path.name)
+    raise Permanent(Reason.FILE_DAMAGED, f"none of {len(finding.prediction.slices)} files")
 
 
 def _predecessor(study_uid: str, earlier: Predecessor | None) -> tuple[str, str, str] | None:
     if earlier is None:
         return None
     series_uid, sop_uid = report_uids(
-        study_instance_uid=study_uid, weights_sha256=earlier.weights_sha256, revision=earlier.revision
+        study_instance_uid=study_uid, bundle_sha256=earlier.bundle_sha256, revision=earlier.revision
     )
     return study_uid, series_uid, sop_uid
 

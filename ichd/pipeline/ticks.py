@@ -21,8 +21,9 @@ log = structlog.get_logger(__name__)
 #: The quiet period counts in seconds; a study should not wait much longer for the tick that notices it.
 CLOSE_EVERY_S = 0.25
 SWEEP_EVERY_S = 3600.0
-#: A file without a row that is older than any transaction that could still give it one.
-ORPHAN_AFTER = timedelta(seconds=30)
+#: A file without a row that is older than any transaction that could still give it one: a writer waits for its turn
+#: and then for the database, 15 s each.
+ORPHAN_AFTER = timedelta(seconds=90)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,14 @@ def start_ticks(studies: Studies, policy: TickPolicy, clock: Clock) -> Backgroun
         (sweep_spool, SWEEP_EVERY_S, first_sweep),
     ):
         scheduler.add_job(
-            _guarded(tick), "interval", seconds=every_s, coalesce=True, max_instances=1, next_run_time=first_at
+            _guarded(tick),
+            "interval",
+            seconds=every_s,
+            next_run_time=first_at,
+            coalesce=True,
+            max_instances=1,
+            # The default forgets a run that is a second late, and a loaded machine is: late is better than not at all.
+            misfire_grace_time=None,
         )
     scheduler.start()
     return scheduler

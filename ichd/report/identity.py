@@ -10,28 +10,28 @@ import uuid
 _NAMESPACE = uuid.UUID("6c1d3a5e-52a4-4f43-9c0e-3b8f7a1d9e24")
 
 
-def object_uid(*, study_instance_uid: str, weights_sha256: str, revision: int, kind: str) -> str:
+def object_uid(*, study_instance_uid: str, bundle_sha256: str, revision: int, kind: str) -> str:
     """UID of one object of one result: `kind` says which, e.g. "sr" or "sr/series"."""
-    return _uid("object", study_instance_uid, weights_sha256, str(revision), kind)
+    return _uid("object", study_instance_uid, bundle_sha256, str(revision), kind)
 
 
-def report_uids(*, study_instance_uid: str, weights_sha256: str, revision: int) -> tuple[str, str]:
+def report_uids(*, study_instance_uid: str, bundle_sha256: str, revision: int) -> tuple[str, str]:
     """Series and SOP Instance UID of the Structured Report of one revision."""
 
     def uid(kind: str) -> str:
         return object_uid(
-            study_instance_uid=study_instance_uid, weights_sha256=weights_sha256, revision=revision, kind=kind
+            study_instance_uid=study_instance_uid, bundle_sha256=bundle_sha256, revision=revision, kind=kind
         )
 
     return uid("sr/series"), uid("sr")
 
 
-def tracking_uid(*, study_instance_uid: str, weights_sha256: str, class_name: str) -> str:
+def tracking_uid(*, study_instance_uid: str, bundle_sha256: str, class_name: str) -> str:
     """Tracking Unique Identifier (TID 4108) of a kind of haemorrhage in one study.
 
     The revision is left out: a late slice gives a new report on the same observation, and that is what tracking means.
     """
-    return _uid("tracking", study_instance_uid, weights_sha256, class_name)
+    return _uid("tracking", study_instance_uid, bundle_sha256, class_name)
 
 
 def device_uid() -> str:

@@ -66,6 +66,7 @@ class ReadableReport:
                 "name": self.model.name,
                 "version": self.model.version,
                 "weights_sha256": self.model.weights_sha256,
+                "bundle_sha256": self.model.bundle_sha256,
                 "statement": self.model.statement,
                 "demonstration": self.model.demonstration,
             },
@@ -149,6 +150,7 @@ def _model(group: Dataset) -> ModelIdentity:
         name=str(_child(group, codes.ALGORITHM_NAME).TextValue),
         version=str(_child(group, codes.ALGORITHM_VERSION).TextValue),
         weights_sha256=parameters["weights_sha256"],
+        bundle_sha256=parameters["bundle_sha256"],
         statement=parameters.get("statement", ""),
         demonstration=parameters["demonstration"] == "yes",
     )

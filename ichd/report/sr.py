@@ -31,7 +31,7 @@ from pydicom.config import disable_value_validation
 from pydicom.uid import Comprehensive3DSRStorage, CTImageStorage, ExplicitVRLittleEndian
 
 from ichd.domain.errors import Permanent
-from ichd.domain.finding import ClassFinding, Finding, ModelIdentity, SlicePrediction
+from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity, Prediction, SlicePrediction
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 from ichd.report import codes
@@ -41,6 +41,10 @@ from ichd.report.source import empty_patient_and_study, legible, local_time, sou
 #: High, so that the report sorts behind the images.
 SERIES_NUMBER = 9901
 NOT_A_DIAGNOSIS = "AI result, not a diagnosis."
+#: The maximum grows with the number of slices, and no reader may take it for the scan's calibrated risk.
+HIGHEST_SLICE = "Each probability is that of the slice with the highest one, not a calibrated risk of the scan."
+#: Row titles in viewers that list measurement groups.
+TRACKING_IDENTIFIER = {name: f"ICH {'any kind' if name == CLASSES[0] else name}" for name in CLASSES}
 #: A study of a hundred series must not drown its finding in the reasons why 99 were not read.
 MAX_SKIPPED_COMMENTS = 10
 
@@ -119,7 +123,7 @@ def build_report(finding: Finding, sources: Sequence[Dataset], context: ReportCo
 def _object_uid(finding: Finding, context: ReportContext, kind: str) -> str:
     return object_uid(
         study_instance_uid=finding.prediction.study_instance_uid,
-        weights_sha256=finding.prediction.model.weights_sha256,
+        bundle_sha256=finding.prediction.model.bundle_sha256,
         revision=context.revision,
         kind=kind,
     )
@@ -195,10 +199,10 @@ def _measurement_group(finding: Finding, class_finding: ClassFinding) -> sr.Meas
     prediction = finding.prediction
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            identifier=class_finding.name,
+            identifier=TRACKING_IDENTIFIER[class_finding.name],
             uid=tracking_uid(
                 study_instance_uid=prediction.study_instance_uid,
-                weights_sha256=prediction.model.weights_sha256,
+                bundle_sha256=prediction.model.bundle_sha256,
                 class_name=class_finding.name,
             ),
         ),
@@ -222,6 +226,7 @@ def _reference(key_slice: SlicePrediction) -> sr.SourceImageForMeasurementGroup:
 def _algorithm(model: ModelIdentity, class_finding: ClassFinding) -> sr.AlgorithmIdentification:
     parameters = [
         f"weights_sha256={model.weights_sha256}",
+        f"bundle_sha256={model.bundle_sha256}",
         f"present_from={class_finding.threshold.present_from!r}",
         f"absent_below={class_finding.threshold.absent_below!r}",
         f"demonstration={'yes' if model.demonstration else 'no'}",
@@ -254,17 +259,20 @@ def _evaluations(finding: Finding, context: ReportContext) -> sr.ContainerConten
                     value=_plain(comment),
                     relationship_type=sr.RelationshipTypeValues.CONTAINS,
                 )
-                for comment in _comments(finding.prediction.model, context)
+                for comment in _comments(finding.prediction, context)
             ),
         ]
     )
     return container
 
 
-def _comments(model: ModelIdentity, context: ReportContext) -> Iterator[str]:
+def _comments(prediction: Prediction, context: ReportContext) -> Iterator[str]:
+    model = prediction.model
     yield NOT_A_DIAGNOSIS
     if model.statement:
         yield f"{model.name} {model.version}: {model.statement}"
+    yield HIGHEST_SLICE
+    yield from (f"Input: {note}." for note in prediction.notes)
     for skipped in context.skipped[:MAX_SKIPPED_COMMENTS]:
         detail = f" ({skipped.detail})" if skipped.detail else ""
         yield f"Series {skipped.series_instance_uid} was not read: {skipped.reason.meaning}{detail}"
@@ -282,4 +290,5 @@ def _require_writable(report: Dataset) -> None:
     try:
         report.save_as(BytesIO(), enforce_file_format=True)
     except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
-        raise Permanent(Reason.REPORT_INVALID, f"it can't be encoded: {error}") from error
+        # The error's own words may quote the value that can't be encoded, and it may be a name: the kind must do.
+        raise Permanent(Reason.REPORT_INVALID, f"it can't be encoded: {type(error).__name__}") from error

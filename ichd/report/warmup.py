@@ -19,7 +19,7 @@ def warm_up() -> None:
     prediction = Prediction(
         study_instance_uid=_UID,
         series_instance_uid=_UID,
-        model=ModelIdentity(name="none", version="0", weights_sha256="0" * 64),
+        model=ModelIdentity(name="none", version="0", weights_sha256="0" * 64, bundle_sha256="0" * 64),
         slices=(nothing,),
     )
     source = Dataset()

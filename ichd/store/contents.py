@@ -39,7 +39,7 @@ class Predecessor:
 
     revision: int
     #: With study and revision it gives the UIDs of that report.
-    weights_sha256: str
+    bundle_sha256: str
     sop_instance_uids: tuple[str, ...]
     sop_class_uid: str
 
@@ -136,7 +136,7 @@ def predecessor_of(session: Session, finding: FindingRow) -> Predecessor | None:
     ).one()
     return Predecessor(
         revision=earlier.revision,
-        weights_sha256=earlier.record["model"]["weights_sha256"],
+        bundle_sha256=earlier.record["model"]["bundle_sha256"],
         sop_instance_uids=tuple(receipt.sop_instance_uids),
         sop_class_uid=receipt.sop_class_uid,
     )

@@ -1,5 +1,6 @@
 """What a model bundle says about itself: `model.json`, typed and read strictly. No torch is imported here."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -166,6 +167,7 @@ class Manifest(_Strict):
             name=self.name,
             version=self.version,
             weights_sha256=self.weights.sha256,
+            bundle_sha256=hashlib.sha256(self.to_json().encode()).hexdigest(),
             statement=self.statement,
             demonstration=self.demonstration,
         )

@@ -44,6 +44,7 @@ class Reader:
                     scan.sop_instance_uids, scan.sop_class_uids, scan.z_mm, probabilities_SC, strict=True
                 )
             ),
+            notes=scan.notes,
             timings_ms=timings_ms,
         )
 

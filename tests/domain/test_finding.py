@@ -20,7 +20,7 @@ from ichd.domain.finding import (
 )
 from ichd.domain.reason import Reason
 
-MODEL = ModelIdentity(name="test", version="1", weights_sha256="ab" * 32)
+MODEL = ModelIdentity(name="test", version="1", weights_sha256="ab" * 32, bundle_sha256="cd" * 32)
 GREY = Threshold(present_from=0.7, absent_below=0.3)
 RULE = ReadingRule(thresholds=dict.fromkeys(CLASSES, GREY))
 PROBABILITIES = st.tuples(*[st.floats(0, 1)] * len(CLASSES))

@@ -39,6 +39,7 @@ PREDICTIONS = st.builds(
         name=st.text(),
         version=st.text(),
         weights_sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+        bundle_sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
         statement=st.text(),
         demonstration=st.booleans(),
     ),
@@ -72,7 +73,7 @@ def test_a_finding_comes_back_to_the_last_bit(
     prediction: Prediction, rule: ReadingRule, skipped: list[SkippedSeries]
 ) -> None:
     finding = conclude(prediction, rule)
-    record = record_of(finding, rule=rule, state=StudyState.ANALYSING, skipped=skipped)
+    record = record_of(finding, rule=rule, state=StudyState.ANALYSING, skipped=skipped, software_version="1")
     kept = json.loads(json.dumps(record, allow_nan=False))
     assert kept == record, "JSON types only"
     assert finding_of(kept) == finding
@@ -81,7 +82,9 @@ def test_a_finding_comes_back_to_the_last_bit(
 
 @given(PREDICTIONS, RULES)
 def test_a_record_has_the_promised_shape(prediction: Prediction, rule: ReadingRule) -> None:
-    record = record_of(conclude(prediction, rule), rule=rule, state=StudyState.REPORTED, skipped=())
+    record = record_of(
+        conclude(prediction, rule), rule=rule, state=StudyState.REPORTED, skipped=(), software_version="1"
+    )
     assert record.keys() >= PROMISED
     assert record["classes"] == list(CLASSES)
     assert list(record["scan"]) == list(CLASSES)

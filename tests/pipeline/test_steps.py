@@ -112,7 +112,7 @@ def arrived(house: House, files: list[Path]) -> str:
 
 def delivery(house: House, peer: DimsePeer, *, allow_demo: bool = False) -> None:
     job = house.claim(kinds=(JobKind.PUBLISH,))
-    policy = DeliveryPolicy(destinations={peer.name: peer}, allow_demo=allow_demo, software_version="test")
+    policy = DeliveryPolicy(destinations={peer.name: peer}, allow_demo=allow_demo)
     publish(job, studies=house.studies, policy=policy, clock=lambda: house.now)
 
 
@@ -211,7 +211,7 @@ def test_a_report_that_is_sent_again_is_the_same_bytes(
     receiver: Receiver,  # noqa: F811
 ) -> None:
     analysed(house, head, reader)
-    policy = DeliveryPolicy(destinations={"pacs": peer(receiver.port)}, allow_demo=False, software_version="test")
+    policy = DeliveryPolicy(destinations={"pacs": peer(receiver.port)}, allow_demo=False)
     contents: list[bytes] = []
     for owner in ("killed after sending", "successor"):
         job = house.claim(owner, kinds=(JobKind.PUBLISH,))

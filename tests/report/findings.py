@@ -26,6 +26,7 @@ MODEL = ModelIdentity(
     name="phantom-demo",
     version="1.2",
     weights_sha256="0123456789abcdef" * 4,
+    bundle_sha256="fedcba9876543210" * 4,
     statement="trained on synthetic data: demonstration only",
     demonstration=True,
 )

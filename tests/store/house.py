@@ -52,7 +52,7 @@ def read_record(*, triage: str = "urgent", any_p: float = 0.93, series_uid: str 
         "study_uid": STUDY,
         "series_uid": series_uid,
         "state": "analysing",
-        "model": {"name": "test", "version": "1", "weights_sha256": "ab" * 32},
+        "model": {"name": "test", "version": "1", "weights_sha256": "ab" * 32, "bundle_sha256": "cd" * 32},
         "scan": {"any": any_p},
         "triage": triage,
         "slices": [{"sop_uid": f"{series_uid}.1", "p": {"any": 1 / 3}}],

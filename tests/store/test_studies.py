@@ -232,7 +232,7 @@ def test_reprocessing_makes_a_revision_that_names_its_predecessor(house: House) 
     assert predecessors[0] == predecessors[1], "one UID stands for one content, at every destination"
     assert predecessors[0] is not None
     assert (predecessors[0].revision, predecessors[0].sop_instance_uids) == (1, ("2.25.1",))
-    assert predecessors[0].weights_sha256 == "ab" * 32
+    assert predecessors[0].bundle_sha256 == "cd" * 32
 
 
 def test_a_report_that_nobody_took_is_nobodys_predecessor(house: House) -> None:

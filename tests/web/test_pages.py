@@ -93,7 +93,7 @@ def test_every_page_says_that_the_model_is_for_demonstration_only(
 
 
 def test_a_clinical_model_gets_no_banner(filled: Filled) -> None:
-    clinical = ModelIdentity(name="site-model", version="4", weights_sha256="a" * 64)
+    clinical = ModelIdentity(name="site-model", version="4", weights_sha256="a" * 64, bundle_sha256="b" * 64)
 
     page = client_of(filled.folder, model=clinical).get("/").text
 

@@ -26,7 +26,12 @@ from ichd.store.studies import Studies
 ROOT = "1.2.826.0.1.3680043.10.1553"
 STATEMENT = "trained on synthetic data: demonstration only"
 DEMO = ModelIdentity(
-    name="phantom-demo", version="1", weights_sha256="3f9c" * 16, statement=STATEMENT, demonstration=True
+    name="phantom-demo",
+    version="1",
+    weights_sha256="3f9c" * 16,
+    bundle_sha256="3f9d" * 16,
+    statement=STATEMENT,
+    demonstration=True,
 )
 RULE = ReadingRule(
     thresholds={name: Threshold(present_from=0.6, absent_below=0.4) for name in CLASSES}, max_key_slices=3
@@ -165,7 +170,9 @@ def record_of_scan(study_uid: str, scan: Mapping[str, float], *, slices: int) ->
         timings_ms={"load": 312.0, "windows": 97.0, "embed": 842.0, "classify": 11.0},
     )
     skipped = [SkippedSeries(series_instance_uid=f"{study_uid}.2", reason=Reason.LOCALIZER, detail="2 of 2 images")]
-    return record_of(conclude(prediction, RULE), rule=RULE, state="analysing", skipped=skipped)
+    return record_of(
+        conclude(prediction, RULE), rule=RULE, state="analysing", skipped=skipped, software_version="0.1.0"
+    )
 
 
 def fill(folder: Path, now: datetime) -> dict[str, str]:
