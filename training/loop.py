@@ -92,7 +92,7 @@ def fit(
     if checkpoint.is_file():
         fabric.load(checkpoint, progress)
     batches = iter(_loader(Steps(scans, recipe), first=progress["step"]))
-    clock, sums, unreported = time.perf_counter(), torch.zeros(2), 0
+    clock, sums, unreported, slices = time.perf_counter(), torch.zeros(2), 0, 0
 
     for step in range(progress["step"], plan.steps):
         batch = next(batches)
@@ -110,7 +110,7 @@ def fit(
         average.update_parameters(learner)
 
         sums += torch.stack([slice_loss.detach(), localisation_loss.detach()])
-        unreported += 1
+        unreported, slices = unreported + 1, slices + len(x)
         if unreported == report_every or step + 1 == plan.steps:
             now = time.perf_counter()
             slice_mean, map_mean = (sums / unreported).tolist()
@@ -121,10 +121,10 @@ def fit(
                     slice_loss=slice_mean,
                     localisation_loss=map_mean,
                     learning_rate=rate,
-                    slices_per_s=unreported * plan.windows_per_step * plan.window_slices / (now - clock),
+                    slices_per_s=slices / (now - clock),
                 )
             )
-            clock, sums, unreported = now, torch.zeros(2), 0
+            clock, sums, unreported, slices = now, torch.zeros(2), 0, 0
         if (step + 1) % plan.checkpoint_every == 0:
             progress["step"] = step + 1
             partial = checkpoint.with_suffix(".partial")

@@ -55,6 +55,11 @@ class SyntheticData(Part):
     #: Image rows and columns before resampling to the model's grid, and the phantom's working grid in mm.
     rows: int = Field(default=256, ge=32, le=1024)
     voxel_mm: float = Field(default=1.5, ge=0.5, le=4.0)
+    #: Share of phantoms whose slices are thinner than their distance, and how thin, mm: sharper and noisier.
+    thin_share: Share = 0.2
+    thin_mm: Range = (0.6, 2.5)
+    #: How faint bleeds are, 0 (plain) to 1 (as faint as their kind allows).
+    subtlety: Range = (0.0, 1.0)
     #: Width of the randomisation, 0 (clinical) to 1 (wide).
     wild: Range = (0.0, 1.0)
     processes: int = Field(default=2, ge=1)
@@ -90,8 +95,9 @@ class Optimisation(Part):
     """AdamW with linear warm-up and cosine, and how long."""
 
     steps: int = Field(ge=1)
-    windows_per_step: int = Field(default=4, ge=1)
-    window_slices: int = Field(default=10, ge=1)
+    slices_per_step: int = Field(default=40, ge=1)
+    #: Slices of a window, drawn anew each step: a sequence model should not mind how long a scan is.
+    window_slices: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10,), min_length=1)
     learning_rate: float = Field(default=1e-3, gt=0.0)
     weight_decay: float = Field(default=1e-2, ge=0.0)
     epsilon: float = Field(default=1e-8, gt=0.0)

@@ -47,8 +47,9 @@ class Steps(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, step])
-        chosen = rng.integers(len(self._scans), size=recipe.optimisation.windows_per_step)
-        windows = [self._window(self._scans[index], rng) for index in chosen]
+        slices = int(rng.choice(recipe.optimisation.window_slices))
+        chosen = rng.integers(len(self._scans), size=max(1, recipe.optimisation.slices_per_step // slices))
+        windows = [self._window(self._scans[index], slices, rng) for index in chosen]
         hu, label, presence, faint = (torch.stack(parts) for parts in zip(*windows, strict=True))
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         hu, marks = augment(hu, label, recipe.augmentation, generator)
@@ -63,12 +64,14 @@ class Steps(Dataset[Batch]):
             ),
         )
 
-    def _window(self, scan: LabelledScan, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _window(
+        self, scan: LabelledScan, count: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         on_blood = torch.nonzero(scan.presence_SC[:, 0]).flatten().numpy()
         anywhere = len(on_blood) == 0 or rng.random() >= _ON_BLOOD_SHARE
         centre = rng.uniform(0, len(scan) - 1) if anywhere else float(rng.choice(on_blood))
         step = float(rng.choice(self._recipe.augmentation.slice_steps))
-        slices = window_slices(len(scan), self._recipe.optimisation.window_slices, centre=centre, step=step)
+        slices = window_slices(len(scan), count, centre=centre, step=step)
         index = torch.tensor(slices)
         return scan.hu(slices), scan.label(slices), scan.presence_SC[index], scan.faint_SC[index]
 

@@ -79,6 +79,7 @@ def draw_phantom(data: SyntheticData, *, seed: int, split: Split, index: int) ->
         shares = list(_KIND_SHARES.values())
         bleeds = tuple(str(kind) for kind in rng.choice(list(_KIND_SHARES), size=several, replace=False, p=shares))
     mimics = tuple(kind for kind in MIMIC_KINDS if rng.random() < data.mimic_share)
+    thin = rng.random() < data.thin_share
     return PhantomRecipe(
         seed=int(rng.integers(2**31)),
         bleeds=bleeds,
@@ -87,6 +88,8 @@ def draw_phantom(data: SyntheticData, *, seed: int, split: Split, index: int) ->
         rows=data.rows,
         voxel_mm=data.voxel_mm,
         wild=float(rng.uniform(*data.wild)),
+        thickness_mm=round(float(rng.uniform(*data.thin_mm)), 2) if thin else None,
+        subtlety=float(rng.uniform(*data.subtlety)),
     )
 
 
@@ -94,8 +97,10 @@ def render_on_grid(phantom: PhantomRecipe, spec: InputSpec) -> dict[str, Tensor]
     """The phantom as the network will see it: `hu`, `label`, `presence`, `faint` of `LabelledScan`."""
     drawn = render(phantom)
     spacing = (drawn.pixel_spacing_mm, drawn.pixel_spacing_mm)
-    centre = head_centre(drawn.hu_SHW, spacing)
-    hu = resample_hu(drawn.hu_SHW, spacing, spec, centre=centre)
+    # Padding is darker than air; a scan that is read from files has it clipped as well.
+    padded_as_air = np.maximum(drawn.hu_SHW, np.int16(AIR_HU))
+    centre = head_centre(padded_as_air, spacing)
+    hu = resample_hu(padded_as_air, spacing, spec, centre=centre)
     label = torch.zeros(len(hu), spec.image_size // 2, spec.image_size // 2, dtype=torch.uint8)
     traces = np.zeros(drawn.presence_SC.shape, dtype=np.bool_)
     for k, _ in enumerate(BLEED_KINDS):

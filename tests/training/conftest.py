@@ -21,8 +21,8 @@ TINY: dict[str, object] = {
     "network.recurrent": {"layers": 1, "hidden": 8},
     "loss.localisation_strides": [8, 16],
     "optimisation.steps": 6,
-    "optimisation.windows_per_step": 2,
-    "optimisation.window_slices": 4,
+    "optimisation.slices_per_step": 8,
+    "optimisation.window_slices": [2, 4],
     "optimisation.warmup_steps": 2,
     "optimisation.checkpoint_every": 3,
 }

@@ -11,7 +11,7 @@ from ichd.phantom import BLEED_KINDS, Phantom, PhantomRecipe, render
 from ichd.vision.bundle import Bundle, demo_bundle, load_bundle
 from ichd.vision.engines import TorchEngine
 from ichd.vision.reader import Reader
-from ichd.vision.scan import HeadScan
+from ichd.vision.scan import HeadScan, Upright
 from training.evaluate import score_files
 
 #: Far from the seeds that recipes draw.
@@ -38,7 +38,7 @@ def scan_of(phantom: Phantom) -> HeadScan:
         pixel_spacing_mm=(phantom.pixel_spacing_mm, phantom.pixel_spacing_mm),
         study_instance_uid="1.2",
         series_instance_uid="1.2.3",
-        notes=(),
+        upright=Upright(transposed=False, flipped_rows=False, flipped_columns=False),
     )
 
 
