@@ -8,6 +8,7 @@ themselves: SQLite and spool under ./var, everything on loopback, the demonstrat
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -24,8 +25,8 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 from ichd.domain.errors import SettingsError
 
 PREFIX = "ICHD_"
-#: Variables with our prefix that are no settings.
-_NOT_SETTINGS = frozenset({"ICHD_CONFIG", "ICHD_TEST_DATA"})
+#: Names the settings file, and is no setting.
+_CONFIG_VARIABLE = "ICHD_CONFIG"
 SEARCHED = (Path("ichd.toml"), Path("/etc/ichd/ichd.toml"))
 
 #: PS3.5 6.2: 1 to 16 characters of the default repertoire, no backslash, not only spaces.
@@ -46,6 +47,16 @@ class AllowedPeer(Section):
     ae_title: AETitle | None = Field(default=None, description="Calling AE title; any when left out.")
     address: str | None = Field(default=None, description="IP address or CIDR network; any when left out.")
 
+    @field_validator("address")
+    @classmethod
+    def _can_be_matched(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ip_network(value, strict=False)
+            except ValueError:
+                raise ValueError("is no IP address and no network; write 10.1.2.3 or 10.1.0.0/16") from None
+        return value
+
 
 class DicomSettings(Section):
     """The listener."""
@@ -55,9 +66,16 @@ class DicomSettings(Section):
     port: Port = Field(default=11112, description="Port to listen on; 0 for a free one.")
     allowed_peers: tuple[AllowedPeer, ...] = Field(default=(), description="Who may send; anybody when empty.")
     max_associations: int = Field(default=32, ge=1, description="Associations served at the same time.")
-    max_pdu: int = Field(default=131072, ge=4096, le=1 << 20, description="Longest PDU that we take, bytes.")
+    max_pdu: int = Field(
+        default=131072, ge=4096, le=1 << 20, description="Longest PDU that peers are asked to send, bytes."
+    )
     max_instance_mb: int = Field(default=64, ge=1, description="Largest data set that we take, MiB.")
     network_timeout_s: Seconds = Field(default=30.0, description="Silence after which a connection is dropped.")
+
+    @property
+    def local_host(self) -> str:
+        """Where this machine reaches the listener: one on every interface answers on loopback too."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
 
 
 class DatabaseSettings(Section):
@@ -84,15 +102,17 @@ class StudySettings(Section):
     require_head: bool = Field(default=True, description="Read only series whose pixels look like a head.")
     min_slices: int = Field(default=10, ge=1, description="Distinct slice positions that a series needs.")
     min_coverage_mm: float = Field(default=80.0, ge=0, description="Length that the slices must cover, mm.")
-    max_slices: int = Field(default=400, ge=1, description="Most slices that are read in one series.")
+    max_slices: int = Field(default=400, ge=1, le=400, description="Most slices that are read in one series.")
 
 
 class ModelSettings(Section):
     """What reads the images."""
 
     bundle: str = Field(default="phantom-demo", description="Name of a shipped bundle, or the path of a bundle folder.")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
-    engine: Literal["auto", "torch"] = Field(default="auto", description="Inference engine.")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    engine: Literal["auto", "torch"] = Field(
+        default="auto", description="Inference engine; torch is the only one so far, and what auto chooses."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of the engine; all cores when left out.")
     allow_demo: bool = Field(
         default=False, description="Let results of a demonstration model go to destinations that are not loopback."
@@ -181,10 +201,12 @@ def load_settings(config: Path | None = None) -> Settings:
     """Read the settings from `config`, else `$ICHD_CONFIG`, else ./ichd.toml, else /etc/ichd/ichd.toml, else defaults.
 
     Raises:
-        SettingsError: a file that was named is not there, is not TOML, or holds an unknown key or a bad value.
+        SettingsError: a file that was named is not there, is not TOML, or holds an unknown key or a bad value; the same
+            of a variable or a credential file.
     """
     path = _find(config)
     _refuse_unknown_variables(os.environ)
+    credentials = _read_credentials(os.environ)
 
     class FromFile(Settings):
         @classmethod
@@ -197,14 +219,14 @@ def load_settings(config: Path | None = None) -> Settings:
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
-            return (init_settings, env_settings, _CredentialFiles(settings_cls), *toml)
+            return (init_settings, env_settings, _CredentialFiles(settings_cls, credentials), *toml)
 
     try:
         return FromFile()
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None
     except SourceError as error:
-        raise SettingsError(f"an {PREFIX} variable for a list or table must be JSON: {error}") from None
+        raise SettingsError(f"an {PREFIX} variable or credential for a list or table must be JSON: {error}") from None
     except ValueError as error:  # tomllib.TOMLDecodeError is one
         raise SettingsError(f"{path} is not TOML: {error}") from None
     except OSError as error:
@@ -212,21 +234,38 @@ def load_settings(config: Path | None = None) -> Settings:
 
 
 class _CredentialFiles(EnvSettingsSource):
-    """Files named SECTION__KEY in $CREDENTIALS_DIRECTORY, read as if they were variables."""
+    """Credentials, read as if they were variables."""
+
+    def __init__(self, settings_cls: type[BaseSettings], credentials: Mapping[str, str]) -> None:
+        self._credentials = credentials
+        super().__init__(settings_cls)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not folder or not Path(folder).is_dir():
-            return {}
-        return {
-            f"{PREFIX}{file.name}".lower(): file.read_text().strip()
-            for file in Path(folder).iterdir()
-            if "__" in file.name and file.is_file()
-        }
+        return {f"{PREFIX}{name}".lower(): value for name, value in self._credentials.items()}
+
+
+def _read_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """The files named SECTION__KEY in $CREDENTIALS_DIRECTORY, by name."""
+    folder = Path(environment.get("CREDENTIALS_DIRECTORY") or os.devnull)
+    if not folder.is_dir():
+        return {}
+    credentials = {}
+    for file in sorted(folder.iterdir()):
+        if "__" not in file.name or not file.is_file():
+            continue
+        if f"{PREFIX}{file.name}".upper() not in _known_variables():
+            raise SettingsError(f"the credential file {file} is no setting; did you mean {_nearest(file.name)}?")
+        try:
+            credentials[file.name] = file.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise SettingsError(f"the credential file {file} is not text; write the value alone, in UTF-8") from None
+        except OSError as error:
+            raise SettingsError(f"the credential file {file} can't be read: {error.strerror}") from None
+    return credentials
 
 
 def _find(config: Path | None) -> Path | None:
-    named = config or (Path(value) if (value := os.environ.get("ICHD_CONFIG")) else None)
+    named = config or (Path(value) if (value := os.environ.get(_CONFIG_VARIABLE)) else None)
     if named is not None:
         if not named.is_file():
             raise SettingsError(f"the settings file {named} is not there; correct --config or ICHD_CONFIG")
@@ -235,12 +274,30 @@ def _find(config: Path | None) -> Path | None:
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """pydantic-settings ignores variables that match nothing; a mistyped one must not be silently without effect."""
-    known = {f"{PREFIX}{'__'.join(path)}".upper() for path in key_paths()}
+    """pydantic-settings ignores variables that match nothing; a mistyped one must not be silently without effect.
+
+    A variable is meant as a setting when it has our separator or begins with the name of a section; others may share
+    the prefix.
+    """
+    sections = tuple(f"{PREFIX}{section}".upper() for section in Settings.model_fields)
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in _NOT_SETTINGS and name.upper() not in known:
-            nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
-            raise SettingsError(f"the environment variable {name} is no setting; did you mean {nearest}?")
+        if not name.startswith(PREFIX) or name == _CONFIG_VARIABLE or name.upper() in _known_variables():
+            continue
+        if "__" in name or name.upper().startswith(sections):
+            raise SettingsError(
+                f"the environment variable {name} is no setting; did you mean {PREFIX}{_nearest(name)}?"
+            )
+
+
+def _known_variables() -> frozenset[str]:
+    return frozenset(f"{PREFIX}{'__'.join(path)}".upper() for path in key_paths())
+
+
+def _nearest(name: str) -> str:
+    """The known SECTION__KEY that looks most like this one."""
+    known = _known_variables()
+    asked = f"{PREFIX}{name.upper().removeprefix(PREFIX)}"
+    return get_close_matches(asked, known, n=1, cutoff=0.0)[0].removeprefix(PREFIX)
 
 
 def key_paths() -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 
+from ichd.app.model import check_bundle
 from ichd.app.supervise import Role, supervise
 from ichd.settings import Settings
 from ichd.store.engine import check_schema, create_if_empty, open_database
@@ -17,10 +18,13 @@ def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.E
     """Run the roles until `stop` is set; `command` is how this program is called, settings included.
 
     A database without any table is a first start, and gets the schema; one with another schema is left to a person.
+    What only a person can mend is looked for before anything starts: a listener that takes images which no worker will
+    ever read is worse than none, because the sender believes them to be in good hands.
 
     Raises:
-        UserError: the database has another schema; the message names `ichd migrate`.
+        UserError: the database has another schema, the model can't be used, or a role can't run under these settings.
     """
+    check_bundle(settings.model.bundle)
     create_if_empty(settings.database.url)
     engine = open_database(settings.database.url)
     check_schema(engine)

@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ichd.app.supervise import Role, supervise
+from ichd.domain.errors import UserError
 
 #: A child that notes its starts, ends on SIGTERM, and ends when its standard input closes.
 CHILD = textwrap.dedent(
@@ -62,19 +65,89 @@ def test_a_role_that_dies_is_started_again_and_the_others_live_on(tmp_path: Path
     assert [role.process.returncode for role in roles if role.process] == [0, 0]
 
 
-def test_a_role_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+def test_a_role_that_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path) -> None:
+    deaf = """
+        import pathlib, signal, sys, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pathlib.Path(sys.argv[1], "deaf").touch()
+        time.sleep(60)
+    """
     stop = threading.Event()
-    role = Role(name="deaf", command=[sys.executable, "-c", deaf])
+    role = Role(name="deaf", command=[sys.executable, "-c", textwrap.dedent(deaf), str(tmp_path)])
     supervisor = threading.Thread(target=supervise, args=([role],), kwargs={"stop": stop, "grace_s": 0.5})
     supervisor.start()
-    wait_until(lambda: role.process is not None)
-    time.sleep(0.5)
+    wait_until((tmp_path / "deaf").exists)
     stop.set()
     supervisor.join(10)
     assert not supervisor.is_alive()
     assert role.process is not None
-    assert role.process.returncode in (-signal.SIGKILL, -signal.SIGTERM)
+    assert role.process.returncode == -signal.SIGKILL
+
+
+def exits(code: int, *, times: int, folder: Path) -> list[str]:
+    """A command that ends with `code` so many times, then lives on."""
+    program = """
+        import pathlib, sys, threading
+        from ichd.app.supervise import stop_with_supervisor
+        folder, code, times = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+        number = len(list(folder.glob("try-*")))
+        (folder / f"try-{number}").touch()
+        if number < times:
+            sys.exit(code)
+        stop = threading.Event()
+        stop_with_supervisor(stop)
+        stop.wait()
+    """
+    return [sys.executable, "-c", textwrap.dedent(program), str(folder), str(code), str(times)]
+
+
+def test_what_only_a_person_can_mend_stops_every_role(tmp_path: Path) -> None:
+    helpless, healthy = tmp_path / "helpless", tmp_path / "healthy"
+    helpless.mkdir()
+    healthy.mkdir()
+    roles = [
+        Role(name="web", command=exits(2, times=99, folder=helpless)),
+        Role(name="listen", command=[sys.executable, "-c", CHILD, str(healthy)]),
+    ]
+
+    with pytest.raises(UserError, match="web can't run, and a person must mend"):
+        supervise(roles, stop=threading.Event(), grace_s=10.0, patience_s=1.0)
+
+    # A port may be free a moment later: it was tried again before it was given up.
+    assert len(list(helpless.iterdir())) > 1
+    assert pids(healthy, "stopped") == pids(healthy, "started") != set()
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_trouble_that_passes_does_not_stop_the_others(tmp_path: Path, code: int) -> None:
+    stop = threading.Event()
+    role = Role(name="listen", command=exits(code, times=2, folder=tmp_path))
+    supervisor = threading.Thread(
+        target=supervise, args=([role],), kwargs={"stop": stop, "grace_s": 5.0, "patience_s": 60.0}
+    )
+    supervisor.start()
+    try:
+        wait_until((tmp_path / "try-2").exists)
+        assert supervisor.is_alive()
+    finally:
+        stop.set()
+        supervisor.join(10)
+    assert not supervisor.is_alive()
+
+
+def test_a_crash_is_no_mistake_of_a_person(tmp_path: Path) -> None:
+    stop = threading.Event()
+    role = Role(name="worker", command=exits(1, times=99, folder=tmp_path))
+    supervisor = threading.Thread(
+        target=supervise, args=([role],), kwargs={"stop": stop, "grace_s": 5.0, "patience_s": 0.0}
+    )
+    supervisor.start()
+    try:
+        wait_until((tmp_path / "try-2").exists)
+        assert supervisor.is_alive()
+    finally:
+        stop.set()
+        supervisor.join(10)
 
 
 def test_children_stop_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:

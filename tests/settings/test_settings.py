@@ -85,6 +85,9 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
         ('[dicom]\nae_title = "SEVENTEEN LETTERS"\n', ("dicom.ae_title",)),
         ("[dicom\n", ("is not TOML",)),
         ('[web]\nhost = "0.0.0.0"\n', ("web.host", "127.0.0.1")),
+        ('[[dicom.allowed_peers]]\naddress = "10.1.2"\n', ("allowed_peers.0.address", "10.1.2", "10.1.0.0/16")),
+        ('[model]\ndevice = "gpu"\n', ("model.device", "gpu")),
+        ("[study]\nmax_slices = 401\n", ("study.max_slices", "400")),
         (
             '[[destination]]\nname = "a"\naddress = "h:1"\nae_title = "P"\n'
             '[[destination]]\nname = "a"\naddress = "h:2"\nae_title = "P"\n',
@@ -105,6 +108,52 @@ def test_a_mistyped_variable_is_refused_and_the_nearest_named(monkeypatch: pytes
     monkeypatch.setenv("ICHD_STUDY__QUITE_PERIOD_S", "3")
     with pytest.raises(SettingsError, match="did you mean ICHD_STUDY__QUIET_PERIOD_S"):
         load_settings()
+
+
+def test_a_variable_with_a_forgotten_separator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICHD_DICOM_PORT", "104")
+    with pytest.raises(SettingsError, match="did you mean ICHD_DICOM__PORT"):
+        load_settings()
+
+
+def test_a_variable_that_only_shares_the_prefix_is_nobodys_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICHD_TEST_DATA", "/somewhere")
+    monkeypatch.setenv("ICHD_HOME", "/elsewhere")
+    assert load_settings().dicom.port == 11112
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("DATABASE__URL", b"\xff\xfe", ("is not text",)),
+        ("DATABASE__ULR", b"sqlite:///a.db", ("is no setting", "did you mean DATABASE__URL?")),
+    ],
+)
+def test_a_bad_credential_file_is_named(credentials: Path, name: str, content: bytes, parts: tuple[str, ...]) -> None:
+    (credentials / name).write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    for part in (*parts, str(credentials / name)):
+        assert part in str(caught.value)
+
+
+def test_files_beside_the_credentials_are_left_alone(credentials: Path) -> None:
+    (credentials / "tls-key").write_bytes(b"\xff")
+    assert load_settings().database.url == "sqlite:///var/ichd.db"
+
+
+@pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")])  # noqa: S104
+def test_a_listener_on_every_interface_is_reached_by_loopback(tmp_path: Path, host: str, reached: str) -> None:
+    path = write(tmp_path, f'[dicom]\nhost = "{host}"\n')
+    assert load_settings(path).dicom.local_host == reached
 
 
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
