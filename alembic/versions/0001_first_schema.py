@@ -15,6 +15,13 @@ TIME = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.create_table(
+        "installation",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("has_spool", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+    op.create_table(
         "association",
         sa.Column("id", KEY, nullable=False),
         sa.Column("calling_ae_title", sa.String(), nullable=False),
@@ -198,5 +205,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     receiving = ("refusal", "conflict", "receipt", "instance", "series")
-    for table in (*receiving, "job", "finding", "arrival", "study", "association"):
+    for table in (*receiving, "job", "finding", "arrival", "study", "association", "installation"):
         op.drop_table(table)

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from ichd.settings import Settings
 from ichd.store.engine import check_schema, open_database
+from ichd.store.ownership import claim_spool
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 
@@ -24,10 +25,11 @@ def open_storage(settings: Settings) -> Storage:
     """Open what the settings name.
 
     Raises:
-        UserError: the database has another schema; the message names `ichd migrate`.
-        Transient: the database does not answer.
+        UserError: the database has another schema, or the spool is not this database's; the message names the mend.
+        Transient: the database or the spool does not answer.
     """
     engine = open_database(settings.database.url)
     check_schema(engine)
     spool = Spool(Path(settings.spool.url))
+    claim_spool(engine, spool)
     return Storage(engine=engine, spool=spool, studies=Studies(engine, spool))

@@ -1,6 +1,7 @@
 """The spool: where received images lie.
 
-Names are our own; what a sender calls an image never reaches the file system.
+Names are our own; what a sender calls an image never reaches the file system. A file that was whole once is never
+deleted on suspicion: the sweep moves it out of the way, where a person can look.
 """
 
 import errno
@@ -10,6 +11,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -19,7 +21,10 @@ from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.dcm")
+_FOLDER = re.compile("[0-9a-f]{2}")
 _PARTIAL = ".part"
+#: In the root of the spool: the code of the database that it belongs to.
+_OWNER = ".owner"
 _LOOKUP_BATCH = 500
 
 
@@ -40,6 +45,58 @@ class Spool:
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    @property
+    def root(self) -> Path:
+        """The folder itself."""
+        return self._root
+
+    @property
+    def owner_file(self) -> Path:
+        """Where the spool says whose it is."""
+        return self._root / _OWNER
+
+    def owner(self) -> str | None:
+        """The code of the database that the spool belongs to; None where it has not been given one.
+
+        Raises:
+            Transient: the spool can't be read.
+        """
+        with _disk():
+            try:
+                return self.owner_file.read_text("utf-8").strip()
+            except FileNotFoundError:
+                return None
+
+    def adopt(self, code: str) -> str:
+        """Write the code of its database into a spool that has none; returns the code that it has then, durably.
+
+        Whoever comes second finds the first one's code: the file appears whole, and is never written over.
+
+        Raises:
+            Transient: the spool can't be written.
+        """
+        draft = self._root / f"{_OWNER}.{secrets.token_hex(8)}{_PARTIAL}"
+        with _disk():
+            self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+            try:
+                _write_through(descriptor, [f"{code}\n".encode()])
+                with suppress(FileExistsError):
+                    os.link(draft, self.owner_file)
+            finally:
+                draft.unlink()
+            _sync_folder(self._root)
+            return self.owner_file.read_text("utf-8").strip()
+
+    def holds_images(self) -> bool:
+        """Whether any file of an image lies here, finished or not.
+
+        Raises:
+            Transient: the spool can't be read.
+        """
+        with _disk():
+            return any(True for folder in self._folders() for _ in os.scandir(folder))
+
     def write(self, parts: Sequence[bytes | memoryview]) -> StoredFile:
         """Store the concatenation of `parts`, a complete DICOM file (PS3.10), durably.
 
@@ -51,7 +108,7 @@ class Spool:
         folder = self._root / name[:2]
         target = folder / f"{name}.dcm"
         partial = folder / f"{name}{_PARTIAL}"
-        try:
+        with _disk():
             descriptor = self._create(partial)
             try:
                 sha256, size = _write_through(descriptor, parts)
@@ -60,9 +117,6 @@ class Spool:
                 partial.unlink(missing_ok=True)
                 raise
             _sync_folder(folder)
-        except OSError as error:
-            reason = Reason.DISK_LOW if error.errno in {errno.ENOSPC, errno.EDQUOT} else Reason.STORE_UNAVAILABLE
-            raise Transient(reason, f"spool: {error.strerror}") from error
         return StoredFile(path=f"{name[:2]}/{name}.dcm", sha256=sha256, size=size)
 
     def locate(self, path: str) -> Path:
@@ -80,21 +134,32 @@ class Spool:
         self.locate(path).unlink(missing_ok=True)
 
     def sweep(self, *, known: Callable[[Sequence[str]], Collection[str]], older_than: timedelta, now: datetime) -> int:
-        """Remove what a death in the middle of a write left: partial files, and files without a row.
+        """Tidy up what a death in the middle of an arrival left: partial files, and files without a row.
 
-        `known` answers which of a batch of paths have a row. Files younger than `older_than` are left alone: their row
-        may be about to be committed. Files whose names are not ours are never touched. Returns the number removed.
+        Partial files are deleted: no sender was told that they are safe. Files without a row are moved to a folder
+        beside the spool, `<spool>.orphans`: a database restored from a backup has forgotten images that were
+        acknowledged. `known` answers which of a batch of paths have a row. Files younger than `older_than` are left
+        alone: their row may be about to be committed. Files whose names are not ours are never touched. Returns the
+        number of files that are gone from the spool.
+
+        Raises:
+            Transient: the disk fails, or `known` does.
         """
-        removed = 0
+        swept = 0
         stale = self._older_than((now - older_than).timestamp())
         while batch := tuple(islice(stale, _LOOKUP_BATCH)):
             complete = [path for path in batch if path.endswith(".dcm")]
             kept = frozenset(known(complete))
             for path in batch:
-                if path not in kept:
-                    (self._root / path).unlink(missing_ok=True)
-                    removed += 1
-        return removed
+                if path in kept:
+                    continue
+                with _disk(), suppress(FileNotFoundError):  # another process sweeps as well
+                    if path.endswith(_PARTIAL):
+                        (self._root / path).unlink()
+                    else:
+                        self._set_aside(path)
+                    swept += 1
+        return swept
 
     def free_fraction(self) -> float:
         """Share of the spool's disk that is free, 0 to 1.
@@ -103,10 +168,8 @@ class Spool:
             Transient: the disk does not say.
         """
         existing = next((p for p in (self._root, *self._root.absolute().parents) if p.exists()), Path("/"))
-        try:
+        with _disk():
             usage = shutil.disk_usage(existing)
-        except OSError as error:
-            raise Transient(Reason.STORE_UNAVAILABLE, f"spool: {error.strerror}") from error
         return usage.free / usage.total
 
     def _create(self, partial: Path) -> int:
@@ -120,17 +183,40 @@ class Spool:
             _sync_folder(self._root.parent)
             return os.open(partial, flags, 0o640)
 
-    def _older_than(self, timestamp: float) -> Iterator[str]:
+    def _set_aside(self, path: str) -> None:
+        """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""
+        orphans = self._root.absolute().with_name(f"{self._root.absolute().name}.orphans")
+        orphans.mkdir(mode=0o750, exist_ok=True)
+        shutil.move(self._root / path, orphans / Path(path).name)
+
+    def _folders(self) -> list[Path]:
         if not self._root.is_dir():
-            return
-        for folder in sorted(self._root.iterdir()):
-            if not re.fullmatch("[0-9a-f]{2}", folder.name):
-                continue
-            for entry in os.scandir(folder):
+            return []
+        return sorted(folder for folder in self._root.iterdir() if _FOLDER.fullmatch(folder.name))
+
+    def _older_than(self, timestamp: float) -> Iterator[str]:
+        for folder in self._folders():
+            with _disk():
+                entries = list(os.scandir(folder))
+            for entry in entries:
                 path = f"{folder.name}/{entry.name}"
                 ours = _NAME.fullmatch(path.removesuffix(_PARTIAL) + ".dcm" if path.endswith(_PARTIAL) else path)
                 if ours and _modified_before(entry, timestamp):
                     yield path
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Name trouble of the disk.
+
+    Raises:
+        Transient: DISK_LOW where it is full, else STORE_UNAVAILABLE.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = Reason.DISK_LOW if error.errno in {errno.ENOSPC, errno.EDQUOT} else Reason.STORE_UNAVAILABLE
+        raise Transient(reason, f"spool: {error.strerror}") from error
 
 
 def _write_through(descriptor: int, parts: Sequence[bytes | memoryview]) -> tuple[str, int]:

@@ -209,7 +209,7 @@ class Studies:
             self._make_ready(session, study, now)
 
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
-        """Remove what a death in the middle of an arrival left in the spool (see `Spool.sweep`); returns how many."""
+        """Tidy up what a death in the middle of an arrival left in the spool (see `Spool.sweep`); returns how many."""
         return self._spool.sweep(known=Arrivals(self._engine).known_paths, older_than=older_than, now=now)
 
     def summaries(self, *, limit: int = 50, state: StudyState | None = None) -> list[StudySummary]:

@@ -102,6 +102,18 @@ class Base(DeclarativeBase):
     }
 
 
+class InstallationRow(Base):
+    """The one row that says which database this is; `ichd.store.ownership` compares it with the spool's."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[Id]
+    #: Random, made at first use.
+    code: Mapped[str]
+    #: A spool has taken the code.
+    has_spool: Mapped[bool]
+
+
 class StudyRow(Base):
     """A study and where it stands."""
 

@@ -108,6 +108,8 @@ def test_sweep_removes_old_partial_files_and_orphans_and_nothing_else(house: Hou
     assert house.spool.sweep(known=known, older_than=AN_HOUR, now=datetime.now(UTC)) == 0
     assert house.studies.sweep_spool(older_than=AN_HOUR, now=_later()) == 2
     assert not orphan.exists()
+    set_aside = orphan.parents[1].with_name("spool.orphans") / orphan.name
+    assert set_aside.read_bytes() == b"no row", "what was whole once is not deleted on suspicion"
     assert not partial.exists()
     assert foreign.exists()
     assert house.spool.sweep(known=known, older_than=AN_HOUR, now=_later()) == 0
