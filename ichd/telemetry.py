@@ -9,6 +9,7 @@ only.
 import logging
 import logging.config
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Literal
@@ -72,8 +73,16 @@ def configure_logging(
     # Below warning these speak of every PDU, every job run and every migration step.
     for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda uncaught: _log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
     # A tick that is skipped because the one before still runs is no news; one that fails is an error.
     logging.getLogger("apscheduler").setLevel(max(logging.ERROR, root.level))
+
+
+def _log_uncaught(_kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:
+    """Python would print the message of an exception that nobody caught past the formatter."""
+    if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        structlog.get_logger(__name__).critical("uncaught_exception", exc_info=error)
 
 
 def _withhold_quotes(logger: object, name: str, event: EventDict) -> EventDict:  # noqa: ARG001

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     FEWER_SLICES = "fewer_slices"
     INCONSISTENT_SERIES = "inconsistent_series"
     PIXELS_UNREADABLE = "pixels_unreadable"
+    NO_HOUNSFIELD_UNITS = "no_hounsfield_units"
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
     FILE_DAMAGED = "file_damaged"
     NO_READABLE_SERIES = "no_readable_series"
@@ -83,6 +84,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.FEWER_SLICES: "another axial head series of the study has more slices",
     Reason.INCONSISTENT_SERIES: "slices of the series differ in orientation, size or frame of reference",
     Reason.PIXELS_UNREADABLE: "the pixel data could not be decoded",
+    Reason.NO_HOUNSFIELD_UNITS: "Rescale Slope and Intercept are missing or unusable, so that pixels are no HU",
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: "no maintained decoder reads this transfer syntax; send it decompressed",
     Reason.FILE_DAMAGED: "a stored file is missing or differs from the bytes that were received; send the study again",
     Reason.NO_READABLE_SERIES: "no series of the study can be read; the reason of each is listed with it",

@@ -103,7 +103,8 @@ def read_scan(scan: HeadScan, reader: Reader, *, decode_ms: float) -> Finding:
 def why_unread(skipped: Sequence[SkippedSeries]) -> tuple[Reason, str]:
     """The reason of a whole study: that of its series where they agree, else the list of them."""
     if not skipped:
-        return Reason.NO_CT_IMAGES, ""
+        # A study exists because an image arrived; without any that is read, all were taken for others' duplicates.
+        return Reason.CONFLICTING_DUPLICATE, "every image of the study"
     reasons = {s.reason for s in skipped}
     if len(reasons) == 1:
         return skipped[0].reason, skipped[0].detail

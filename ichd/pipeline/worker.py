@@ -9,11 +9,11 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
-from ichd.domain.errors import LeaseLost, Permanent, Transient
+from ichd.domain.errors import IchdError, LeaseLost, Permanent, Transient
 from ichd.domain.job import JobKind, RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
 from ichd.pipeline.clock import Clock
@@ -23,6 +23,14 @@ from ichd.store.studies import Studies
 log = structlog.get_logger(__name__)
 
 Step = Callable[[Job], None]
+
+#: Attempts of a job that may end in an error that nobody foresaw.
+_CRASHES_ALLOWED = 3
+_CRASH_PAUSE_S = 5.0
+
+
+class WorkerHarmed(IchdError):
+    """A step met what nobody foresaw; whatever it left behind in this process must not touch the next study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +72,12 @@ class Worker:
                 stop.wait(self._policy.poll_s)
                 continue
             with _Heartbeat(job, self._queue, self._policy, self._clock, stop):
-                self.work(job)
+                unharmed = self.work(job)
+            if not unharmed:
+                raise WorkerHarmed(f"stopped after a defect in a {job.kind} job; the supervisor starts another worker")
 
-    def work(self, job: Job) -> None:
-        """Do one job, and record what came of it."""
+    def work(self, job: Job) -> bool:
+        """Do one job, and record what came of it; False where this process is not to be trusted with another."""
         try:
             self._steps[job.kind](job)
         except LeaseLost:
@@ -77,8 +87,17 @@ class Worker:
         except Permanent as error:
             self._give_up(job, error.reason, error.detail)
         except Exception as error:  # the one broad except: whatever it is, the job must say so
-            log.exception("job_crashed", study=job.study_uid, kind=job.kind)
-            self._give_up(job, Reason.INTERNAL_ERROR, type(error).__name__)
+            log.exception("job_crashed", study=job.study_uid, kind=job.kind, attempt=job.attempt)
+            self._crashed(job, type(error).__name__)
+            return False
+        return True
+
+    def _crashed(self, job: Job, what: str) -> None:
+        """Memory that ran out or a GPU that lost its mind may be well in a new process; a true defect comes again."""
+        if job.attempt >= _CRASHES_ALLOWED:
+            self._give_up(job, Reason.INTERNAL_ERROR, f"{what}, {job.attempt} attempts")
+            return
+        self._record_failure(job, Reason.INTERNAL_ERROR, what, self._clock() + timedelta(seconds=_CRASH_PAUSE_S))
 
     def _claim(self) -> Job | None:
         try:

@@ -120,7 +120,7 @@ def echo(peer: DimsePeer) -> None:
     with associated(peer, [build_context(_VERIFICATION, list(_SYNTAXES))]) as association:
         answer = answered(peer, association.send_c_echo)
         if answer.Status != 0x0000:
-            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered C-ECHO with {describe_status(answer)}")
+            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered C-ECHO with 0x{answer.Status:04X}")
 
 
 def _store(peer: DimsePeer, association: Association, dataset: Dataset) -> int:
@@ -129,15 +129,18 @@ def _store(peer: DimsePeer, association: Association, dataset: Dataset) -> int:
     answer = answered(peer, lambda: association.send_c_store(dataset))
     match judge_status(answer.Status):
         case Verdict.BUSY:
-            raise Transient(Reason.PEER_BUSY, f"{peer} answered {describe_status(answer)}")
+            raise Transient(Reason.PEER_BUSY, f"{peer} answered 0x{answer.Status:04X}")
         case Verdict.REFUSED:
-            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered {describe_status(answer)}")
+            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered 0x{answer.Status:04X}")
         case Verdict.STORED:
             return int(answer.Status)
 
 
 def describe_status(answer: Dataset) -> str:
-    """Status and Error Comment of an answer, for people."""
+    """Status and Error Comment of an answer, for the person who sends.
+
+    Some peers name the patient in the comment, so it never becomes an error's detail, which is logged and stored.
+    """
     comment = str(answer.get("ErrorComment") or "").strip()
     return f"0x{answer.Status:04X}" + (f" {comment}" if comment else "")
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, slice_normal
 from ichd.domain.reason import Reason
-from ichd.vision.slices import SliceHeader, read_header, read_hu
+from ichd.vision.pixels import read_hu
+from ichd.vision.slices import SliceHeader, read_header
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -108,7 +109,7 @@ def _common_normal(headers: Sequence[SliceHeader]) -> Vector:
         ("studies", {h.study_instance_uid for h in headers}),
         ("series", {h.series_instance_uid for h in headers}),
         ("image sizes", {(h.rows, h.columns) for h in headers}),
-        ("frames of reference", {h.frame_of_reference_uid for h in headers}),
+        ("frames of reference", {h.frame_of_reference_uid for h in headers if h.frame_of_reference_uid}),
     ):
         if len(values) > 1:
             raise NotAnalysable(Reason.INCONSISTENT_SERIES, f"{len(values)} {what}")
@@ -183,7 +184,9 @@ def _notes(ordered: Sequence[SliceHeader], dropped: Sequence[SliceHeader], norma
         notes.append(f"the slices are tilted by {tilt:.1f} degrees against axial")
     if any(h.monochrome1 for h in ordered):
         notes.append("stored as MONOCHROME1; HU are not affected")
+    if any(h.padding_ignored for h in ordered):
+        notes.append("Pixel Padding Value lies among tissue and was not believed")
     lossy = sum(h.lossy for h in ordered)
     if lossy:
-        notes.append(f"{lossy} of {len(ordered)} slices went through lossy compression")
+        notes.append(f"{lossy} of {len(ordered)} slices may have gone through lossy compression")
     return tuple(notes)

