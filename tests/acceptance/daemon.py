@@ -159,13 +159,15 @@ def running(daemon: Daemon) -> Iterator[Daemon]:
         daemon.kill()
 
 
-def wait_until(condition: Callable[[], bool], complaint: str, poll_s: float = 0.1) -> None:
+def wait_until(
+    condition: Callable[[], bool], complaint: str, *, poll_s: float = 0.1, patience_s: float = PATIENCE_S
+) -> None:
     """Poll until true.
 
     Raises:
         AssertionError: it never was.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, complaint
         time.sleep(poll_s)
