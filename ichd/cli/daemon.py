@@ -3,14 +3,20 @@
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from ichd.cli.invocation import invocation, settings_of
+from ichd.domain.errors import IchdError
 from ichd.settings import Settings
 from ichd.telemetry import configure_logging
+
+log = structlog.get_logger(__name__)
 
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input closes.")]
 
@@ -29,7 +35,8 @@ def serve(context: typer.Context) -> None:
     from ichd.app.serve import run_supervisor
 
     settings, stop = _start(context)
-    run_supervisor(settings, _this_command(invocation(context).config), stop)
+    with _crashes_in_the_log("serve"):
+        run_supervisor(settings, _this_command(invocation(context).config), stop)
 
 
 def listen(context: typer.Context, supervised: Supervised = False) -> None:
@@ -37,7 +44,8 @@ def listen(context: typer.Context, supervised: Supervised = False) -> None:
     from ichd.app.listener import run_listener
 
     settings, stop = _start(context, supervised=supervised)
-    run_listener(settings, stop)
+    with _crashes_in_the_log("listen"):
+        run_listener(settings, stop)
 
 
 def worker(context: typer.Context, supervised: Supervised = False) -> None:
@@ -45,7 +53,8 @@ def worker(context: typer.Context, supervised: Supervised = False) -> None:
     from ichd.app.worker import run_worker
 
     settings, stop = _start(context, supervised=supervised)
-    run_worker(settings, stop)
+    with _crashes_in_the_log("worker"):
+        run_worker(settings, stop)
 
 
 def web(context: typer.Context, supervised: Supervised = False) -> None:
@@ -53,7 +62,8 @@ def web(context: typer.Context, supervised: Supervised = False) -> None:
     from ichd.app.web import run_web
 
     settings, stop = _start(context, supervised=supervised)
-    run_web(settings, stop)
+    with _crashes_in_the_log("web"):
+        run_web(settings, stop)
 
 
 def migrate(context: typer.Context) -> None:
@@ -77,6 +87,18 @@ def _start(context: typer.Context, *, supervised: bool = False) -> tuple[Setting
 
         stop_with_supervisor(stop)
     return settings, stop
+
+
+@contextmanager
+def _crashes_in_the_log(role: str) -> Iterator[None]:
+    """A daemon has no terminal on which to run again with --debug: its log must say where a defect is."""
+    try:
+        yield
+    except IchdError:
+        raise
+    except Exception:
+        log.exception("role_crashed", role=role)
+        raise
 
 
 def _this_command(config: Path | None) -> list[str]:

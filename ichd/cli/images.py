@@ -1,18 +1,29 @@
 """predict, send, phantom, report."""
 
+import struct
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ichd.cli.invocation import settings_of
-from ichd.cli.output import console, print_json, progress, table
+from ichd.cli.invocation import refuse_unknown, settings_of
+from ichd.cli.output import AsJson, console, print_json, progress, table
 from ichd.domain.errors import IchdError, UserError
 from ichd.domain.finding import CLASSES
 from ichd.domain.reason import Reason
 from ichd.telemetry import configure_logging
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+#: What pydicom raises on bytes that are no data set: it has no error of its own for a bad VR, length or value.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -145,8 +156,10 @@ def phantom(
     """Write a synthetic head CT series as DICOM, with its truth as truth.json and labels.npz."""
     from ichd.phantom import BLEED_KINDS, MIMIC_KINDS, PhantomRecipe, render, write_series, write_truth
 
-    _refuse_unknown("--bleed", bleed or [], BLEED_KINDS)
-    _refuse_unknown("--mimic", mimic or [], MIMIC_KINDS)
+    refuse_unknown("--bleed", bleed or [], BLEED_KINDS)
+    refuse_unknown("--mimic", mimic or [], MIMIC_KINDS)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; name a folder")
     rendered = render(PhantomRecipe(seed=seed, bleeds=tuple(bleed or ()), mimics=tuple(mimic or ()), slices=slices))
     files = write_series(rendered, out)
     write_truth(rendered, out)
@@ -159,12 +172,6 @@ def phantom(
         typer.echo(f"  {name:<18}{count:>4}")
 
 
-def _refuse_unknown(option: str, given: list[str], known: tuple[str, ...]) -> None:
-    for kind in given:
-        if kind not in known:
-            raise UserError(f"{option} {kind} is unknown; use one of {', '.join(known)}")
-
-
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A Structured Report written by ichd.")],
     as_json: AsJson = False,
@@ -175,14 +182,19 @@ def report(
 
     from ichd.report.readable import read_report, render_text
 
+    configure_logging("critical")
     try:
         dataset = pydicom.dcmread(file)
+        # pydicom reads an element when it is asked for; what is damaged anywhere must be found here.
+        dataset.decode()
     except FileNotFoundError:
         raise UserError(f"{file} does not exist; name a Structured Report") from None
     except (InvalidDicomError, IsADirectoryError):
         raise UserError(f"{file} is not a DICOM file; name a Structured Report") from None
     except OSError as error:
         raise IchdError(f"{file} can't be read: {error.strerror}") from error
+    except _DAMAGE as error:
+        raise UserError(f"{file} is damaged DICOM; give the file as a destination received it") from error
     readable = read_report(dataset)
     if as_json:
         print_json(readable.to_dict())

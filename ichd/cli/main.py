@@ -69,12 +69,22 @@ def main() -> None:
     arguments = hoist(sys.argv[1:])
     try:
         app(arguments)
-    except IchdError as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        typer.echo(f"ichd: {error}", err=True)
-        sys.exit(2 if isinstance(error, UserError) else 1)
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; closing stderr keeps Python from complaining about it.
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last frame: what nobody named still ends as a sentence
+        if "--debug" in arguments:
+            traceback.print_exc()
+        typer.echo(f"ichd: {_sentence(error)}", err=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, IchdError):
+        return str(error)
+    if isinstance(error, OSError):
+        subject = f"{error.filename}: " if error.filename else ""
+        return f"{subject}{error.strerror or type(error).__name__}; mend that, or name another path"
+    # Its message may quote a data set; --debug is for those who may see it.
+    return f"a defect of ichd: {type(error).__qualname__}; run again with --debug and report what it shows"

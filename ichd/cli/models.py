@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ichd.cli.output import console, print_json, table
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from ichd.cli.output import AsJson, console, print_json, table
 
 group = typer.Typer(name="model", help="Model bundles.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 #: Wide enough for a UID and its neighbours where nobody says how wide the terminal is.
 _PIPE_WIDTH = 160

@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ichd.cli.invocation import settings_of
-from ichd.cli.output import console, print_json, progress, table
+from ichd.cli.invocation import refuse_unknown, settings_of
+from ichd.cli.output import AsJson, console, print_json, progress, table
 from ichd.domain.errors import UserError
 from ichd.telemetry import configure_logging
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +32,10 @@ def demo(
     from ichd.report.readable import read_report, render_text
 
     bleeds = bleed or ["subdural"]
-    for kind in bleeds:
-        if kind not in BLEED_KINDS:
-            raise UserError(f"--bleed {kind} is unknown; use one of {', '.join(BLEED_KINDS)}")
+    refuse_unknown("--bleed", bleeds, BLEED_KINDS)
     folder = out or Path("var/demo") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder with --out")
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; name another folder with --out")
     configure_logging("critical")

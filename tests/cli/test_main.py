@@ -3,9 +3,13 @@
 import json
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ichd.cli.main import hoist
 
@@ -55,6 +59,12 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         (("report", "absent.dcm"), 2, "absent.dcm does not exist"),
         (("send", ".", "--to", "nowhere"), 2, "AET@HOST:PORT"),
         (("phantom", "out", "--bleed", "nosebleed"), 2, "subdural"),
+        (("phantom", "a-file"), 2, "a-file is a file; name a folder"),
+        (("demo", "--out", "a-file"), 2, "a-file is a file; name a folder"),
+        (("demo", "--bleed", "nosebleed"), 2, "subdural"),
+        (("phantom", "a-file/below"), 1, "a-file/below"),
+        (("report", "a-file"), 2, "a-file is not a DICOM file"),
+        (("report", "bad-vr.dcm"), 2, "bad-vr.dcm is damaged DICOM"),
         (("status",), 2, "ichd migrate"),
         (("model", "verify", "absent"), 2, "absent"),
         (("nonsense",), 2, "nonsense"),
@@ -63,11 +73,76 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 def test_a_mistake_is_one_sentence_with_the_mend(
     tmp_path: Path, arguments: tuple[str, ...], exit_code: int, sentence: str
 ) -> None:
+    (tmp_path / "a-file").write_text("text")
+    (tmp_path / "bad-vr.dcm").write_bytes(with_a_vr_that_is_none())
     done = ichd(*arguments, cwd=tmp_path)
     assert done.returncode == exit_code
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def with_a_vr_that_is_none() -> bytes:
+    """A DICOM file, Explicit VR Little Endian, whose Modality has a VR that PS3.5 6.2 doesn't know."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.88.34")
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+    dataset.Modality = "SR"
+    file = BytesIO()
+    dcmwrite(file, dataset, enforce_file_format=True)
+    return file.getvalue().replace(b"\x08\x00\x60\x00CS", b"\x08\x00\x60\x00QQ")
+
+
+#: A command that fails in a way that nobody named.
+DEFECT = """
+import sys
+import ichd.settings
+def broken(*_):
+    raise RuntimeError("Doe^Jane")
+ichd.cli.invocation.load_settings = broken
+from ichd.cli.main import main
+sys.argv[1:] = ["status", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_defect_is_a_sentence_that_quotes_nothing(tmp_path: Path) -> None:
+    plain, debug = (
+        subprocess.run(
+            [sys.executable, "-c", "import ichd.cli.invocation" + DEFECT, *options],
+            check=False,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        for options in ([], ["--debug"])
+    )
+
+    assert (plain.returncode, debug.returncode) == (1, 1)
+    assert plain.stderr == "ichd: a defect of ichd: RuntimeError; run again with --debug and report what it shows\n"
+    assert "Traceback" in debug.stderr
+
+
+def test_a_defect_of_a_daemon_stands_in_its_log(tmp_path: Path) -> None:
+    program = """
+import sys
+import ichd.app.listener
+def broken(*_):
+    raise RuntimeError("Doe^Jane")
+ichd.app.listener.run_listener = broken
+from ichd.cli.main import main
+sys.argv[1:] = ["listen"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    logged = json.loads(done.stderr.splitlines()[0])
+    assert (logged["event"], logged["role"]) == ("role_crashed", "listen")
+    assert "in broken" in logged["exception"]
+    assert "Doe^Jane" not in done.stderr
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
