@@ -12,7 +12,7 @@ from ichd.intake.header import parse_header
 from ichd.intake.part10 import file_meta
 from ichd.intake.values import is_uid
 from ichd.store.arrivals import ArrivalKind, Arrivals
-from ichd.store.spool import Spool
+from ichd.store.spool import Spool, StoredFile
 
 _log = structlog.get_logger(__name__)
 
@@ -75,8 +75,23 @@ class Counter:
         # spool removes what has no row.
         kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
+            kind = self._mend(facts, stored, association_id=association_id, now=now)
+        if kind is ArrivalKind.DUPLICATE:
             self._spool.discard(stored.path)
+        elif not self._spool.holds(stored):
+            # A database that kept us waiting for minutes let the sweep take the file for an orphan.
+            self._arrivals.forget(stored)
+            raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
         return Admission(kind=kind, facts=facts)
+
+    def _mend(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
+        """A repeated image is thrown away only where the first one is still whole; else it takes its place."""
+        first = self._arrivals.first_file(facts)
+        if first is None or first.sha256 != stored.sha256 or self._spool.is_intact(first):
+            return ArrivalKind.DUPLICATE
+        kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now)
+        _log.warning("damaged_file_replaced", study=facts.study_instance_uid, file=first.path)
+        return kind
 
     def turn_away(
         self, error: Refused | Transient, sender: Sender, *, sop_class_uid: str, sop_instance_uid: str, now: datetime

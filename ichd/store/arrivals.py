@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Engine, select, union_all, update
+from sqlalchemy import Engine, delete, exists, select, union_all, update
 from sqlalchemy.orm import Session
 
 from ichd.domain.reason import Reason
@@ -21,7 +21,7 @@ from ichd.store.transaction import insert_if_new, insert_link, reading, writing
 class ArrivalKind(StrEnum):
     """What became of an image that arrived."""
 
-    #: Stored; its study is being received, again if need be.
+    #: Stored, or stored anew in place of a damaged file; its study is being received, again if need be.
     NEW = "new"
     #: The very same bytes are stored already; the caller discards the file.
     DUPLICATE = "duplicate"
@@ -88,6 +88,43 @@ class Arrivals:
                 study.last_instance_at = max(study.last_instance_at, now)
                 insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
             return kind
+
+    def first_file(self, facts: InstanceFacts) -> StoredFile | None:
+        """The file that is read for an image; None where it is not stored."""
+        statement = select(InstanceRow.path, InstanceRow.sha256, InstanceRow.size)
+        with reading(self._engine) as session:
+            row = session.execute(statement.filter_by(sop_instance_uid=facts.sop_instance_uid)).one_or_none()
+        return None if row is None else StoredFile(**row._mapping)
+
+    def replace(
+        self, damaged: StoredFile, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime
+    ) -> ArrivalKind:
+        """Let the file of a resent image take the place of one that is gone or damaged; its study is received again.
+
+        Returns DUPLICATE where somebody else was faster: the caller discards the file.
+        """
+        with writing(self._engine) as session:
+            study = _study(session, facts, now)
+            present = select(InstanceRow).where(InstanceRow.path == damaged.path).with_for_update()
+            row = session.scalars(present).one_or_none()
+            if row is None or row.sha256 != stored.sha256:
+                return ArrivalKind.DUPLICATE
+            self._reopen(session, study, now=now)
+            row.path, row.size, row.revision = stored.path, stored.size, study.revision
+            row.received_at, row.association_id = now, association_id
+            study.last_instance_at = max(study.last_instance_at, now)
+            insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
+            return ArrivalKind.NEW
+
+    def forget(self, stored: StoredFile) -> None:
+        """Take back the row of an image whose file vanished before its sender was answered.
+
+        A row that a conflict refers to stays; a resend mends its file.
+        """
+        unreferenced = ~exists().where(ConflictRow.instance_id == InstanceRow.id)
+        with writing(self._engine) as session:
+            session.execute(delete(InstanceRow).where(InstanceRow.path == stored.path, unreferenced))
+            session.execute(delete(ConflictRow).where(ConflictRow.path == stored.path))
 
     def refuse(
         self,

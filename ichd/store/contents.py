@@ -30,7 +30,6 @@ class StudyFiles:
     revision: int
     #: By SOP Instance UID.
     files: Mapping[str, Path]
-    sha256: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,6 @@ class DeliveryWork:
     predecessor: Predecessor | None
     #: The images of the series that was read, by SOP Instance UID.
     files: Mapping[str, Path]
-    sha256: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

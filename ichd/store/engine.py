@@ -4,6 +4,7 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from tempfile import TemporaryDirectory
 from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from alembic import command
 from alembic.config import Config
@@ -17,6 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from ichd.domain.errors import UserError
 from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated
 
+if TYPE_CHECKING:
+    from psycopg import Connection as PostgresqlConnection
+
 
 def open_database(url: str) -> Engine:
     """An engine on SQLite or PostgreSQL; creates the parent folder of an SQLite file, never a schema.
@@ -27,7 +31,7 @@ def open_database(url: str) -> Engine:
     Raises:
         UserError: the URL names no database that we can use.
     """
-    return _open(_parse(url), foreign_keys=True)
+    return _open(_parse(url))
 
 
 def migrate(url: str) -> str:
@@ -40,7 +44,7 @@ def migrate(url: str) -> str:
         Transient: the database does not answer.
     """
     # SQLite changes a table by copying it; with foreign keys enforced, dropping the old one would delete its children.
-    engine = _open(_parse(url), foreign_keys=False)
+    engine = _open(_parse(url), foreign_keys=False, impatient=False)
     try:
         with translated():
             command.upgrade(_config(engine), "head")
@@ -141,16 +145,32 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _open(url: URL, *, foreign_keys: bool) -> Engine:
+def _open(url: URL, *, foreign_keys: bool = True, impatient: bool = True) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(url, foreign_keys=foreign_keys)
-        # A connection that a restarted server dropped is noticed before work starts on it, not in the middle.
-        return create_engine(url, pool_pre_ping=True)
+        return _open_postgresql(url, impatient=impatient)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise UserError(
             f"the driver for database.url is missing ({error}); install it with pip install 'ichd[postgresql]'"
         ) from error
+
+
+def _open_postgresql(url: URL, *, impatient: bool) -> Engine:
+    """`impatient` gives every statement the time that SQLite's writers have; a migration may take hours."""
+    # A connection that a restarted server dropped is noticed before work starts on it, not in the middle.
+    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_S)
+    if not impatient:
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: "PostgresqlConnection[Any]", _entry: ConnectionPoolEntry) -> None:
+        # Not as an option of the connection: that would take the place of the ones in the URL.
+        for limit in ("lock_timeout", "statement_timeout"):
+            connection.execute(f"SET {limit} = '{BUSY_TIMEOUT_S}s'")
+        connection.commit()
+
+    return engine
 
 
 def _open_sqlite(url: URL, *, foreign_keys: bool) -> Engine:

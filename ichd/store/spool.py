@@ -129,6 +129,35 @@ class Spool:
             raise ValueError(f"{path!r} is not a path of the spool")
         return self._root / path
 
+    def holds(self, stored: StoredFile) -> bool:
+        """Whether the file lies where it was stored, with its size.
+
+        Raises:
+            Transient: the disk does not say.
+        """
+        with _disk():
+            try:
+                return self.locate(stored.path).stat().st_size == stored.size
+            except FileNotFoundError:
+                return False
+
+    def is_intact(self, stored: StoredFile) -> bool:
+        """Whether the file still has the very bytes that were stored; reads all of it.
+
+        Raises:
+            Transient: the disk does not say, for want of rights or the like; one that can't be read for damage is not
+                intact.
+        """
+        if not self.holds(stored):
+            return False
+        try:
+            with self.locate(stored.path).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == stored.sha256
+        except OSError as error:
+            if error.errno in {errno.EIO, errno.ENOENT}:
+                return False
+            raise Transient(Reason.STORE_UNAVAILABLE, f"spool: {error.strerror}") from error
+
     def discard(self, path: str) -> None:
         """Remove a file that no row names; it may be gone already."""
         self.locate(path).unlink(missing_ok=True)

@@ -70,7 +70,6 @@ class Studies:
             facts=study_facts(job.study_uid, images),
             revision=job.revision,
             files=self._files(images),
-            sha256=_sha256(images),
         )
 
     def finish_analysis(self, job: Job, *, record: Record, destinations: Sequence[str], now: datetime) -> None:
@@ -119,7 +118,6 @@ class Studies:
             created_at=finding.created_at,
             predecessor=predecessor,
             files=self._files(images),
-            sha256=_sha256(images),
         )
 
     def delivered(self, job: Job, receipt: Receipt, *, now: datetime) -> None:
@@ -265,10 +263,6 @@ class Studies:
 
     def _files(self, images: Sequence[StoredImage]) -> dict[str, Path]:
         return {image.row.sop_instance_uid: self._spool.locate(image.row.path) for image in images}
-
-
-def _sha256(images: Sequence[StoredImage]) -> dict[str, str]:
-    return {image.row.sop_instance_uid: image.row.sha256 for image in images}
 
 
 def _locked(session: Session, study_id: int) -> StudyRow:

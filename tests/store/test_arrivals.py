@@ -13,6 +13,7 @@ from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.arrivals import ArrivalKind
+from ichd.store.spool import StoredFile
 from tests.store.house import NOON, POLICY, STUDY, House, image, read_record, unread
 
 
@@ -294,3 +295,41 @@ def test_no_path_of_the_spool_is_unknown(house: House, tmp_path: Path) -> None:
     paths = [str(p.relative_to(tmp_path / "spool")) for p in (tmp_path / "spool").rglob("*.dcm")]
     assert house.arrivals.known_paths([*paths, "00/" + "0" * 32 + ".dcm"]) == frozenset(paths)
     assert house.arrivals.known_paths([]) == frozenset()
+
+
+def _first_file(house: House, number: int = 1) -> StoredFile:
+    first = house.arrivals.first_file(image(number))
+    assert first is not None
+    return first
+
+
+def test_a_resent_image_takes_the_place_of_a_damaged_file(house: House) -> None:
+    """The study, finished or not, is read again as a new revision, from the new file."""
+    house.ready(1, 2)
+    house.analyse()
+    damaged = _first_file(house)
+    association_id = house.open_association()
+    again = house.spool.write([image(1).sop_instance_uid.encode()])
+    replaced = house.arrivals.replace(damaged, image(1), again, association_id=association_id, now=house.now)
+    assert replaced is ArrivalKind.NEW
+    assert _first_file(house) == again
+    assert (house.summary().state, house.summary().revision, house.summary().slices) == (StudyState.RECEIVING, 2, 2)
+    late = house.spool.write([image(1).sop_instance_uid.encode()])
+    assert (
+        house.arrivals.replace(damaged, image(1), late, association_id=association_id, now=house.now)
+        is ArrivalKind.DUPLICATE
+    ), "somebody else was faster"
+    house.end_association(association_id)
+    house.close()
+    work = house.studies.begin_analysis(house.claim(), now=house.now)
+    assert work.files[image(1).sop_instance_uid] == house.spool.locate(again.path)
+
+
+def test_a_row_is_taken_back_with_what_came_of_it(house: House) -> None:
+    association_id = house.open_association()
+    house.arrive(image(1), association_id=association_id)
+    house.arrive(image(2), association_id=association_id)
+    house.arrivals.forget(_first_file(house, 1))
+    assert house.arrivals.first_file(image(1)) is None
+    assert house.summary().slices == 1
+    assert house.arrive(image(1), association_id=association_id) is ArrivalKind.NEW

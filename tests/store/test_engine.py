@@ -224,3 +224,21 @@ def test_a_process_that_holds_the_database_too_long_is_transient_for_the_others(
     write()
     first.dispose()
     second.dispose()
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+def test_a_server_that_holds_a_row_too_long_is_transient(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ichd.store.engine.BUSY_TIMEOUT_S", 0.1)
+    first, second = open_database(migrated_url), open_database(migrated_url)
+
+    def lock(engine: Engine) -> None:
+        with writing(engine) as session:
+            session.execute(text("LOCK TABLE study"))
+
+    with writing(first) as session:
+        session.execute(text("LOCK TABLE study"))
+        with pytest.raises(Transient, match=r"(lock|statement) timeout"):
+            lock(second)
+    lock(second)
+    first.dispose()
+    second.dispose()

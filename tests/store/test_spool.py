@@ -171,3 +171,16 @@ def test_a_writer_that_is_killed_leaves_whole_files_or_partial_ones(tmp_path: Pa
         assert sorted(str(p.relative_to(root)) for p in _files(root)) == sorted(announced)
         for path in announced:
             Spool(root).discard(path)
+
+
+def test_intact_means_every_byte(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    stored = spool.write([b"0123456789"])
+    file = spool.locate(stored.path)
+    assert spool.is_intact(stored)
+    file.write_bytes(b"0123456780")
+    assert (spool.holds(stored), spool.is_intact(stored)) == (True, False)
+    file.write_bytes(b"012345678")
+    assert (spool.holds(stored), spool.is_intact(stored)) == (False, False)
+    file.unlink()
+    assert (spool.holds(stored), spool.is_intact(stored)) == (False, False)

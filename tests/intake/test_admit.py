@@ -1,0 +1,79 @@
+"""The counter: a yes is said only to what lies in the spool."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ichd.domain.errors import Transient
+from ichd.domain.reason import Reason
+from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
+from ichd.intake.admit import Counter, Offer
+from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.studies import Studies
+from ichd.store.tables import InstanceRow
+from tests.intake.conftest import House, now
+from tests.intake.images import EXPLICIT, encode, image
+
+
+def admit(house: House, counter: Counter | None = None) -> ArrivalKind:
+    """The same image, each time in an association of its own."""
+    association_id = house.arrivals.open_association(calling_ae_title="CT1", address="127.0.0.1", now=now())
+    ds = image(1)
+    offer = Offer(
+        dataset=memoryview(encode(ds)),
+        sop_class_uid=CT_IMAGE_STORAGE,
+        sop_instance_uid=ds.SOPInstanceUID,
+        transfer_syntax_uid=EXPLICIT,
+    )
+    counter = counter or Counter(house.arrivals, house.spool, min_free_fraction=0.0)
+    return counter.admit(offer, association_id=association_id, now=now()).kind
+
+
+def _remove(house: House) -> None:
+    house.spool.locate(house.rows(InstanceRow)[0].path).unlink()
+
+
+def _cut(house: House) -> None:
+    file = house.spool.locate(house.rows(InstanceRow)[0].path)
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _flip_a_bit(house: House) -> None:
+    file = house.spool.locate(house.rows(InstanceRow)[0].path)
+    content = bytearray(file.read_bytes())
+    content[-10] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [_remove, _cut, _flip_a_bit])
+def test_a_resend_mends_a_file_that_is_gone_or_damaged(house: House, harm: Any) -> None:
+    assert admit(house) is ArrivalKind.NEW
+    assert admit(house) is ArrivalKind.DUPLICATE
+    studies = Studies(house.engine, house.spool)
+    (before,) = house.rows(InstanceRow)
+    harm(house)
+    assert admit(house) is ArrivalKind.NEW
+    (row,) = house.rows(InstanceRow)
+    assert row.path != before.path
+    assert house.stored(row.sop_instance_uid).endswith(encode(image(1)))
+    assert studies.summaries()[0].state is StudyState.RECEIVING
+    assert admit(house) is ArrivalKind.DUPLICATE
+
+
+def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House) -> None:
+    """The database kept the listener waiting for so long that its file looked like an orphan."""
+
+    class Slow(Arrivals):
+        def record(self, *args: Any, **kwargs: Any) -> ArrivalKind:
+            swept = house.spool.sweep(
+                known=house.arrivals.known_paths, older_than=timedelta(0), now=now() + timedelta(seconds=1)
+            )
+            assert swept == 1
+            return super().record(*args, **kwargs)
+
+    with pytest.raises(Transient) as caught:
+        admit(house, Counter(Slow(house.engine), house.spool, min_free_fraction=0.0))
+    assert caught.value.reason is Reason.STORE_UNAVAILABLE
+    assert house.count() == 0
+    assert admit(house) is ArrivalKind.NEW
