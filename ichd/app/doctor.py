@@ -1,17 +1,18 @@
 """`ichd doctor`: everything that must be right before the first study, each line ok or with its mend."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ichd.app.checks import check_disk, require_database
 from ichd.app.policies import peer_of
 from ichd.domain.errors import IchdError
 from ichd.publish.dimse import DimsePeer, echo
 from ichd.settings import DestinationSettings, Settings
 from ichd.store.engine import check_schema, open_database
+from ichd.store.spool import Spool
 from ichd.vision.bundle import find_bundle, load_bundle
 
 
@@ -54,7 +55,7 @@ def _listener(settings: Settings) -> str:
     dicom = settings.dicom
     peer = DimsePeer(
         name="listener",
-        host="127.0.0.1" if dicom.host in ("0.0.0.0", "::") else dicom.host,  # noqa: S104 - compared, not bound
+        host=dicom.local_host,
         port=dicom.port,
         ae_title=dicom.ae_title,
         calling_ae_title=dicom.ae_title,
@@ -68,6 +69,7 @@ def _listener(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
+    require_database(settings.database.url)
     engine = open_database(settings.database.url)
     try:
         check_schema(engine)
@@ -85,14 +87,7 @@ def _spool(settings: Settings) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    folder = Path(settings.spool.url)
-    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
-    usage = shutil.disk_usage(existing)
-    used = 1 - usage.free / usage.total
-    free_gib = usage.free / 2**30
-    if used >= settings.spool.high_watermark:
-        raise _NotOk(f"{used:.0%} used, images are refused from {settings.spool.high_watermark:.0%}; free some space")
-    return f"{free_gib:.1f} GiB free ({used:.0%} used, refused from {settings.spool.high_watermark:.0%})"
+    return check_disk(Spool(Path(settings.spool.url)), high_watermark=settings.spool.high_watermark)
 
 
 def _model(settings: Settings) -> str:

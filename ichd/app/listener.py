@@ -1,8 +1,8 @@
 """The listener role: the door, without anything that reads pixels."""
 
 import threading
-from datetime import UTC, datetime
 
+from ichd.app.clock import utc_now
 from ichd.app.storage import open_storage
 from ichd.intake.admit import Counter
 from ichd.intake.peers import AllowedPeer
@@ -32,8 +32,3 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     stop.wait()
     listener.stop()
     storage.engine.dispose()
-
-
-def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
-    return datetime.now(UTC)

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Sequence
 
 from ichd.app.model import check_bundle
+from ichd.app.storage import open_storage
 from ichd.app.supervise import Role, supervise
 from ichd.settings import Settings
-from ichd.store.engine import check_schema, create_if_empty, open_database
+from ichd.store.engine import create_if_empty
 
 #: Every role that `serve` starts, in this order: images must find the door open first.
 ROLES = ("listen", "worker", "web")
@@ -22,13 +23,12 @@ def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.E
     ever read is worse than none, because the sender believes them to be in good hands.
 
     Raises:
-        UserError: the database has another schema, the model can't be used, or a role can't run under these settings.
+        UserError: the database has another schema, the spool is not this database's, the model can't be used, or a role
+            can't run under these settings.
     """
     check_bundle(settings.model.bundle)
     create_if_empty(settings.database.url)
-    engine = open_database(settings.database.url)
-    check_schema(engine)
-    engine.dispose()
+    open_storage(settings).engine.dispose()
     supervise(
         [Role(name=role, command=[*command, role, "--supervised"]) for role in ROLES],
         stop=stop,

@@ -3,13 +3,14 @@
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from ichd import __version__
+from ichd.app.checks import check_disk
+from ichd.app.clock import utc_now
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.errors import IchdError, UserError
 from ichd.domain.finding import ModelIdentity
@@ -83,7 +84,7 @@ def _bind(web: WebSettings) -> socket.socket:
 
 
 def _application(settings: Settings, storage: Storage) -> FastAPI:
-    dicom, spool = settings.dicom, storage.spool
+    dicom = settings.dicom
 
     def model() -> ModelIdentity:
         return read_manifest(find_bundle(settings.model.bundle)).identity
@@ -97,20 +98,12 @@ def _application(settings: Settings, storage: Storage) -> FastAPI:
         return f"{identity.name} {identity.version}"
 
     def disk() -> str:
-        used = 1 - spool.free_fraction()
-        if used >= settings.spool.high_watermark:
-            raise UserError(
-                f"{used:.0%} of the spool's disk is used and images are refused from "
-                f"{settings.spool.high_watermark:.0%}; free some space"
-            )
-        return f"{used:.0%} used, images are refused from {settings.spool.high_watermark:.0%}"
+        return check_disk(storage.spool, high_watermark=settings.spool.high_watermark)
 
-    # A listener on every interface is reached from this machine by loopback.
-    host = "127.0.0.1" if dicom.host in ("0.0.0.0", "::") else dicom.host  # noqa: S104 - compared, not bound
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
-        site=Site(version=__version__, listener=f"{dicom.ae_title}@{host}:{dicom.port}", model=model),
+        site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
-        clock=lambda: datetime.now(UTC),
+        clock=utc_now,
     )

@@ -7,11 +7,11 @@ import threading
 
 import structlog
 
+from ichd.app.clock import utc_now
 from ichd.app.policies import delivery_policy, reading_policy, tick_policy, worker_policy
 from ichd.app.storage import open_storage
 from ichd.domain.job import JobKind
 from ichd.pipeline.analyse import analyse
-from ichd.pipeline.clock import utc_now
 from ichd.pipeline.deliver import publish
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker

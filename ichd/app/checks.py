@@ -1,0 +1,58 @@
+"""What commands and the status page look at before they speak; nothing here changes anything."""
+
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from ichd.app.storage import Storage
+from ichd.domain.errors import UserError
+from ichd.settings import Settings
+from ichd.store.engine import check_schema, open_database
+from ichd.store.spool import Spool
+from ichd.store.studies import Studies
+
+
+def open_existing(settings: Settings) -> Storage:
+    """The storage for a command of a person: nothing is created, and a spool whose disk is away is no hindrance.
+
+    Raises:
+        UserError: there is no database yet, or it has another schema; the message names `ichd migrate`.
+        Transient: the database does not answer.
+    """
+    require_database(settings.database.url)
+    engine = open_database(settings.database.url)
+    check_schema(engine)
+    spool = Spool(Path(settings.spool.url))
+    return Storage(engine=engine, spool=spool, studies=Studies(engine, spool))
+
+
+def require_database(url: str) -> None:
+    """Opening an SQLite database would create it; whoever only looks, or acts on what is there, asks first.
+
+    Raises:
+        UserError: the file of the URL does not exist; the message names `ichd migrate`.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return  # whoever opens it says what is wrong with the URL
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return
+    if not Path(parsed.database).exists():
+        raise UserError(f"there is no database at {parsed.database} yet; run `ichd migrate`, or start `ichd serve`")
+
+
+def check_disk(spool: Spool, *, high_watermark: float) -> str:
+    """How full the spool's disk is.
+
+    Raises:
+        UserError: so full that images are refused.
+        Transient: the disk does not say.
+    """
+    used = 1 - spool.free_fraction()
+    if used >= high_watermark:
+        raise UserError(
+            f"{used:.0%} of the spool's disk is used and images are refused from {high_watermark:.0%}; free some space"
+        )
+    return f"{used:.0%} used, images are refused from {high_watermark:.0%}"
