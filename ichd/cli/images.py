@@ -39,11 +39,15 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="DICOM files or folders.")],
     as_json: AsJson = False,
 ) -> None:
-    """Run the model on DICOM files, without daemon or database: one result a series."""
+    """Run the model on DICOM files, without daemon or database: one result a series.
+
+    With --json, one series gives one object, in the shape of `ichd status STUDY --json`; several give a list of them.
+    """
     from ichd.app.policies import reading_policy
     from ichd.app.predict import gather
     from ichd.app.predict import predict as predict_series
     from ichd.app.worker import load_reader
+    from ichd.web.shape import reading_shape
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
@@ -52,7 +56,8 @@ def predict(
         # Folders hold licences and notes beside images; what claims to be DICOM and can't be read is worth a line.
         if left.reason is not Reason.NOT_DICOM:
             typer.echo(f"left out {left.path}: {left.reason} ({left.detail})", err=True)
-    records = list(predict_series(gathered, load_reader(settings.model), reading_policy(settings)))
+    reader, policy = load_reader(settings.model), reading_policy(settings)
+    records = [reading_shape(record) for record in predict_series(gathered, reader, policy)]
     if as_json:
         print_json(records[0] if len(records) == 1 else records)
         return
@@ -72,6 +77,8 @@ def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
     )
     if model["statement"]:
         shown.print(f"  {model['statement']}", markup=False, soft_wrap=True)
+    for note in record["notes"]:
+        shown.print(f"  note: {note}", markup=False, soft_wrap=True)
     if skip := record["daemon_would_skip"]:
         shown.print(
             f"  the daemon would not read this series: {skip['reason']} ({skip['detail']})",

@@ -1,20 +1,18 @@
 """status, retry, reprocess."""
 
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
 from ichd.cli.invocation import settings_of
-from ichd.cli.output import console, print_json, table
+from ichd.cli.output import AsJson, console, print_json, table
 from ichd.domain.finding import CLASSES
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.listing import Conflict, Delivery, JobSummary, SeriesSummary, StudyDetail, StudySummary
+from ichd.store.listing import StudyDetail, StudySummary
 from ichd.telemetry import configure_logging
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
 
 
@@ -34,24 +32,28 @@ def status(
     limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Studies: their state, finding, jobs and deliveries; and what was refused at the door."""
-    from ichd.app.storage import open_storage
+    """Studies: their state, finding, jobs and deliveries; and what was refused at the door.
+
+    With --json, one STUDY has the shape of `ichd predict --json` and of the status page's API.
+    """
+    from ichd.app.checks import open_existing
     from ichd.store.arrivals import Arrivals
+    from ichd.web.shape import line_shape, refusal_shape, study_shape
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    storage = open_storage(settings)
+    storage = open_existing(settings)
     if study is not None:
         detail = storage.studies.detail(study)
         if as_json:
-            print_json(detail_json(detail))
+            print_json(study_shape(detail))
         else:
             _show_detail(detail)
         return
     summaries = storage.studies.summaries(limit=limit, state=state)
     refusals = Arrivals(storage.engine).refusals(limit=limit)
     if as_json:
-        print_json({"studies": [summary_json(s) for s in summaries], "refusals": [asdict(r) for r in refusals]})
+        print_json({"studies": [line_shape(s) for s in summaries], "refusals": [refusal_shape(r) for r in refusals]})
         return
     _show_list(summaries)
     if refusals:
@@ -65,106 +67,24 @@ def status(
 
 def retry(context: typer.Context, study: StudyUid) -> None:
     """Put a study's dead or waiting jobs back into the queue, due now."""
-    from ichd.app.storage import open_storage
+    from ichd.app.checks import open_existing
+    from ichd.app.clock import utc_now
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    jobs = open_storage(settings).studies.retry(study, now=datetime.now(UTC))
+    jobs = open_existing(settings).studies.retry(study, now=utc_now())
     typer.echo(f"{jobs} {'job is' if jobs == 1 else 'jobs are'} back in the queue")
 
 
 def reprocess(context: typer.Context, study: StudyUid) -> None:
     """Read a finished study again, as a new revision."""
-    from ichd.app.storage import open_storage
+    from ichd.app.checks import open_existing
+    from ichd.app.clock import utc_now
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    open_storage(settings).studies.reprocess(study, now=datetime.now(UTC))
+    open_existing(settings).studies.reprocess(study, now=utc_now())
     typer.echo("the study is in the queue again")
-
-
-def summary_json(summary: StudySummary) -> dict[str, Any]:
-    """One line of the list, as JSON."""
-    return {
-        "study_uid": summary.study_uid,
-        "accession_number": summary.accession_number,
-        "state": summary.state,
-        "revision": summary.revision,
-        "series": summary.series,
-        "images": summary.slices,
-        "conflicts": summary.conflicts,
-        "triage": summary.triage,
-        "scan": summary.scan,
-        "reason": summary.reason,
-        "detail": summary.detail,
-        "received_at": _iso(summary.received_at),
-        "last_instance_at": _iso(summary.last_instance_at),
-        "ready_at": _iso(summary.ready_at),
-        "finished_at": _iso(summary.finished_at),
-        "closing": summary.closing,
-        "jobs": [_job_json(job) for job in summary.jobs],
-        "deliveries": [_delivery_json(d) for d in summary.deliveries],
-    }
-
-
-def detail_json(detail: StudyDetail) -> dict[str, Any]:
-    """The shape of `ichd predict --json` where the study has a finding, with everything else that is known of it."""
-    return {
-        **(detail.record or {}),
-        **summary_json(detail.summary),
-        "series_summaries": [_series_json(s) for s in detail.series],
-        "jobs": [_job_json(job) for job in detail.jobs],
-        "deliveries": [_delivery_json(d) for d in detail.deliveries],
-        "conflicting_instances": [_conflict_json(c) for c in detail.conflicts],
-    }
-
-
-def _job_json(job: JobSummary) -> dict[str, Any]:
-    return {
-        "kind": job.kind,
-        "revision": job.revision,
-        "destination": job.destination,
-        "state": job.state,
-        "attempt": job.attempt,
-        "superseded": job.superseded,
-        "run_at": _iso(job.run_at),
-        "finished_at": _iso(job.finished_at),
-        "reason": job.reason,
-        "detail": job.detail,
-    }
-
-
-def _delivery_json(delivery: Delivery) -> dict[str, Any]:
-    receipt = delivery.receipt
-    return {
-        "revision": delivery.revision,
-        "destination": receipt.destination,
-        "sent_at": _iso(receipt.sent_at),
-        "sop_instance_uids": list(receipt.sop_instance_uids),
-        "sop_class_uid": receipt.sop_class_uid,
-        "status": receipt.status,
-    }
-
-
-def _series_json(series: SeriesSummary) -> dict[str, Any]:
-    return {
-        "series_uid": series.series_uid,
-        "modality": series.modality,
-        "series_number": series.series_number,
-        "description": series.description,
-        "slices": series.slices,
-        "reason": series.reason,
-        "detail": series.detail,
-    }
-
-
-def _conflict_json(conflict: Conflict) -> dict[str, Any]:
-    return {
-        "sop_uid": conflict.sop_uid,
-        "study_uid": conflict.study_uid,
-        "sha256": conflict.sha256,
-        "received_at": _iso(conflict.received_at),
-    }
 
 
 def _show_list(summaries: list[StudySummary]) -> None:
@@ -176,7 +96,7 @@ def _show_list(summaries: list[StudySummary]) -> None:
             _when(s.last_instance_at),
             s.accession_number or "-",
             s.state,
-            s.triage or "-",
+            _triage_in_words(s),
             f"{s.scan['any']:.3f}" if s.scan else "-",
             str(s.slices),
             str(s.revision),
@@ -205,6 +125,8 @@ def _show_detail(detail: StudyDetail) -> None:
         if summary.detail:
             lines.append(("", summary.detail))
     record = detail.record
+    if summary.triage and not (record and record["scan"]):
+        lines.append(("triage", _triage_in_words(summary)))
     if record and record["scan"]:
         model = record["model"]
         lines.append(("triage", record["triage"]))
@@ -212,6 +134,8 @@ def _show_detail(detail: StudyDetail) -> None:
         if model["statement"]:
             lines.append(("", model["statement"]))
         lines.append(("timings", ", ".join(f"{step} {ms:.0f} ms" for step, ms in record["timings_ms"].items())))
+    if record:
+        lines += [("note", note) for note in record.get("notes", [])]
     for name, value in lines:
         shown.print(f"{name:<10} {value}", markup=False, soft_wrap=True)
     if record and record["scan"]:
@@ -243,6 +167,13 @@ def _show_detail(detail: StudyDetail) -> None:
         )
 
 
+def _triage_in_words(summary: StudySummary) -> str:
+    if summary.triage is None:
+        return "-"
+    outdated = summary.finding_revision is not None and summary.finding_revision < summary.revision
+    return f"{summary.triage} (of revision {summary.finding_revision})" if outdated else str(summary.triage)
+
+
 def _deliveries_in_words(summary: StudySummary) -> str:
     publishing = [job for job in summary.jobs if job.destination]
     if not publishing:
@@ -254,10 +185,6 @@ def _why(reason: Reason | None, detail: str) -> str:
     if reason is None:
         return "-"
     return f"{reason} ({detail})" if detail else str(reason)
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
 
 
 def _when(moment: datetime) -> str:

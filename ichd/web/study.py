@@ -57,6 +57,8 @@ class Reading:
     slices: int
     classes: tuple[ClassLine, ...]
     timings: tuple[tuple[str, str], ...]
+    #: What was peculiar about the series and did not keep it from being read.
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,7 @@ def _reading(record: Record) -> Reading:
         slices=len(prediction.slices),
         classes=tuple(_class_line(finding, c) for c in finding.classes),
         timings=tuple((name.replace("_", " "), f"{ms:.0f} ms") for name, ms in prediction.timings_ms.items()),
+        notes=prediction.notes,
     )
 
 

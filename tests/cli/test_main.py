@@ -157,6 +157,18 @@ def test_an_unknown_setting_is_an_error_of_every_command(tmp_path: Path) -> None
     assert "ICHD_DICOM__PORT" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("retry", "1.2.3"), ("reprocess", "1.2.3"), ("doctor",)])
+def test_looking_creates_nothing(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = ichd(*arguments, cwd=tmp_path)
+    assert "there is no database at var/ichd.db yet; run `ichd migrate`" in done.stderr + done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_developer_may_have_test_data_in_the_environment(tmp_path: Path) -> None:
+    done = ichd("status", cwd=tmp_path, env={"ICHD_TEST_DATA": "/somewhere"})
+    assert "no database" in done.stderr
+
+
 def test_migrate_then_an_empty_status(tmp_path: Path) -> None:
     assert ichd("migrate", cwd=tmp_path).returncode == 0
     assert (tmp_path / "var/ichd.db").exists()

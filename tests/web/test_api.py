@@ -10,12 +10,8 @@ from fastapi.testclient import TestClient
 from ichd.domain.finding import CLASSES
 from ichd.store.engine import migrate
 from tests.web.conftest import Filled, client_of
+from tests.web.test_shape import PROMISED
 from tests.web.worklist_of_all_states import STATEMENT
-
-#: interface.md, "Files".
-PROMISED = {
-    "study_uid", "series_uid", "state", "model", "classes", "scan", "slices", "triage", "skipped_series", "timings_ms",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("study", ["peer away", "two receipts", "chest", "reading failed", "ready", "receiving"])
@@ -39,7 +35,7 @@ def test_a_read_study_has_its_scores_and_its_present_state(client: TestClient, f
     assert record["skipped_series"] == [
         {"series_uid": f"{filled.uids['two receipts']}.2", "reason": "localizer", "detail": "2 of 2 images"}
     ]
-    assert [r["destination"] for r in record["receipts"]] == ["pacs", "archive"]
+    assert [r["destination"] for r in record["deliveries"]] == ["pacs", "archive"]
 
 
 def test_a_study_that_was_not_read_has_a_reason_and_no_scores(client: TestClient, filled: Filled) -> None:

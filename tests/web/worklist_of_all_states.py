@@ -19,6 +19,7 @@ from ichd.domain.record import Record, record_of, unread_record
 from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, SkippedSeries
 from ichd.store.arrivals import Arrivals
 from ichd.store.engine import migrate, open_database
+from ichd.store.ownership import claim_spool
 from ichd.store.queue import Job, Queue
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
@@ -52,6 +53,7 @@ class Hospital:
         migrate(self.url)
         self.engine = open_database(self.url)
         self.spool = Spool(self.folder / "spool")
+        claim_spool(self.engine, self.spool)
         self.studies = Studies(self.engine, self.spool)
         self.arrivals = Arrivals(self.engine)
         self.queue = Queue(self.engine)
@@ -99,13 +101,19 @@ class Hospital:
         return job
 
     def read(
-        self, study_uid: str, scan: Mapping[str, float], *, slices: int, destinations: Sequence[str] = ("pacs",)
+        self,
+        study_uid: str,
+        scan: Mapping[str, float],
+        *,
+        slices: int,
+        destinations: Sequence[str] = ("pacs",),
+        notes: tuple[str, ...] = (),
     ) -> Record:
         """Close, claim and read: the finding of `record` is kept, and its deliveries are queued."""
         self.close()
         job = self.begin()
         self.now += timedelta(seconds=1.4)
-        record = record_of_scan(study_uid, scan, slices=slices)
+        record = record_of_scan(study_uid, scan, slices=slices, notes=notes)
         self.studies.finish_analysis(job, record=record, destinations=list(destinations), now=self.now)
         return record
 
@@ -145,7 +153,7 @@ class Hospital:
         self.studies.not_analysed(job, record=record, now=self.now)
 
 
-def record_of_scan(study_uid: str, scan: Mapping[str, float], *, slices: int) -> Record:
+def record_of_scan(study_uid: str, scan: Mapping[str, float], *, slices: int, notes: tuple[str, ...] = ()) -> Record:
     """A record whose scan level is `scan`: each class peaks somewhere in the stack."""
     rows = []
     for index in range(slices):
@@ -168,6 +176,7 @@ def record_of_scan(study_uid: str, scan: Mapping[str, float], *, slices: int) ->
         model=DEMO,
         slices=tuple(rows),
         timings_ms={"load": 312.0, "windows": 97.0, "embed": 842.0, "classify": 11.0},
+        notes=notes,
     )
     skipped = [SkippedSeries(series_instance_uid=f"{study_uid}.2", reason=Reason.LOCALIZER, detail="2 of 2 images")]
     return record_of(
@@ -197,6 +206,7 @@ def fill(folder: Path, now: datetime) -> dict[str, str]:
         {"any": 0.97, "subdural": 0.95, "intraparenchymal": 0.44},
         slices=14,
         destinations=("pacs", "archive"),
+        notes=("the gantry was <tilted> by 12.0°",),
     )
     hospital.deliver()
     hospital.deliver()
