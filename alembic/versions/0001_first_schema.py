@@ -29,6 +29,8 @@ def upgrade() -> None:
         sa.Column("opened_at", TIME, nullable=False),
         sa.Column("ended_at", TIME, nullable=True),
         sa.Column("released", sa.Boolean(), nullable=False),
+        sa.Column("refused", KEY, nullable=False),
+        sa.Column("listener", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_association")),
     )
     op.create_index(op.f("ix_association_ended_at"), "association", ["ended_at"], unique=False)

@@ -1,6 +1,7 @@
 """The DIMSE door: a service class provider for C-ECHO and C-STORE of CT images."""
 
 import io
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from ichd.domain.errors import Refused, Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Counter, Offer, Sender
+from ichd.intake.endings import Ending, Endings
 from ichd.intake.guard import GuardedServer, Oversize, ReceptionLimits, drop
 from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
@@ -80,6 +82,7 @@ class Listener:
         self._counter = counter
         self._arrivals = arrivals
         self._clock = clock
+        self._endings = Endings(arrivals)
         self._visits: dict[Association, _Visit] = {}
         self._visiting = threading.Lock()
         self._server: GuardedServer | None = None
@@ -88,6 +91,11 @@ class Listener:
     def port(self) -> int:
         """The port in use, also where a free one was asked for."""
         return int(self._server.server_address[1]) if self._server else self._config.port
+
+    @property
+    def place(self) -> str:
+        """Where it listens, by machine: whoever has this place knows that former listeners there are dead."""
+        return f"{socket.gethostname()}/{self._config.host}:{self.port}"
 
     def start(self) -> None:
         """Listen; returns at once.
@@ -98,14 +106,14 @@ class Listener:
         """
         # pynetdicom's own handlers would log every PDU with the names in it; they are chosen when a server is made.
         _config.LOG_HANDLER_LEVEL = "none"
-        server = self._bind()
+        self._server = server = self._bind()
         try:
             # Only after the port is ours: a second listener started by mistake must not end what the first one serves.
-            interrupted = self._arrivals.end_interrupted(now=self._clock())
+            interrupted = self._arrivals.end_interrupted(listener=self.place, now=self._clock())
         except Transient:
+            self._server = None
             server.server_close()
             raise
-        self._server = server
         threading.Thread(target=server.serve_forever, args=(0.1,), name="ichd-accept", daemon=True).start()
         _log.info("listening", host=self._config.host, port=self.port, interrupted_associations=interrupted)
 
@@ -135,6 +143,7 @@ class Listener:
             if time.monotonic() > deadline + _LAST_WORDS_S:
                 break
             time.sleep(_POLL_S)
+        self._endings.stop()
         _log.info("listener_stopped", aborted=len(told), left=len(remaining))
 
     def _bind(self) -> GuardedServer:
@@ -216,7 +225,10 @@ class Listener:
             self._require_size(dataset)
             if visit.association_id is None:
                 visit.association_id = self._arrivals.open_association(
-                    calling_ae_title=visit.sender.calling_ae_title, address=visit.sender.address, now=now
+                    calling_ae_title=visit.sender.calling_ae_title,
+                    address=visit.sender.address,
+                    listener=self.place,
+                    now=now,
                 )
             offer = Offer(
                 # The bytes as they came, not copied: `event.dataset` would decode them.
@@ -262,11 +274,10 @@ class Listener:
         )
         if visit.association_id is None:
             return
-        try:
-            self._arrivals.end_association(visit.association_id, released=released, now=self._clock())
-        except Transient as error:
-            # Its studies are closed by silence instead.
-            _log.error("association_end_not_recorded", reason=str(error.reason), detail=error.detail)
+        ending = Ending(
+            association_id=visit.association_id, released=released, refused=visit.refused, ended_at=self._clock()
+        )
+        self._endings.record(ending)
 
 
 def _running(server: GuardedServer) -> list["Association"]:

@@ -50,23 +50,31 @@ class Arrivals:
         self._engine = engine
         self._queue = Queue(engine)
 
-    def open_association(self, *, calling_ae_title: str, address: str, now: datetime) -> int:
-        """Write down that a peer opened an association; returns its id."""
+    def open_association(self, *, calling_ae_title: str, address: str, now: datetime, listener: str = "") -> int:
+        """Write down that a peer opened an association; returns its id.
+
+        `listener` says where it was listened for, such that only one process at a time can listen there.
+        """
+        caller = storable_text(calling_ae_title)
         with writing(self._engine) as session:
-            row = AssociationRow(calling_ae_title=storable_text(calling_ae_title), address=address, opened_at=now)
+            row = AssociationRow(calling_ae_title=caller, address=address, opened_at=now, listener=listener)
             session.add(row)
             session.flush()
             return row.id
 
-    def end_association(self, association_id: int, *, released: bool, now: datetime) -> None:
-        """Write down that it ended, by A-RELEASE or otherwise; the last word counts."""
+    def end_association(self, association_id: int, *, released: bool, now: datetime, refused: int = 0) -> None:
+        """Write down that it ended, by A-RELEASE or otherwise, and how many images it refused; the last word counts."""
         statement = update(AssociationRow).where(AssociationRow.id == association_id)
         with writing(self._engine) as session:
-            session.execute(statement.values(ended_at=now, released=released))
+            session.execute(statement.values(ended_at=now, released=released, refused=refused))
 
-    def end_interrupted(self, *, now: datetime) -> int:
-        """End what a dead listener left open, as not released; returns how many. For the start of the listener."""
-        statement = update(AssociationRow).where(AssociationRow.ended_at.is_(None)).returning(AssociationRow.id)
+    def end_interrupted(self, *, listener: str, now: datetime) -> int:
+        """End what a dead listener left open at this place, as not released; returns how many.
+
+        For the start of a listener that has the place by now. Those of listeners elsewhere are none of its business.
+        """
+        left_open = (AssociationRow.listener == listener, AssociationRow.ended_at.is_(None))
+        statement = update(AssociationRow).where(*left_open).returning(AssociationRow.id)
         with writing(self._engine) as session:
             return len(session.scalars(statement.values(ended_at=now, released=False)).all())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, undefer
 
-from ichd.domain.completeness import Evidence
+from ichd.domain.completeness import Carrier, Evidence
 from ichd.domain.record import Record
 from ichd.domain.study import SeriesFacts, StudyFacts
 from ichd.store.facts import facts_from_json
@@ -152,11 +152,7 @@ def evidence_of(session: Session, last_instance_at: Mapping[int, datetime]) -> d
 
 
 def _evidence(associations: Sequence[AssociationRow], last_instance_at: datetime) -> Evidence:
-    ended = [(a.ended_at, a.released) for a in associations if a.ended_at is not None]
-    last_end_at, released = max(ended, default=(None, False))
-    return Evidence(
-        last_instance_at=last_instance_at,
-        open_associations=sum(a.ended_at is None for a in associations),
-        last_end_at=last_end_at,
-        last_end_released=released,
-    )
+    carriers = [
+        Carrier(opened_at=a.opened_at, ended_at=a.ended_at, clean=a.released and not a.refused) for a in associations
+    ]
+    return Evidence(last_instance_at=last_instance_at, carriers=carriers)

@@ -199,6 +199,10 @@ class AssociationRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(index=True)
     #: It ended by A-RELEASE, not by an abort, a lost connection or our own death.
     released: Mapped[bool] = mapped_column(default=False)
+    #: Images that were refused in it: they are missing from its studies until they are sent again.
+    refused: Mapped[int] = mapped_column(default=0)
+    #: Where its listener listened; whoever listens there next knows that this one is dead.
+    listener: Mapped[str]
 
 
 class ArrivalRow(Base):

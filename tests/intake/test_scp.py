@@ -27,6 +27,7 @@ from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow
 from tests.intake.conftest import House, OpenHouse, now
 from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
 from tests.intake.senders import SUCCESS, Answer, Sender, as_data_set, claimed_uid
+from tests.peers.ports import free_port
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 
@@ -139,6 +140,15 @@ def test_an_image_is_refused_with_status_comment_log_and_row(
     (row,) = house.arrivals.refusals()
     assert (row.reason, row.calling_ae_title, row.sop_instance_uid) == (Reason(reason), "SCANNER", uid(1))
     assert len(house.files()) == house.count() == 1
+
+
+def test_an_association_remembers_what_it_refused(house: House) -> None:
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        assert sender.store(encode(image(2))[:-20], uid(2)).status != SUCCESS
+        assert sender.store(encode(image(3)), uid(3)).status == SUCCESS
+    until(lambda: house.association().ended_at is not None)
+    assert (house.association().released, house.association().refused) == (True, 1)
 
 
 def test_a_cut_data_set_is_refused_wherever_it_is_cut(house: House) -> None:
@@ -276,12 +286,14 @@ def test_an_abort_in_the_middle_leaves_no_file_and_no_release(house: House) -> N
 
 
 def test_a_new_listener_ends_what_a_dead_one_left_open(open_house: OpenHouse) -> None:
-    house = open_house()
-    house.arrivals.open_association(calling_ae_title="DEAD", address="127.0.0.1", now=now())
+    house = open_house(port=free_port())
+    for place in (house.listener.place, "elsewhere/0.0.0.0:11112"):
+        house.arrivals.open_association(calling_ae_title="DEAD", address="127.0.0.1", listener=place, now=now())
     house.listener.stop()
     house.listener.start()
-    assert house.association().released is False
-    assert house.association().ended_at is not None
+    here, elsewhere = house.rows(AssociationRow)
+    assert (here.released, here.ended_at is not None) == (False, True)
+    assert elsewhere.ended_at is None, "the listener there may be alive"
 
 
 def test_stopping_finishes_the_image_at_hand_and_is_quick(open_house: OpenHouse, tmp_path: Path) -> None:

@@ -86,11 +86,13 @@ class House:
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def open_association(self) -> int:
-        return self.arrivals.open_association(calling_ae_title="CT1", address="192.0.2.1", now=self.now)
+    def open_association(self, *, listener: str = "here:11112") -> int:
+        return self.arrivals.open_association(
+            calling_ae_title="CT1", address="192.0.2.1", now=self.now, listener=listener
+        )
 
-    def end_association(self, association_id: int, *, released: bool = True) -> None:
-        self.arrivals.end_association(association_id, released=released, now=self.now)
+    def end_association(self, association_id: int, *, released: bool = True, refused: int = 0) -> None:
+        self.arrivals.end_association(association_id, released=released, refused=refused, now=self.now)
 
     def arrive(self, facts: InstanceFacts, *, association_id: int, content: bytes | None = None) -> ArrivalKind:
         stored = self.spool.write([content or facts.sop_instance_uid.encode()])

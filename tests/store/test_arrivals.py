@@ -223,11 +223,39 @@ def test_a_broken_association_is_waited_for_longer(house: House) -> None:
     assert house.summary().closing is Closing.INTERRUPTED_AND_QUIET
 
 
+def test_a_broken_association_counts_whatever_a_parallel_one_does(house: House) -> None:
+    """Half of the head came through; the release of the other half must not have it read as the whole."""
+    left, right = house.open_association(), house.open_association()
+    house.arrive(image(1), association_id=left)
+    house.wait(0.5)
+    house.arrive(image(2), association_id=right)
+    house.end_association(left, released=False)
+    house.wait(0.5)
+    house.end_association(right)
+    assert house.close() == []
+    resend = house.open_association()
+    house.arrive(image(1), association_id=resend)
+    house.end_association(resend)
+    assert house.close() == [STUDY]
+    assert house.summary().closing is Closing.RELEASED_AND_QUIET
+
+
+def test_an_association_that_refused_an_image_is_waited_for_longer(house: House) -> None:
+    association_id = house.open_association()
+    house.arrive(image(1), association_id=association_id)
+    house.end_association(association_id, refused=1)
+    assert house.close() == []
+    house.wait(POLICY.interrupted_period_s)
+    assert house.close() == [STUDY]
+    assert house.summary().closing is Closing.INTERRUPTED_AND_QUIET
+
+
 def test_a_resend_keeps_the_study_open_until_it_is_released(house: House) -> None:
     """The first twenty seconds of a resend may hold nothing but duplicates; they are evidence all the same."""
     first = house.open_association()
     house.arrive(image(1), association_id=first)
     house.end_association(first, released=False)
+    house.wait(1)
     second = house.open_association()
     house.arrive(image(1), association_id=second)
     house.wait(POLICY.interrupted_period_s * 2)
@@ -243,8 +271,9 @@ def test_associations_of_a_dead_listener_end_as_interrupted(house: House) -> Non
     house.arrive(image(1), association_id=association_id)
     ended = house.open_association()
     house.end_association(ended)
-    assert house.arrivals.end_interrupted(now=house.now) == 1
-    assert house.arrivals.end_interrupted(now=house.now) == 0
+    assert house.arrivals.end_interrupted(listener="elsewhere:11112", now=house.now) == 0
+    assert house.arrivals.end_interrupted(listener="here:11112", now=house.now) == 1
+    assert house.arrivals.end_interrupted(listener="here:11112", now=house.now) == 0
     house.wait(POLICY.interrupted_period_s)
     house.close()
     assert house.summary().closing is Closing.INTERRUPTED_AND_QUIET

@@ -83,7 +83,7 @@ def test_only_a_database_without_tables_is_given_a_schema_unasked(database_url: 
 def test_times_come_back_aware_and_in_utc(engine: Engine) -> None:
     at = datetime(2026, 3, 29, 3, 30, 0, 250000, tzinfo=timezone(timedelta(hours=2)))
     with writing(engine) as session:
-        session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=at))
+        session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=at, listener=""))
     with reading(engine) as session:
         opened_at = session.scalars(select(AssociationRow.opened_at)).one()
     assert opened_at == at
@@ -93,7 +93,7 @@ def test_times_come_back_aware_and_in_utc(engine: Engine) -> None:
 def test_a_time_without_a_zone_is_refused(engine: Engine) -> None:
     naive = datetime(2026, 3, 1)  # noqa: DTZ001 - the point of the test
     with pytest.raises(Exception, match="without a zone"), writing(engine) as session:
-        session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=naive))
+        session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=naive, listener=""))
 
 
 def test_the_schema_has_no_place_for_who_the_patient_is() -> None:
@@ -148,7 +148,8 @@ def _add_associations(url: str, count: int) -> None:
         with writing(engine) as session:
             # A read before the write: without BEGIN IMMEDIATE this is the transaction that SQLite refuses at once.
             session.execute(select(AssociationRow.id).limit(1)).all()
-            session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=datetime.now(UTC)))
+            now = datetime.now(UTC)
+            session.add(AssociationRow(calling_ae_title="CT1", address="192.0.2.1", opened_at=now, listener=""))
     engine.dispose()
 
 

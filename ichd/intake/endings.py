@@ -1,0 +1,91 @@
+"""Ends of associations on their way into the database: one that can't be written down now is written down later.
+
+An end that got lost would leave its studies waiting for silence, minutes instead of seconds.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from ichd.domain.errors import Transient
+from ichd.store.arrivals import Arrivals
+
+_log = structlog.get_logger(__name__)
+
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an association ended."""
+
+    association_id: int
+    released: bool
+    #: Images that were turned away in it.
+    refused: int
+    ended_at: datetime
+
+
+class Endings:
+    """Safe for any number of threads; its own one lives only while something waits."""
+
+    def __init__(self, arrivals: Arrivals, *, first_wait_s: float = 1.0, attempts: int = 30) -> None:
+        self._arrivals = arrivals
+        #: Doubles with each failure in a row, up to a minute.
+        self._first_wait_s = first_wait_s
+        #: After so many the studies of what waits are closed by silence.
+        self._attempts = attempts
+        self._waiting: list[Ending] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def record(self, ending: Ending) -> None:
+        """Write an end down, at once or, while the database fails, from a thread that tries again."""
+        if self._try(ending):
+            return
+        with self._lock:
+            self._waiting.append(ending)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._retry, name="ichd-endings", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Try what waits once more and then give up; the next listener at this place ends it as interrupted."""
+        self._stopping.set()
+
+    def _retry(self) -> None:
+        for attempt in range(self._attempts):
+            stopping = self._stopping.wait(min(self._first_wait_s * 2**attempt, _LONGEST_WAIT_S))
+            if self._flush():
+                return
+            if stopping:
+                break
+        with self._lock:
+            lost, self._waiting, self._thread = self._waiting, [], None
+        _log.error("association_ends_not_recorded", associations=[ending.association_id for ending in lost])
+
+    def _flush(self) -> bool:
+        """Write down all that waits, oldest first; True once nothing is left and the thread may end."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return True
+                ending = self._waiting[0]
+            if not self._try(ending):
+                return False
+            with self._lock:
+                self._waiting.pop(0)
+
+    def _try(self, ending: Ending) -> bool:
+        try:
+            self._arrivals.end_association(
+                ending.association_id, released=ending.released, refused=ending.refused, now=ending.ended_at
+            )
+        except Transient as error:
+            _log.warning("association_end_postponed", reason=str(error.reason), detail=error.detail)
+            return False
+        return True

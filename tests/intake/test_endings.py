@@ -1,0 +1,84 @@
+"""The end of an association reaches the database, late if need be."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Engine
+from structlog.testing import capture_logs
+
+from ichd.domain.errors import Transient
+from ichd.domain.reason import Reason
+from ichd.intake.endings import Ending, Endings
+from ichd.store.arrivals import Arrivals
+from ichd.store.tables import AssociationRow
+from tests.intake.conftest import House, now
+
+
+class Flaky(Arrivals):
+    """A database that fails `failures` times."""
+
+    def __init__(self, engine: Engine, failures: int) -> None:
+        super().__init__(engine)
+        self.failures = failures
+
+    def end_association(self, association_id: int, *, released: bool, now: datetime, refused: int = 0) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise Transient(Reason.STORE_UNAVAILABLE, "away")
+        super().end_association(association_id, released=released, refused=refused, now=now)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def ending(house: House, *, released: bool = True, refused: int = 0) -> Ending:
+    association_id = house.arrivals.open_association(calling_ae_title="CT1", address="127.0.0.1", now=now())
+    return Ending(association_id=association_id, released=released, refused=refused, ended_at=now())
+
+
+def is_idle() -> bool:
+    return all(thread.name != "ichd-endings" for thread in threading.enumerate())
+
+
+def test_ends_are_written_late_with_the_time_at_which_they_came(house: House) -> None:
+    endings = Endings(Flaky(house.engine, failures=4), first_wait_s=0.01)
+    first, second = ending(house), ending(house, released=False, refused=2)
+    endings.record(first)
+    endings.record(second)
+    until(is_idle)
+    rows = {row.id: row for row in house.rows(AssociationRow)}
+    assert (rows[first.association_id].ended_at, rows[first.association_id].released) == (first.ended_at, True)
+    late = rows[second.association_id]
+    assert (late.ended_at, late.released, late.refused) == (second.ended_at, False, 2)
+
+
+def test_trying_again_has_an_end_and_the_next_one_starts_afresh(house: House) -> None:
+    arrivals = Flaky(house.engine, failures=1000)
+    endings = Endings(arrivals, first_wait_s=0.001, attempts=3)
+    lost = ending(house)
+    with capture_logs() as logs:
+        endings.record(lost)
+        until(is_idle)
+    assert [entry["associations"] for entry in logs if entry["event"] == "association_ends_not_recorded"] == [
+        [lost.association_id]
+    ]
+    arrivals.failures = 1
+    kept = ending(house)
+    endings.record(kept)
+    until(is_idle)
+    assert [row.ended_at for row in house.rows(AssociationRow)] == [None, kept.ended_at]
+
+
+def test_stopping_does_not_wait(house: House) -> None:
+    endings = Endings(Flaky(house.engine, failures=1), first_wait_s=3600)
+    last = ending(house)
+    endings.record(last)
+    endings.stop()
+    until(is_idle)
+    assert house.association().ended_at == last.ended_at
