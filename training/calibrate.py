@@ -42,17 +42,28 @@ def fix_thresholds(p_NC: Floats, y_NC: Flags, reading: Reading) -> dict[str, Thr
     """Scan-level thresholds by class; a class without both answers keeps the defaults.
 
     Two probabilities matter: the one that `present_specificity` of the scans without the class stay below, and the one
-    that `absent_sensitivity` of the scans with it reach. Present needs both, absent neither, and what lies between is
-    undetermined: a zone of doubt where the classes overlap, and one of scans unlike any seen where they do not.
+    that `absent_sensitivity` of the scans with it reach. Where the classes overlap, what lies between the two is
+    undetermined. Where they do not, those two say nothing about scans unlike any seen, and a zone as wide as the gap
+    would swallow them: the line is drawn through the middle, with `least_doubt` (in logits) on either side.
     """
     thresholds: dict[str, ThresholdSpec] = {}
+    logits_NC = _logit(p_NC)
     for c, name in enumerate(CLASSES):
-        with_it, without = p_NC[y_NC[:, c], c], p_NC[~y_NC[:, c], c]
+        with_it, without = logits_NC[y_NC[:, c], c], logits_NC[~y_NC[:, c], c]
         if not len(with_it) or not len(without):
             continue
         specific = float(np.quantile(without, reading.present_specificity))
         sensitive = float(np.quantile(with_it, 1 - reading.absent_sensitivity))
-        thresholds[name] = ThresholdSpec(
-            present_from=round(max(specific, sensitive), 4), absent_below=round(min(specific, sensitive), 4)
-        )
+        middle, doubt = (specific + sensitive) / 2, max((specific - sensitive) / 2, reading.least_doubt)
+        # In logits to the end: a sure model's thresholds would round to 0 and 1, which no probability passes.
+        thresholds[name] = ThresholdSpec(present_from=_expit(middle + doubt), absent_below=_expit(middle - doubt))
     return thresholds
+
+
+def _logit(p: Floats) -> Floats:
+    inside = np.clip(p, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def _expit(logit: float) -> float:
+    return float(0.5 * (1 + np.tanh(logit / 2)))

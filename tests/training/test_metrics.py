@@ -67,14 +67,28 @@ def test_a_class_without_both_answers_is_left_alone(rng: np.random.Generator) ->
     assert set(fix_thresholds(rng.random((50, 6)), y, Reading())) == {"any"}
 
 
-@pytest.mark.parametrize("gap", [-0.2, 0.3])
-def test_thresholds_keep_what_they_promise(rng: np.random.Generator, gap: float) -> None:
-    """Overlapping or far apart: few bleed-free scans are called, few bleeding ones dismissed."""
+@pytest.mark.parametrize("overlap", [0.0, 1.0, 3.0])
+def test_thresholds_keep_what_they_promise(rng: np.random.Generator, overlap: float) -> None:
+    """Overlapping or far apart: few scans without the class are called, few with it dismissed."""
     y = np.repeat([[False], [True]], 500, axis=0) & np.ones((1, 6), dtype=bool)
-    p = np.clip(np.where(y, 0.5 + gap / 2, 0.5 - gap / 2) + rng.uniform(-0.15, 0.15, y.shape), 0, 1)
-    if gap < 0:
-        p = rng.beta(np.where(y, 4, 1), np.where(y, 1, 4))
+    logits = np.where(y, 2.0, -2.0) + (0.3 + overlap) * rng.normal(size=y.shape)
+    p = 1 / (1 + np.exp(-logits))
+    reading = Reading()
+    threshold = fix_thresholds(p, y, reading)["any"]
+    assert 0 < threshold.absent_below < threshold.present_from < 1
+    assert (p[~y[:, 0], 0] >= threshold.present_from).mean() <= 1 - reading.present_specificity + 0.003
+    assert (p[y[:, 0], 0] < threshold.absent_below).mean() <= 1 - reading.absent_sensitivity + 0.003
+
+
+def test_between_classes_that_lie_far_apart_the_zone_of_doubt_is_narrow() -> None:
+    y = np.repeat([[False], [True]], 20, axis=0) & np.ones((1, 6), dtype=bool)
+    threshold = fix_thresholds(np.where(y, 1 - 1e-7, 1e-7), y, Reading())["any"]
+    assert 0.4 < threshold.absent_below < 0.5 < threshold.present_from < 0.6
+
+
+def test_a_sure_model_can_still_be_believed() -> None:
+    """Thresholds that round to 0 and 1 are passed by no probability."""
+    y = np.repeat([[False], [True]], 20, axis=0) & np.ones((1, 6), dtype=bool)
+    p = np.where(y, 0.99999, 0.9999)
     threshold = fix_thresholds(p, y, Reading())["any"]
-    assert threshold.absent_below <= threshold.present_from
-    assert (p[~y[:, 0], 0] >= threshold.present_from).mean() <= 0.021
-    assert (p[y[:, 0], 0] < threshold.absent_below).mean() <= 0.021
+    assert 0.9999 < threshold.absent_below < threshold.present_from < 0.99999
