@@ -8,9 +8,11 @@ STAMP  := $(VENV)/.installed
 
 install: $(STAMP)
 
+# A half-made environment (Debian's python3 leaves one where python3-venv is missing) is made anew.
 # The stamp makes every target quick when nothing changed; the package itself is installed editable.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) \
+		|| { echo "make: $(PYTHON) can't make a virtual environment (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -33,7 +35,9 @@ format: install
 bench: install
 	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+# setuptools packs whatever an earlier build left there, modules that are gone since included.
 wheel: install
+	rm -rf build
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
