@@ -145,6 +145,22 @@ def test_a_bad_credential_file_is_named(credentials: Path, name: str, content: b
         assert part in str(caught.value)
 
 
+def test_a_bad_value_is_blamed_on_what_gave_it(
+    tmp_path: Path, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "[dicom]\nport = 104\n")
+    (credentials / "DICOM__PORT").write_text("none")
+    with pytest.raises(SettingsError, match=r"^the credential file DICOM__PORT: dicom\.port"):
+        load_settings(path)
+    monkeypatch.setenv("ICHD_DICOM__PORT", "nothing")
+    with pytest.raises(SettingsError, match=r"^the environment variable ICHD_DICOM__PORT: dicom\.port"):
+        load_settings(path)
+    monkeypatch.delenv("ICHD_DICOM__PORT")
+    monkeypatch.setenv("ICHD_DICOM", '{"host": 1}')
+    with pytest.raises(SettingsError, match=r"^the environment variable ICHD_DICOM: dicom\.host"):
+        load_settings(path)
+
+
 def test_files_beside_the_credentials_are_left_alone(credentials: Path) -> None:
     (credentials / "tls-key").write_bytes(b"\xff")
     assert load_settings().database.url == "sqlite:///var/ichd.db"

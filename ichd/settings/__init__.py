@@ -1,0 +1,36 @@
+"""Settings: `ichd.toml`, then the environment, then secret files; every key typed, unknown keys refused.
+
+Precedence, highest first: `ICHD_SECTION__KEY` in the environment; a file `SECTION__KEY` in `$CREDENTIALS_DIRECTORY`
+(systemd credentials, Kubernetes secrets mounted as files); the TOML file; the defaults. They run by
+themselves: SQLite and spool under ./var, everything on loopback, the demonstration model.
+"""
+
+from ichd.settings.sections import (
+    AllowedPeer,
+    DatabaseSettings,
+    DestinationSettings,
+    DicomSettings,
+    LogSettings,
+    ModelSettings,
+    Settings,
+    SpoolSettings,
+    StudySettings,
+    WebSettings,
+    WorkerSettings,
+)
+from ichd.settings.sources import load_settings
+
+__all__ = [
+    "AllowedPeer",
+    "DatabaseSettings",
+    "DestinationSettings",
+    "DicomSettings",
+    "LogSettings",
+    "ModelSettings",
+    "Settings",
+    "SpoolSettings",
+    "StudySettings",
+    "WebSettings",
+    "WorkerSettings",
+    "load_settings",
+]
