@@ -136,6 +136,13 @@ class DestinationSettings(Section):
     send: tuple[Literal["sr"], ...] = Field(default=("sr",), min_length=1, description="Objects to send.")
     timeout_s: Seconds = Field(default=30.0, description="Longest wait for any answer of the receiver.")
 
+    @field_validator("address")
+    @classmethod
+    def _port_exists(cls, value: str) -> str:
+        if not 0 < int(value.rpartition(":")[2]) < 1 << 16:
+            raise ValueError("has a port that doesn't exist; ports go from 1 to 65535")
+        return value
+
     @property
     def host(self) -> str:
         """The part of the address before its last colon."""

@@ -81,6 +81,7 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
         ('[[destination]]\nname = "a"\nadress = "h:1"\nae_title = "P"\n', ("destination.0.adress", "address")),
         ('[[destination]]\nname = "a"\nae_title = "P"\n', ("destination.0.address is missing", "add it")),
         ('[[destination]]\nname = "a"\naddress = "host"\nae_title = "P"\n', ("destination.0.address", "host")),
+        ('[[destination]]\nname = "a"\naddress = "h:65536"\nae_title = "P"\n', ("destination.0.address", "65535")),
         ('[dicom]\nport = "x"\n', ("dicom.port", "integer", "'x'")),
         ('[dicom]\nae_title = "SEVENTEEN LETTERS"\n', ("dicom.ae_title",)),
         ("[dicom\n", ("is not TOML",)),
