@@ -94,6 +94,7 @@ def upgrade() -> None:
         sa.Column("priority", KEY, nullable=False),
         sa.Column("run_at", TIME, nullable=False),
         sa.Column("attempt", KEY, nullable=False),
+        sa.Column("unsettled", KEY, nullable=False),
         sa.Column("deaths", KEY, nullable=False),
         sa.Column("owner", sa.String(), nullable=True),
         sa.Column("lease_until", TIME, nullable=True),
@@ -149,6 +150,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_instance_series_id"), "instance", ["series_id"], unique=False)
 
+    op.create_table(
+        "destination",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("failures", KEY, nullable=False),
+        sa.Column("closed_until", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_destination")),
+        sa.UniqueConstraint("name", name=op.f("uq_destination_name")),
+    )
     op.create_table(
         "receipt",
         sa.Column("id", KEY, nullable=False),
@@ -207,5 +217,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     receiving = ("refusal", "conflict", "receipt", "instance", "series")
-    for table in (*receiving, "job", "finding", "arrival", "study", "association", "installation"):
+    for table in (*receiving, "destination", "job", "finding", "arrival", "study", "association", "installation"):
         op.drop_table(table)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, union_all
 from sqlalchemy.orm import Session, undefer
 
 from ichd.domain.completeness import Carrier, Evidence
@@ -17,6 +17,7 @@ from ichd.store.tables import (
     AssociationRow,
     FindingRow,
     InstanceRow,
+    JobRow,
     ReceiptRow,
     SeriesRow,
 )
@@ -34,13 +35,11 @@ class StudyFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Predecessor:
-    """The report of an earlier revision that was delivered, and that this revision's report replaces."""
+    """The report of an earlier revision that was or may have been delivered, and that this revision's replaces."""
 
     revision: int
     #: With study and revision it gives the UIDs of that report.
     bundle_sha256: str
-    sop_instance_uids: tuple[str, ...]
-    sop_class_uid: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +110,17 @@ def select_finding(study_id: int, revision: int) -> Select[FindingRow]:
     return statement.options(undefer(FindingRow.record))
 
 
-def last_delivered_revision(session: Session, study_id: int) -> int | None:
-    """The newest revision whose report at least one destination took."""
-    statement = select(ReceiptRow.revision).where(ReceiptRow.study_id == study_id)
-    return session.scalar(statement.order_by(ReceiptRow.revision.desc()).limit(1))
+def last_sent_revision(session: Session, study_id: int) -> int | None:
+    """The newest revision whose report a destination took, or may have taken.
+
+    A worker that dies between sending and the receipt leaves a report that may lie in the archive. To name it as
+    replaced is right either way: a reference to a report that never arrived leads nowhere, while two reports that know
+    nothing of one another leave the outdated one standing.
+    """
+    taken = select(ReceiptRow.revision).where(ReceiptRow.study_id == study_id)
+    perhaps = select(JobRow.revision).where(JobRow.study_id == study_id, JobRow.unsettled > 0)
+    revisions = session.scalars(union_all(taken, perhaps)).all()
+    return max(revisions, default=None)
 
 
 def predecessor_of(session: Session, finding: FindingRow) -> Predecessor | None:
@@ -126,18 +132,7 @@ def predecessor_of(session: Session, finding: FindingRow) -> Predecessor | None:
     if finding.predecessor_revision is None:
         return None
     earlier = session.scalars(select_finding(finding.study_id, finding.predecessor_revision)).one()
-    receipt = session.scalars(
-        select(ReceiptRow)
-        .where(ReceiptRow.study_id == finding.study_id, ReceiptRow.revision == finding.predecessor_revision)
-        .order_by(ReceiptRow.id)
-        .limit(1)
-    ).one()
-    return Predecessor(
-        revision=earlier.revision,
-        bundle_sha256=earlier.record["model"]["bundle_sha256"],
-        sop_instance_uids=tuple(receipt.sop_instance_uids),
-        sop_class_uid=receipt.sop_class_uid,
-    )
+    return Predecessor(revision=earlier.revision, bundle_sha256=earlier.record["model"]["bundle_sha256"])
 
 
 def evidence_of(session: Session, last_instance_at: Mapping[int, datetime]) -> dict[int, Evidence]:

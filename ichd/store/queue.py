@@ -5,38 +5,25 @@ Whoever touches a study and its jobs in one transaction locks the study first: o
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
-from ichd.domain.errors import LeaseLost
 from ichd.domain.job import JobKind, JobState, RetryPolicy, move_job, retry_delay
 from ichd.domain.reason import Reason
+from ichd.store.destinations import hasten, is_closed
+from ichd.store.job_row import Job, bury, finish, give_back, held, settle, supersede
 from ichd.store.tables import JobRow, StudyRow
 from ichd.store.transaction import reading, writing
 
+__all__ = ["Job", "Queue"]
+
 #: A delivery takes a moment and is what everybody waits for, so it goes before the reading of the next study.
 _PRIORITY = {JobKind.PUBLISH: 10, JobKind.ANALYSE: 20}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A leased job, as its owner holds it."""
-
-    id: int
-    kind: JobKind
-    study_id: int
-    study_uid: str
-    revision: int
-    #: Name of the destination of a publish job.
-    destination: str | None
-    #: Counted from 1.
-    attempt: int
-    #: Unique to one life of one worker, e.g. host, process id and a random part: with `attempt` it names the lease.
-    owner: str
-    lease_until: datetime
+#: Of a job that failed: a destination that hangs must not keep studies from being read.
+_AFTER_FAILURE = max(_PRIORITY.values())
 
 
 class Queue:
@@ -75,7 +62,8 @@ class Queue:
         """Lease the next job that is due, or None.
 
         Reports of one study reach a destination in the order of their revisions: a publish job waits while an earlier
-        revision's is still under way.
+        revision's is still under way. A destination whose newest attempt failed is left alone for a while, and then
+        gets one report to try (`ichd.store.destinations`): ten that wait cost one timeout, not ten.
 
         Raises:
             Transient: the database does not answer.
@@ -90,6 +78,7 @@ class Queue:
         next_id = (
             select(due.id)
             .where(due.state == JobState.QUEUED, due.run_at <= now, due.kind.in_(kinds), ~overtakes)
+            .where(~is_closed(due.destination, now))
             .order_by(due.priority, due.run_at)
             .limit(1)
             .with_for_update(of=due, skip_locked=True)  # left out where there is a single writer anyway: SQLite
@@ -142,7 +131,7 @@ class Queue:
         """
         with writing(self._engine) as session:
             row = held(session, job)
-            _give_back(row, run_at=now)
+            give_back(row, run_at=now)
             row.attempt -= 1
 
     def complete(self, session: Session, job: Job, *, now: datetime) -> None:
@@ -151,7 +140,7 @@ class Queue:
         Raises:
             LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
         """
-        _finish(held(session, job), now=now)
+        finish(held(session, job), now=now)
 
     def fail(
         self,
@@ -171,10 +160,12 @@ class Queue:
         row = held(session, job)
         row.reason, row.detail = reason, detail
         row.deaths = 0
+        row.priority = _AFTER_FAILURE
+        settle(row, reason)
         if retry_at is None:
-            _bury(row, now=now)
+            bury(row, now=now)
         else:
-            _give_back(row, run_at=retry_at)
+            give_back(row, run_at=retry_at)
         return row.state
 
     def expired(self, *, now: datetime) -> list[tuple[int, int]]:
@@ -207,15 +198,16 @@ class Queue:
         if row.lease_until is None or row.lease_until >= now:
             return None
         if row.revision < revision:
-            _supersede(row, now=now)
+            supersede(row, now=now)
             return row.state
         row.deaths += 1
+        row.priority = _AFTER_FAILURE
         row.reason, row.detail = Reason.WORKER_DIED, f"{row.deaths} in a row"
         delay = timedelta() if row.deaths == 1 else retry_delay(retry, row.deaths - 1, 0.0)
         if row.deaths >= max_deaths or delay is None:
-            _bury(row, now=now)
+            bury(row, now=now)
         else:
-            _give_back(row, run_at=now + delay)
+            give_back(row, run_at=now + delay)
         return row.state
 
     def supersede(self, session: Session, *, study_id: int, revision: int, now: datetime) -> None:
@@ -232,15 +224,17 @@ class Queue:
         )
         for row in session.scalars(statement):
             if row.kind is JobKind.ANALYSE or row.state is JobState.QUEUED:
-                _supersede(row, now=now)
+                supersede(row, now=now)
 
-    def withdraw(self, session: Session, job: Job, *, now: datetime) -> None:
+    def withdraw(self, session: Session, job: Job, reason: Reason, *, now: datetime) -> None:
         """End a leased job of an earlier revision that failed: there is nothing to retry any more.
 
         Raises:
             LeaseLost: the job is someone else's by now; the caller's transaction must not commit.
         """
-        _supersede(held(session, job), now=now)
+        row = held(session, job)
+        settle(row, reason)
+        supersede(row, now=now)
 
     def revive(self, session: Session, *, study_id: int, revision: int, now: datetime) -> list[JobKind]:
         """Make the dead jobs of a revision due again with fresh attempts, and those that wait for a retry due now.
@@ -253,49 +247,17 @@ class Queue:
             .where(JobRow.state.in_((JobState.DEAD, JobState.QUEUED)))
             .with_for_update()
         )
+        rows = session.scalars(statement).all()
+        reopened = hasten(session, {row.destination for row in rows if row.destination is not None}, now=now)
         revived = []
-        for row in session.scalars(statement):
+        for row in rows:
             if row.state is JobState.DEAD:
                 row.attempt = row.deaths = 0
-                _give_back(row, run_at=now)
-            elif row.run_at > now:
+                row.priority = _PRIORITY[row.kind]
+                give_back(row, run_at=now)
+            elif row.run_at > now or row.destination in reopened:
                 row.run_at = now
             else:
                 continue
             revived.append(row.kind)
         return revived
-
-
-def held(session: Session, job: Job) -> JobRow:
-    """The row of a job, locked, if the lease is still the caller's.
-
-    Raises:
-        LeaseLost: it is not.
-    """
-    row = session.get(JobRow, job.id, with_for_update=True, populate_existing=True)
-    if row is None or row.state is not JobState.LEASED or (row.owner, row.attempt) != (job.owner, job.attempt):
-        raise LeaseLost(f"{job.kind} job {job.id}, attempt {job.attempt}, is no longer {job.owner}'s")
-    return row
-
-
-def _finish(row: JobRow, *, now: datetime) -> None:
-    row.state = move_job(row.state, JobState.DONE)
-    row.finished_at = now
-    row.lease_until = None
-
-
-def _supersede(row: JobRow, *, now: datetime) -> None:
-    _finish(row, now=now)
-    row.superseded = True
-
-
-def _bury(row: JobRow, *, now: datetime) -> None:
-    row.state = move_job(row.state, JobState.DEAD)
-    row.finished_at = now
-    row.lease_until = None
-
-
-def _give_back(row: JobRow, *, run_at: datetime) -> None:
-    row.state = move_job(row.state, JobState.QUEUED)
-    row.run_at = run_at
-    row.owner = row.lease_until = row.finished_at = None

@@ -23,15 +23,18 @@ from ichd.store.contents import (
     StudyFiles,
     evidence_of,
     images_of,
-    last_delivered_revision,
+    last_sent_revision,
     predecessor_of,
     select_finding,
     study_facts,
 )
+from ichd.store.destinations import note_failure, note_success
+from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
-from ichd.store.queue import Job, Queue, held
+from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.tables import FindingRow, JobRow, ReceiptRow, StudyRow
+from ichd.store.study_row import by_uid, end, fail, locked, undone
+from ichd.store.tables import FindingRow, ReceiptRow, StudyRow
 from ichd.store.transaction import reading, writing
 
 __all__ = ["DeliveryWork", "Predecessor", "Studies", "StudyDetail", "StudyFiles", "StudySummary"]
@@ -60,7 +63,7 @@ class Studies:
     def begin_analysis(self, job: Job, *, now: datetime) -> StudyFiles:
         """Move a ready study to `analysing` and say what it holds; a second attempt finds it there already."""
         with writing(self._engine) as session:
-            study = _locked(session, job.study_id)
+            study = locked(session, job.study_id)
             held(session, job)
             if study.state is not StudyState.ANALYSING:
                 study.state = move_study(study.state, StudyState.ANALYSING)
@@ -90,7 +93,7 @@ class Studies:
                     now=now,
                 )
             if not destinations:
-                _end(study, StudyState.REPORTED, now)
+                end(study, StudyState.REPORTED, now)
 
     def not_analysed(self, job: Job, *, record: Record, now: datetime) -> None:
         """Keep the record of a study that can't be read (`ichd.domain.record.unread_record`), and end the study.
@@ -100,12 +103,21 @@ class Studies:
         """
         with writing(self._engine) as session:
             study = self._conclude(session, job, record, now)
-            _end(study, StudyState.NOT_ANALYSED, now, reason=Reason(record["reason"]), detail=record["detail"])
+            end(study, StudyState.NOT_ANALYSED, now, reason=Reason(record["reason"]), detail=record["detail"])
 
     def begin_delivery(self, job: Job) -> DeliveryWork:
-        """What to send."""
+        """What to send; from now on the report counts as perhaps delivered.
+
+        Raises:
+            LeaseLost: the lease was lost, or a late slice made a newer revision, whose report no longer knows of this.
+        """
         if job.destination is None:
             raise ValueError(f"job {job.id} is no delivery")
+        with writing(self._engine) as session:
+            study = locked(session, job.study_id)
+            held(session, job).unsettled += 1
+            if job.revision != study.revision:
+                raise LeaseLost(f"study {job.study_uid} has revision {study.revision} by now, this is {job.revision}")
         with reading(self._engine) as session:
             finding = session.scalars(select_finding(job.study_id, job.revision)).one()
             predecessor = predecessor_of(session, finding)
@@ -127,8 +139,9 @@ class Studies:
             LeaseLost: the lease was lost; whoever holds the job sends the same object again, which changes nothing.
         """
         with writing(self._engine) as session:
-            study = _locked(session, job.study_id)
+            study = locked(session, job.study_id)
             self._queue.complete(session, job, now=now)
+            note_success(session, receipt.destination)
             session.add(
                 ReceiptRow(
                     job_id=job.id,
@@ -142,8 +155,8 @@ class Studies:
                 )
             )
             session.flush()
-            if job.revision == study.revision and not _undone(session, study):
-                _end(study, StudyState.REPORTED, now)
+            if job.revision == study.revision and not undone(session, study):
+                end(study, StudyState.REPORTED, now)
 
     def failed(self, job: Job, reason: Reason, detail: str, *, retry_at: datetime | None, now: datetime) -> None:
         """End an attempt that went wrong; without `retry_at` the job is dead, and its study failed.
@@ -152,25 +165,25 @@ class Studies:
             LeaseLost: the lease was lost; the failure is no longer this worker's to report.
         """
         with writing(self._engine) as session:
-            study = _locked(session, job.study_id)
+            study = locked(session, job.study_id)
             if job.revision < study.revision:
-                self._queue.withdraw(session, job, now=now)
-                return
-            state = self._queue.fail(session, job, reason, detail, retry_at=retry_at, now=now)
-            if state is JobState.DEAD:
-                _fail(study, reason, detail, now)
+                self._queue.withdraw(session, job, reason, now=now)
+            elif self._queue.fail(session, job, reason, detail, retry_at=retry_at, now=now) is JobState.DEAD:
+                fail(study, reason, detail, now)
+            if job.destination is not None:
+                note_failure(session, job.destination, reason, now=now)
 
     def reap(self, *, now: datetime, retry: RetryPolicy, max_deaths: int = 5) -> int:
         """Take jobs from dead workers; a job that outlived `max_deaths` of them in a row is dead. Returns how many."""
         reaped = 0
         for job_id, study_id in self._queue.expired(now=now):
             with writing(self._engine) as session:
-                study = _locked(session, study_id)
+                study = locked(session, study_id)
                 state = self._queue.bereave(
                     session, job_id, revision=study.revision, retry=retry, max_deaths=max_deaths, now=now
                 )
                 if state is JobState.DEAD:
-                    _fail(study, Reason.WORKER_DIED, f"{max_deaths} times", now)
+                    fail(study, Reason.WORKER_DIED, f"{max_deaths} times", now)
             reaped += state is not None
         return reaped
 
@@ -181,7 +194,7 @@ class Studies:
             UserError: the study is unknown, or has nothing to retry.
         """
         with writing(self._engine) as session:
-            study = _by_uid(session, study_uid)
+            study = by_uid(session, study_uid)
             kinds = self._queue.revive(session, study_id=study.id, revision=study.revision, now=now)
             if not kinds:
                 raise UserError(f"study {study_uid} is {study.state} and has nothing to retry; see `ichd status`")
@@ -199,7 +212,7 @@ class Studies:
             UserError: the study is unknown, or not finished.
         """
         with writing(self._engine) as session:
-            study = _by_uid(session, study_uid)
+            study = by_uid(session, study_uid)
             if study.state not in _FINISHED:
                 raise UserError(f"study {study_uid} is still {study.state}; wait until it is finished")
             study.revision += 1
@@ -225,7 +238,7 @@ class Studies:
     def _close(self, study_id: int, policy: CompletenessPolicy, now: datetime) -> str | None:
         """Close one study, unless an image or an association came in since its evidence was read."""
         with writing(self._engine) as session:
-            study = _locked(session, study_id)
+            study = locked(session, study_id)
             if study.state is not StudyState.RECEIVING:
                 return None
             evidence = evidence_of(session, {study.id: study.last_instance_at})[study.id]
@@ -244,7 +257,7 @@ class Studies:
 
     def _conclude(self, session: Session, job: Job, record: Record, now: datetime) -> StudyRow:
         """End an analyse job with its record."""
-        study = _locked(session, job.study_id)
+        study = locked(session, job.study_id)
         self._queue.complete(session, job, now=now)
         if job.revision != study.revision:
             raise LeaseLost(f"study {job.study_uid} has revision {study.revision} by now, this is {job.revision}")
@@ -252,7 +265,7 @@ class Studies:
             FindingRow(
                 study_id=study.id,
                 revision=study.revision,
-                predecessor_revision=last_delivered_revision(session, study.id),
+                predecessor_revision=last_sent_revision(session, study.id),
                 created_at=now,
                 triage=Triage(record["triage"]) if record["triage"] else None,
                 scan=record["scan"],
@@ -263,39 +276,3 @@ class Studies:
 
     def _files(self, images: Sequence[StoredImage]) -> dict[str, Path]:
         return {image.row.sop_instance_uid: self._spool.locate(image.row.path) for image in images}
-
-
-def _locked(session: Session, study_id: int) -> StudyRow:
-    """The study's row, locked until the end of the transaction."""
-    return session.get_one(StudyRow, study_id, with_for_update=True)
-
-
-def _by_uid(session: Session, study_uid: str) -> StudyRow:
-    statement = select(StudyRow).where(StudyRow.study_instance_uid == study_uid).with_for_update()
-    study = session.scalars(statement).one_or_none()
-    if study is None:
-        raise UserError(f"no study {study_uid} is known; `ichd status` lists them")
-    return study
-
-
-def _undone(session: Session, study: StudyRow) -> bool:
-    """Whether a delivery of the study's revision is still owed."""
-    owed = select(JobRow.id).where(
-        JobRow.study_id == study.id,
-        JobRow.revision == study.revision,
-        JobRow.kind == JobKind.PUBLISH,
-        JobRow.state != JobState.DONE,
-    )
-    return session.scalars(owed.limit(1)).one_or_none() is not None
-
-
-def _end(study: StudyRow, state: StudyState, now: datetime, *, reason: Reason | None = None, detail: str = "") -> None:
-    study.state = move_study(study.state, state)
-    study.finished_at = now
-    study.reason, study.detail = reason, detail
-
-
-def _fail(study: StudyRow, reason: Reason, detail: str, now: datetime) -> None:
-    """A study that failed at one destination keeps that reason when it fails at the next; each job has its own."""
-    if study.state is not StudyState.FAILED:
-        _end(study, StudyState.FAILED, now, reason=reason, detail=detail)

@@ -5,101 +5,34 @@ bits wide. Indices serve four questions that must stay fast with a million studi
 expired, which studies still receive, and what arrived last.
 """
 
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ichd.domain.completeness import Closing
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
+from ichd.store.columns import Base, Id
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes in Python; `timestamptz` in PostgreSQL, UTC text that sorts by time in SQLite."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Refuse a naive time: nobody can say later which clock it was."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone can't be stored")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """SQLite gives the text back without a zone, PostgreSQL in the session's zone."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Coded(TypeDecorator[StrEnum]):
-    """An enumeration kept as its code, without a CHECK constraint: a new code must not need a migration."""
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Only members have codes: a misspelt one must not be stored."""
-        return None if value is None else self.kind(value).value
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
-        """The member of a code."""
-        return None if value is None else self.kind(value)
-
-
-#: SQLite numbers rows by itself only where the key is exactly INTEGER.
-_Key = BigInteger().with_variant(Integer, "sqlite")
-Id = Annotated[int, mapped_column(_Key, primary_key=True)]
-
-
-class Base(DeclarativeBase):
-    """Common ground of the tables. Constraints have fixed names, by which SQLite's batch migrations address them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own name and form
-        int: _Key,
-        datetime: UtcDateTime(),
-        dict[str, Any]: JSON(none_as_null=True),
-        list[str]: JSON(),
-        StudyState: Coded(StudyState),
-        Closing: Coded(Closing),
-        Triage: Coded(Triage),
-        Reason: Coded(Reason),
-        JobKind: Coded(JobKind),
-        JobState: Coded(JobState),
-    }
+__all__ = [
+    "ArrivalRow",
+    "AssociationRow",
+    "Base",
+    "ConflictRow",
+    "DestinationRow",
+    "FindingRow",
+    "InstallationRow",
+    "InstanceRow",
+    "JobRow",
+    "ReceiptRow",
+    "RefusalRow",
+    "SeriesRow",
+    "StudyRow",
+]
 
 
 class InstallationRow(Base):
@@ -262,6 +195,8 @@ class JobRow(Base):
     run_at: Mapped[datetime]
     #: Counted at claim; with the owner it names one lease.
     attempt: Mapped[int] = mapped_column(default=0)
+    #: Attempts that may have brought their report to the destination, and have no receipt.
+    unsettled: Mapped[int] = mapped_column(default=0)
     #: Leases in a row that ended with the death of their worker.
     deaths: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
@@ -275,6 +210,18 @@ class JobRow(Base):
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     study: Mapped[StudyRow] = relationship()
+
+
+class DestinationRow(Base):
+    """How a destination answered last; there is none for one that never failed."""
+
+    __tablename__ = "destination"
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(unique=True)
+    #: In a row, up to now.
+    failures: Mapped[int]
+    closed_until: Mapped[datetime]
 
 
 class ReceiptRow(Base):

@@ -1,0 +1,89 @@
+"""A job's row and its moves; who holds its lease, and whether a report is on its way."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ichd.domain.errors import LeaseLost
+from ichd.domain.job import JobKind, JobState, move_job
+from ichd.domain.reason import Reason
+from ichd.store.tables import JobRow
+
+#: Errors after which we know that the destination did not take the report: it said so, or was never asked. Not among
+#: them is silence after the report was sent.
+_SURELY_NOT_TAKEN = frozenset(
+    {
+        Reason.ASSOCIATION_REJECTED,
+        Reason.NO_ACCEPTED_CONTEXT,
+        Reason.PEER_BUSY,
+        Reason.PEER_REFUSED,
+        Reason.DEMO_MODEL_BLOCKED,
+        Reason.DESTINATION_UNKNOWN,
+        Reason.REPORT_INVALID,
+        Reason.FILE_DAMAGED,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A leased job, as its owner holds it."""
+
+    id: int
+    kind: JobKind
+    study_id: int
+    study_uid: str
+    revision: int
+    #: Name of the destination of a publish job.
+    destination: str | None
+    #: Counted from 1.
+    attempt: int
+    #: Unique to one life of one worker, e.g. host, process id and a random part: with `attempt` it names the lease.
+    owner: str
+    lease_until: datetime
+
+
+def held(session: Session, job: Job) -> JobRow:
+    """The row of a job, locked, if the lease is still the caller's.
+
+    Raises:
+        LeaseLost: it is not.
+    """
+    row = session.get(JobRow, job.id, with_for_update=True, populate_existing=True)
+    if row is None or row.state is not JobState.LEASED or (row.owner, row.attempt) != (job.owner, job.attempt):
+        raise LeaseLost(f"{job.kind} job {job.id}, attempt {job.attempt}, is no longer {job.owner}'s")
+    return row
+
+
+def finish(row: JobRow, *, now: datetime) -> None:
+    """End it well; the caller holds the row's lock, here and below."""
+    row.state = move_job(row.state, JobState.DONE)
+    row.finished_at = now
+    row.lease_until = None
+
+
+def supersede(row: JobRow, *, now: datetime) -> None:
+    """End it undone: a newer revision made it pointless."""
+    finish(row, now=now)
+    row.superseded = True
+
+
+def bury(row: JobRow, *, now: datetime) -> None:
+    """End it badly; a person may revive it."""
+    row.state = move_job(row.state, JobState.DEAD)
+    row.finished_at = now
+    row.lease_until = None
+
+
+def give_back(row: JobRow, *, run_at: datetime) -> None:
+    """Queue it again."""
+    row.state = move_job(row.state, JobState.QUEUED)
+    row.run_at = run_at
+    row.owner = row.lease_until = row.finished_at = None
+
+
+def settle(row: JobRow, reason: Reason) -> None:
+    """Take back that this attempt's report may have arrived, where its error says that it has not."""
+    if row.unsettled and reason in _SURELY_NOT_TAKEN:
+        row.unsettled -= 1

@@ -1,0 +1,49 @@
+"""A study's row: found, locked, and brought to an end."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ichd.domain.errors import UserError
+from ichd.domain.job import JobKind, JobState
+from ichd.domain.reason import Reason
+from ichd.domain.study import StudyState, move_study
+from ichd.store.tables import JobRow, StudyRow
+
+
+def locked(session: Session, study_id: int) -> StudyRow:
+    """The study's row, locked until the end of the transaction."""
+    return session.get_one(StudyRow, study_id, with_for_update=True)
+
+
+def by_uid(session: Session, study_uid: str) -> StudyRow:
+    statement = select(StudyRow).where(StudyRow.study_instance_uid == study_uid).with_for_update()
+    study = session.scalars(statement).one_or_none()
+    if study is None:
+        raise UserError(f"no study {study_uid} is known; `ichd status` lists them")
+    return study
+
+
+def undone(session: Session, study: StudyRow) -> bool:
+    """Whether a delivery of the study's revision is still owed."""
+    owed = select(JobRow.id).where(
+        JobRow.study_id == study.id,
+        JobRow.revision == study.revision,
+        JobRow.kind == JobKind.PUBLISH,
+        JobRow.state != JobState.DONE,
+    )
+    return session.scalars(owed.limit(1)).one_or_none() is not None
+
+
+def end(study: StudyRow, state: StudyState, now: datetime, *, reason: Reason | None = None, detail: str = "") -> None:
+    """Finish a study; the caller holds the row's lock."""
+    study.state = move_study(study.state, state)
+    study.finished_at = now
+    study.reason, study.detail = reason, detail
+
+
+def fail(study: StudyRow, reason: Reason, detail: str, now: datetime) -> None:
+    """A study that failed at one destination keeps that reason when it fails at the next; each job has its own."""
+    if study.state is not StudyState.FAILED:
+        end(study, StudyState.FAILED, now, reason=reason, detail=detail)
