@@ -8,8 +8,8 @@ import sys
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy import Select, or_, select, update
+from sqlalchemy.orm import Session
 
 from ichd.domain.job import JobState, RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
@@ -23,16 +23,15 @@ _COOL_OFF = RetryPolicy(first_s=2.0, factor=2.0, ceiling_s=60.0, max_attempts=sy
 _TROUBLE = frozenset({Reason.PEER_UNREACHABLE, Reason.ASSOCIATION_REJECTED, Reason.ASSOCIATION_LOST, Reason.PEER_BUSY})
 
 
-def is_closed(name: InstrumentedAttribute[str | None], now: datetime) -> ColumnElement[bool]:
-    """Whether the destination of that name is left alone at `now`, or is being tried already.
+def closed_destinations(now: datetime) -> Select[str]:
+    """Names of those that are left alone at `now`, or that are being tried already.
 
-    With PostgreSQL, workers that ask in the same instant may each try it once.
+    It depends on no row of the statement around it, so that a claim works it out once, however many reports wait. With
+    PostgreSQL, workers that ask in the same instant may each try a destination once.
     """
-    trial = aliased(JobRow)
-    being_tried = exists().where(trial.state == JobState.LEASED, trial.destination == name)
-    return exists().where(
-        DestinationRow.name == name, DestinationRow.failures > 0, or_(DestinationRow.closed_until > now, being_tried)
-    )
+    being_tried = select(JobRow.destination).where(JobRow.state == JobState.LEASED, JobRow.destination.is_not(None))
+    left_alone = or_(DestinationRow.closed_until > now, DestinationRow.name.in_(being_tried))
+    return select(DestinationRow.name).where(DestinationRow.failures > 0, left_alone)
 
 
 def note_failure(session: Session, name: str, reason: Reason, *, now: datetime) -> None:

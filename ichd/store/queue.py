@@ -8,12 +8,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, exists, select, update
+from sqlalchemy import Engine, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from ichd.domain.job import JobKind, JobState, RetryPolicy, move_job, retry_delay
 from ichd.domain.reason import Reason
-from ichd.store.destinations import hasten, is_closed
+from ichd.store.destinations import closed_destinations, hasten
 from ichd.store.job_row import Job, bury, finish, give_back, held, settle, supersede
 from ichd.store.tables import JobRow, StudyRow
 from ichd.store.transaction import reading, writing
@@ -78,7 +78,7 @@ class Queue:
         next_id = (
             select(due.id)
             .where(due.state == JobState.QUEUED, due.run_at <= now, due.kind.in_(kinds), ~overtakes)
-            .where(~is_closed(due.destination, now))
+            .where(or_(due.destination.is_(None), due.destination.not_in(closed_destinations(now))))
             .order_by(due.priority, due.run_at)
             .limit(1)
             .with_for_update(of=due, skip_locked=True)  # left out where there is a single writer anyway: SQLite
