@@ -16,7 +16,7 @@ _TIMEOUT_S = 60
 
 
 class PostgresqlAbsent(Exception):
-    """PostgreSQL can't run here; the message says why."""
+    """There is no PostgreSQL here, or nobody to run it; the message says which. One that fails is no absent one."""
 
 
 @contextmanager
@@ -25,6 +25,7 @@ def running_postgresql(folder: Path) -> Iterator[str]:
 
     Raises:
         PostgresqlAbsent: there is no PostgreSQL, or nobody but root to run it.
+        RuntimeError: there is one, and it does not start.
     """
     programs = _programs()
     account = _account()
@@ -34,7 +35,8 @@ def running_postgresql(folder: Path) -> Iterator[str]:
     port = free_port()
     cluster = folder / "cluster"
     initdb: list[str | Path] = [programs / "initdb", "-D", cluster, "-U", "ichd"]
-    _run([*initdb, "--auth=trust", "--no-sync", "-E", "UTF8"], account, folder)
+    # Not the locale of whoever runs the tests: it may be one that this machine does not have.
+    _run([*initdb, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"], account, folder)
     # No fsync: what survives a loss of power is PostgreSQL's affair, not ours. The zone is odd on purpose: times must
     # come back as UTC whatever the server's zone is.
     options = f"-c fsync=off -c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
@@ -82,4 +84,4 @@ def _run(command: Sequence[str | Path], account: str | None, folder: Path) -> No
         check=False,
     )
     if completed.returncode:
-        raise PostgresqlAbsent(f"{Path(command[0]).name} failed: {(folder / 'setup.log').read_text()[-500:]}")
+        raise RuntimeError(f"{Path(command[0]).name} failed: {(folder / 'setup.log').read_text()[-500:]}")
