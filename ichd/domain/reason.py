@@ -19,6 +19,9 @@ class Reason(StrEnum):
     DISK_LOW = "disk_low"
     TOO_LARGE = "too_large"
     STORE_UNAVAILABLE = "store_unavailable"
+    # Associations that were rejected, before any image.
+    ASSOCIATION_NOT_ALLOWED = "association_not_allowed"
+    TOO_MANY_ASSOCIATIONS = "too_many_associations"
     # Instances that are kept, and flagged.
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     # Series and studies that are not read.
@@ -69,7 +72,9 @@ MEANINGS: dict[Reason, str] = {
     Reason.WRONG_MODALITY: "only CT images are accepted; narrow the routing rule to Modality CT",
     Reason.DISK_LOW: "the disk of the spool is nearly full; free space there, images are taken again by themselves",
     Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows",
-    Reason.STORE_UNAVAILABLE: "the database or the spool could not be written; see the log and run `ichd doctor`",
+    Reason.STORE_UNAVAILABLE: "the database or the spool could not be used; see the log and run `ichd doctor`",
+    Reason.ASSOCIATION_NOT_ALLOWED: "dicom.allowed_peers does not list this AE title at this address; add it there",
+    Reason.TOO_MANY_ASSOCIATIONS: "dicom.max_associations were open already; the sender is told to come back",
     Reason.CONFLICTING_DUPLICATE: "the same SOP Instance UID arrived with other bytes; the first one is read",
     Reason.NO_CT_IMAGES: "the study holds no CT image",
     Reason.MISSING_GEOMETRY: "Image Position, Image Orientation or Pixel Spacing (Patient) is missing or malformed",

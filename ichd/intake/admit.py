@@ -10,6 +10,7 @@ from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
 from ichd.intake.header import parse_header
 from ichd.intake.part10 import file_meta
+from ichd.intake.peers import RecentRejections
 from ichd.intake.values import is_uid
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.spool import Spool, StoredFile
@@ -54,6 +55,7 @@ class Counter:
         self._spool = spool
         #: Below this free share of the spool's disk nothing is taken; it recovers by itself.
         self._min_free_fraction = min_free_fraction
+        self._rejections = RecentRejections()
 
     def admit(self, offer: Offer, *, association_id: int, now: datetime) -> Admission:
         """Take one image; when this returns, its bytes and its row survive a loss of power.
@@ -109,14 +111,38 @@ class Counter:
             calling_ae_title=sender.calling_ae_title,
             address=sender.address,
         )
+        instance = sop_instance_uid if is_uid(sop_instance_uid) else None
+        self._write_refusal(error, sender, sop_class_uid=sop_class, sop_instance_uid=instance, now=now)
+
+    def turn_away_association(self, error: Refused | Transient, sender: Sender, *, now: datetime) -> None:
+        """Write a rejected association where a user looks; one that knocks again and again gets a row a minute."""
+        _log.warning(
+            "association_rejected",
+            reason=str(error.reason),
+            detail=error.detail,
+            calling_ae_title=sender.calling_ae_title,
+            address=sender.address,
+        )
+        if self._rejections.is_news(error.reason, sender.address, now):
+            self._write_refusal(error, sender, sop_class_uid=None, sop_instance_uid=None, now=now)
+
+    def _write_refusal(
+        self,
+        error: Refused | Transient,
+        sender: Sender,
+        *,
+        sop_class_uid: str | None,
+        sop_instance_uid: str | None,
+        now: datetime,
+    ) -> None:
         try:
             self._arrivals.refuse(
                 error.reason,
                 detail=error.detail,
                 calling_ae_title=sender.calling_ae_title,
                 address=sender.address,
-                sop_class_uid=sop_class,
-                sop_instance_uid=sop_instance_uid if is_uid(sop_instance_uid) else None,
+                sop_class_uid=sop_class_uid,
+                sop_instance_uid=sop_instance_uid,
                 now=now,
             )
         except Transient as trouble:

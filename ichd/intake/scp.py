@@ -197,16 +197,12 @@ class Listener:
                     self._visits[association] = _Visit(sender=sender)
                     return
             rejection = Rejection.LOCAL_LIMIT_EXCEEDED
-        _log.warning(
-            "association_rejected",
-            reason=rejection.name.lower(),
-            calling_ae_title=sender.calling_ae_title,
-            address=sender.address,
-        )
         answer = rejection.value
         association.acse.send_reject(answer.result, answer.source, answer.diagnostic)
         # Waits until the answer is on its way: without it the connection may be closed first.
         association.kill()
+        # Only then: the database may keep us waiting, the peer should not.
+        self._counter.turn_away_association(rejection.as_error(), sender, now=self._clock())
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
         visit = self._visits[event.assoc]

@@ -23,7 +23,7 @@ from ichd.intake.part10 import split_file
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.scp import Listener, ListenerConfig
 from ichd.store.spool import Spool
-from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow
+from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow, RefusalRow
 from tests.intake.conftest import House, OpenHouse, now
 from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
 from tests.intake.senders import SUCCESS, Answer, Sender, as_data_set, claimed_uid
@@ -254,7 +254,8 @@ def test_an_unwritable_spool_is_no_success(open_house: OpenHouse, tmp_path: Path
 def test_only_allowed_peers_associate(
     open_house: OpenHouse, allowed: tuple[AllowedPeer, ...], answer: tuple[int, int, int] | None
 ) -> None:
-    association = open_house(allowed_peers=allowed).sender().association
+    house = open_house(allowed_peers=allowed)
+    association = house.sender().association
     if answer is None:
         assert association.is_established
         association.release()
@@ -263,6 +264,14 @@ def test_only_allowed_peers_associate(
     rejected = association.acceptor.primitive
     assert rejected is not None
     assert (rejected.result, rejected.result_source, rejected.diagnostic) == answer
+    until(lambda: house.count(RefusalRow) == 1)
+    (refusal,) = house.arrivals.refusals()
+    assert (refusal.reason, refusal.calling_ae_title) == (Reason.ASSOCIATION_NOT_ALLOWED, "SCANNER")
+    assert (refusal.address, refusal.sop_instance_uid) == ("127.0.0.1", None)
+    with capture_logs() as logs:
+        assert house.sender().association.is_rejected
+        until(lambda: any(entry["event"] == "association_rejected" for entry in logs))
+    assert house.count(RefusalRow) == 1, "who knocks once a second does not fill the table"
 
 
 def test_associations_beyond_the_limit_are_told_to_come_back(open_house: OpenHouse) -> None:
@@ -272,6 +281,8 @@ def test_associations_beyond_the_limit_are_told_to_come_back(open_house: OpenHou
         assert third.is_rejected
         assert third.acceptor.primitive is not None
         assert (third.acceptor.primitive.result, third.acceptor.primitive.diagnostic) == (2, 2)
+        until(lambda: house.count(RefusalRow) == 1)
+        assert house.arrivals.refusals()[0].reason is Reason.TOO_MANY_ASSOCIATIONS
         first.association.release()
         until(lambda: house.sender().association.is_established)
 
