@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from ichd.domain.errors import UserError
 from ichd.phantom import BLEED_KINDS
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
@@ -49,13 +50,23 @@ class StepReport:
 
 
 class Learner(nn.Module):
-    """The network with localisation heads on its feature maps, which training drops at the end."""
+    """The network with localisation heads on its feature maps, which training drops at the end.
+
+    Raises:
+        UserError: the recipe wants maps of a stride that the backbone does not have.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.network = CnnLstm(recipe.network)
         info = self.network.backbone.feature_info
         by_stride = {part["reduction"]: (index, part["num_chs"]) for index, part in enumerate(info)}
+        absent = sorted(set(recipe.loss.localisation_strides) - set(by_stride))
+        if absent:
+            raise UserError(
+                f"loss.localisation_strides names {absent[0]}, but the maps of {recipe.network.backbone} have strides "
+                f"{', '.join(map(str, by_stride))}; choose from these"
+            )
         self._stages = [by_stride[stride][0] for stride in recipe.loss.localisation_strides]
         self.localisers = nn.ModuleList(_localiser(by_stride[stride][1]) for stride in recipe.loss.localisation_strides)
 

@@ -131,6 +131,24 @@ def test_drawn_phantoms_have_the_recipes_shares() -> None:
     assert all(data.slices[0] <= p.slices <= data.slices[1] for p in drawn)
 
 
+def test_phantoms_do_not_depend_on_how_many_processes_render_them(
+    tiny: Recipe, tiny_phantoms: Path, tmp_path: Path
+) -> None:
+    two = tiny.model_copy(update={"data": tiny.data.model_copy(update={"processes": 2})})
+    heard: list[tuple[int, int]] = []
+    generate(two, tmp_path, on_progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(done, 14) for done in range(15)]
+    for split in SPLITS:
+        for one, other in zip(load_split(tiny_phantoms, split), load_split(tmp_path, split), strict=True):
+            assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def test_a_stride_that_the_backbone_lacks_is_named(tiny: Recipe, tmp_path: Path) -> None:
+    recipe = load_recipe("phantom-demo", TINY | {"loss.localisation_strides": [7]})
+    with pytest.raises(UserError, match=r"names 7, but the maps of mobilenetv3_small_050 have strides 2, 4, 8, 16, 32"):
+        fit(recipe, [], tmp_path)
+
+
 def test_phantoms_of_another_recipe_are_not_mixed_in(tiny: Recipe, tiny_phantoms: Path, tmp_path: Path) -> None:
     copy = tmp_path / "phantoms"
     shutil.copytree(tiny_phantoms, copy)
