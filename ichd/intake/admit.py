@@ -57,6 +57,14 @@ class Counter:
         self._min_free_fraction = min_free_fraction
         self._rejections = RecentRejections()
 
+    def open(self) -> None:
+        """Make ready to store, before anybody is let in.
+
+        Raises:
+            Transient: the spool can't be written.
+        """
+        self._spool.prepare()
+
     def admit(self, offer: Offer, *, association_id: int, now: datetime) -> Admission:
         """Take one image; when this returns, its bytes and its row survive a loss of power.
 

@@ -102,12 +102,13 @@ class Listener:
 
         Raises:
             UserError: the address can't be listened on.
-            Transient: the database does not answer.
+            Transient: the database does not answer, or the spool can't be written.
         """
         # pynetdicom's own handlers would log every PDU with the names in it; they are chosen when a server is made.
         _config.LOG_HANDLER_LEVEL = "none"
         self._server = server = self._bind()
         try:
+            self._counter.open()
             # Only after the port is ours: a second listener started by mistake must not end what the first one serves.
             interrupted = self._arrivals.end_interrupted(listener=self.place, now=self._clock())
         except Transient:

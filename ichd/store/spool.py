@@ -44,6 +44,7 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._prepared = False
 
     @property
     def root(self) -> Path:
@@ -77,7 +78,7 @@ class Spool:
         """
         draft = self._root / f"{_OWNER}.{secrets.token_hex(8)}{_PARTIAL}"
         with _disk():
-            self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_durably(self._root)
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
             try:
                 _write_through(descriptor, [f"{code}\n".encode()])
@@ -97,6 +98,22 @@ class Spool:
         with _disk():
             return any(True for folder in self._folders() for _ in os.scandir(folder))
 
+    def prepare(self) -> None:
+        """Make all folders at once, so that their names are durable before any file relies on one.
+
+        The first write does it where nobody did; from then on a folder that is missing is trouble, and not made again:
+        a spool whose disk was unmounted must not fill the disk below.
+
+        Raises:
+            Transient: the spool can't be written.
+        """
+        with _disk():
+            _make_durably(self._root)
+            for number in range(256):
+                (self._root / f"{number:02x}").mkdir(mode=0o750, exist_ok=True)
+            _sync_folder(self._root)
+        self._prepared = True
+
     def write(self, parts: Sequence[bytes | memoryview]) -> StoredFile:
         """Store the concatenation of `parts`, a complete DICOM file (PS3.10), durably.
 
@@ -104,12 +121,14 @@ class Spool:
             Transient: the disk is full (DISK_LOW) or the spool can't be written (STORE_UNAVAILABLE); nothing is left
                 behind unless the process dies on the way, and `sweep` finds that.
         """
+        if not self._prepared:
+            self.prepare()
         name = secrets.token_hex(16)
         folder = self._root / name[:2]
         target = folder / f"{name}.dcm"
         partial = folder / f"{name}{_PARTIAL}"
         with _disk():
-            descriptor = self._create(partial)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
             try:
                 sha256, size = _write_through(descriptor, parts)
                 partial.rename(target)
@@ -201,17 +220,6 @@ class Spool:
             usage = shutil.disk_usage(existing)
         return usage.free / usage.total
 
-    def _create(self, partial: Path) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            return os.open(partial, flags, 0o640)
-        except FileNotFoundError:
-            # The first file of its folder: the folder's own name must be as durable as the file's.
-            partial.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            _sync_folder(self._root)
-            _sync_folder(self._root.parent)
-            return os.open(partial, flags, 0o640)
-
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""
         orphans = self._root.absolute().with_name(f"{self._root.absolute().name}.orphans")
@@ -260,6 +268,14 @@ def _write_through(descriptor: int, parts: Sequence[bytes | memoryview]) -> tupl
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest(), size
+
+
+def _make_durably(folder: Path) -> None:
+    """Make a folder with all above it; a name is durable once the folder that it stands in is."""
+    missing = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for path in (folder, *missing):
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

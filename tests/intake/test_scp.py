@@ -1,6 +1,7 @@
 """The DIMSE door from outside: what senders see, and what is behind the door afterwards."""
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from ichd.domain.errors import UserError
+from ichd.domain.errors import Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.intake.admit import Counter
 from ichd.intake.header import read_facts
@@ -235,11 +236,18 @@ def test_a_broken_database_is_no_success_and_recovers(house: House) -> None:
 
 
 def test_an_unwritable_spool_is_no_success(open_house: OpenHouse, tmp_path: Path) -> None:
-    (tmp_path / "spool").write_text("in the way")
     house = open_house()
+    shutil.rmtree(tmp_path / "spool")  # as if its disk had been unmounted
     with house.sender() as sender:
         assert sender.store(encode(image(1)), uid(1)).status == 0xA700
     assert house.count() == 0
+    assert not (tmp_path / "spool").exists(), "nothing may fill the disk below"
+
+
+def test_a_listener_whose_spool_can_not_be_made_does_not_start(open_house: OpenHouse, tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("in the way")
+    with pytest.raises(Transient):
+        open_house()
 
 
 @pytest.mark.parametrize(

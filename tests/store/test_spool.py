@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,10 +78,8 @@ def test_a_disk_that_fails_leaves_nothing_behind(
         raise OSError(number, os.strerror(number))
 
     spool = Spool(tmp_path)
+    spool.prepare()
     monkeypatch.setattr(os, "fsync", fail)
-    # The folder exists already, so that the file's own fsync is the first to fail.
-    for index in range(256):
-        (tmp_path / f"{index:02x}").mkdir()
     with pytest.raises(Transient) as caught:
         spool.write([b"x"])
     assert caught.value.reason is reason
@@ -184,3 +183,33 @@ def test_intact_means_every_byte(tmp_path: Path) -> None:
     assert (spool.holds(stored), spool.is_intact(stored)) == (False, False)
     file.unlink()
     assert (spool.holds(stored), spool.is_intact(stored)) == (False, False)
+
+
+def test_every_folder_and_all_above_is_made_durable_before_the_first_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    original = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    spool = Spool(tmp_path / "var" / "lib" / "spool")
+    spool.prepare()
+    assert {str(tmp_path), f"{tmp_path}/var", f"{tmp_path}/var/lib", f"{tmp_path}/var/lib/spool"} == set(synced)
+    assert len(list(spool.root.iterdir())) == 256
+    synced.clear()
+    stored = spool.write([b"x"])
+    assert [Path(path).suffix for path in synced] == [".part", ""], "the file, and the one folder that it lies in"
+    assert spool.holds(stored)
+
+
+def test_a_spool_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.write([b"x"])
+    shutil.rmtree(spool.root)
+    with pytest.raises(Transient):
+        spool.write([b"y"])
+    assert not spool.root.exists()
