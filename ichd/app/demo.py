@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pydicom
 
+from ichd.app.plain import plain_recipe
 from ichd.domain.errors import IchdError, Transient
 from ichd.domain.finding import CLASSES
 from ichd.phantom import PhantomRecipe, render, write_series, write_truth
@@ -55,7 +56,7 @@ def run_demo(folder: Path, *, bleeds: Sequence[str], seed: int, tell: Callable[[
     series, received, log = folder / "phantom", folder / "received", folder / "serve.log"
     received.mkdir(parents=True)
     tell("rendering a synthetic head CT")
-    phantom = render(PhantomRecipe(seed=seed, bleeds=tuple(bleeds)))
+    phantom = render(plain_recipe(PhantomRecipe(seed=seed, bleeds=tuple(bleeds))))
     files = write_series(phantom, series)
     write_truth(phantom, folder / "truth")
     study_uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)

@@ -4,8 +4,9 @@ A role that the machine kills (out of memory, a driver that aborts) must not tak
 process. Every child holds the read end of a pipe as its standard input: when the supervisor dies by SIGKILL the pipe
 closes and the child stops by itself, so that no orphan keeps the port from the next supervisor.
 
-A role that only a person can help (exit code 2: its settings, a port that is taken) is not restarted for ever: all
-roles stop, so that whatever watches this process sees it, and no listener takes images that nobody will read.
+A role that only a person can help (exit code 2: its settings, a port that is taken) is not restarted for ever when it
+never came up: all roles stop, so that whatever watches this process sees it, and no listener takes images that nobody
+will read. One that once ran well is restarted whatever it says, since its trouble must not close the door.
 """
 
 import os
@@ -42,7 +43,9 @@ class Role:
     started_at: float = 0.0
     deaths: int = 0
     not_before: float = field(default=0.0)
-    #: When the present row of ends that a person must mend began.
+    #: Whether it ever ran well.
+    proved: bool = False
+    #: When the row of ends that a person must mend began, of a role that never ran well.
     helpless_since: float | None = None
 
     def start(self) -> None:
@@ -57,7 +60,8 @@ class Role:
             return
         lived_s = time.monotonic() - self.started_at
         self.deaths = 1 if lived_s > _HEALTHY_AFTER_S else self.deaths + 1
-        if self.process.returncode != _MEND_NEEDED or lived_s > _HEALTHY_AFTER_S:
+        self.proved = self.proved or lived_s > _HEALTHY_AFTER_S
+        if self.proved or self.process.returncode != _MEND_NEEDED:
             self.helpless_since = None
         elif self.helpless_since is None:
             self.helpless_since = time.monotonic()

@@ -158,16 +158,21 @@ def phantom(
     mimic: Annotated[list[str] | None, typer.Option("--mimic", metavar="KIND", help="May be repeated.")] = None,
     slices: Annotated[int, typer.Option("--slices", min=1, max=400, help="Number of slices.")] = 28,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same series.")] = 1,
+    as_drawn: Annotated[
+        bool, typer.Option("--as-drawn", help="Take the bleeds as the seed draws them, however faint; else plain ones.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a synthetic head CT series as DICOM, with its truth as truth.json and labels.npz."""
+    from ichd.app.plain import plain_recipe
     from ichd.phantom import BLEED_KINDS, MIMIC_KINDS, PhantomRecipe, render, write_series, write_truth
 
     refuse_unknown("--bleed", bleed or [], BLEED_KINDS)
     refuse_unknown("--mimic", mimic or [], MIMIC_KINDS)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder")
-    rendered = render(PhantomRecipe(seed=seed, bleeds=tuple(bleed or ()), mimics=tuple(mimic or ()), slices=slices))
+    recipe = PhantomRecipe(seed=seed, bleeds=tuple(bleed or ()), mimics=tuple(mimic or ()), slices=slices)
+    rendered = render(recipe if as_drawn else plain_recipe(recipe))
     files = write_series(rendered, out)
     write_truth(rendered, out)
     truth = {name: int(count) for name, count in zip(CLASSES, rendered.truth.sum(axis=0), strict=True)}
