@@ -82,7 +82,7 @@ class Counter:
         )
         stored = self._spool.write([meta, offer.dataset])
         # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
-        # spool removes what has no row.
+        # spool sets aside what has no row.
         kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
