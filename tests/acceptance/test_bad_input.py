@@ -26,7 +26,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    recipe = PhantomRecipe(seed=21, slices=12, rows=128, voxel_mm=2.0)
+    recipe = PhantomRecipe(seed=21, slices=16, rows=128, voxel_mm=2.0)
     return write_series(render(recipe), tmp_path_factory.mktemp("head"))
 
 

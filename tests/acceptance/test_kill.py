@@ -20,7 +20,7 @@ from tests.peers.storescp import running_receiver
 KILLS = int(os.environ.get("KILL_TEST_KILLS", "6"))
 STUDIES = int(os.environ.get("KILL_TEST_STUDIES", "4"))
 #: Of each study.
-SLICES = 12
+SLICES = 16
 GIVE_UP_AFTER_S = 900.0
 SEED = int(os.environ.get("KILL_TEST_SEED", "20191113"))
 
@@ -47,7 +47,7 @@ def test_killed_at_random_moments_every_acknowledged_study_is_reported_once(tmp_
             for scanner in scanners:
                 scanner.start()
             for _ in range(KILLS):
-                time.sleep(chance.uniform(0.0, 8.0))
+                time.sleep(chance.uniform(0.0, 14.0))
                 daemon.kill()
                 daemon.start(wait=False)
             for scanner in scanners:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from ichd.app.plain import plain_recipe
 from ichd.domain.finding import CLASSES, Presence
-from ichd.phantom import PhantomRecipe, render, write_series
+from ichd.phantom import BLEED_KINDS, PhantomRecipe, render, write_series
 from ichd.report.readable import ReadableReport, read_report
 from tests.acceptance.conftest import Storescu
 from tests.acceptance.daemon import Daemon, Destination, running
@@ -79,9 +80,9 @@ def test_the_real_head_ct_gets_its_report(head_ct: list[Path], trip: Trip) -> No
     assert any_haemorrhage.presence is Presence.ABSENT, "the real head CT is free of blood"
 
 
-@pytest.mark.parametrize("bleed", ["subdural", "intraparenchymal"])
+@pytest.mark.parametrize("bleed", BLEED_KINDS)
 def test_a_phantom_that_bleeds_is_called_by_its_kind(bleed: str, trip: Trip, tmp_path: Path) -> None:
-    files = write_series(render(PhantomRecipe(seed=7, bleeds=(bleed,))), tmp_path / "phantom")
+    files = write_series(render(plain_recipe(PhantomRecipe(seed=7, bleeds=(bleed,)))), tmp_path / "phantom")
     _, report = trip(files)
     presence = {c.name: c.presence for c in report.classes}
     assert presence["any"] is Presence.PRESENT
