@@ -205,11 +205,7 @@ def _base(s: Subject) -> tuple[Floats, Floats]:
     k = s.shape
     frontal = -24.0 + 9.0 * bump((side - 31.0) / 12.0, (y + 55.0) / 22.0) - 4.0 * bump(x / 6.0) - 0.10 * (y + 50.0)
     middle = -41.0 + 22.0 * bump(x / 13.0) + 6.0 * soft(side - 58.0, 10.0)
-    chance = s.large.at(np.arange(4) * 61.0, np.zeros(4), np.full(4, 90.0))
-    sella = -(7.0 + 1.5 * chance[0]) * bump(x / 7.0, (y + 6.0) / 5.0)
-    sella = sella + (5.0 + 2.5 * chance[1]) * bump(x / 7.0, (y - 2.0) / 2.5)
-    for way, tall in zip((-1.0, 1.0), chance[2:], strict=True):
-        sella = sella + max(2.0, 7.0 + 3.0 * float(tall)) * bump((x - 12.5 * way) / 3.2, (y + 11.0) / 4.5)
+    sella = -7.0 * bump(x / 7.0, (y + 6.0) / 5.0) + 5.0 * bump(x / 7.0, (y - 2.0) / 2.5)
     hind = -63.0 + 0.010 * (side - 8.0) ** 2 + 0.006 * np.clip(y - 50.0, 0.0, None) ** 2
     ridge_y = 2.0 + (0.55 + 0.05 * k[8]) * side
     front = soft(-(y + 27.0 + 0.12 * side), 7.0)
@@ -217,12 +213,7 @@ def _base(s: Subject) -> tuple[Floats, Floats]:
     floor = front * frontal + (1.0 - front) * (rear * hind + (1.0 - rear) * (middle + sella))
     crest = -19.0 - 0.10 * side - 0.16 * (y - ridge_y) ** 2 - 0.05 * np.clip(14.0 - side, 0.0, None) ** 2
     floor = np.maximum(floor, np.where(side > 9.0, crest, -99.0))
-    # Ridges and hollows over the orbits and along the sphenoid, never the same on both sides: slices cut them into
-    # islands of bone and of grey partial volume, the commonest look-alike of blood in the basal cisterns.
-    ridges = 1.5 * s.large.at(x * 3.0, y * 3.0, np.full_like(x, 17.0)) + 0.9 * s.large.at(
-        x * 6.5, y * 6.5, np.full_like(x, 53.0)
-    )
-    floor = floor + ridges * (0.4 + 0.6 * soft(20.0 - y, 20.0))
+    floor = floor + 0.8 * s.large.at(x * 2.0, y * 2.0, np.full_like(x, 17.0))
     floor = ndimage.gaussian_filter(floor, 0.8)
     opening = soft(1.0 - np.sqrt((x / 15.0) ** 2 + ((y - 36.0) / 18.0) ** 2), 0.15)
     floor = floor - 260.0 * opening
