@@ -132,9 +132,9 @@ class Reading(Part):
     """Scan-level thresholds, fixed on the calibration phantoms."""
 
     #: Present from the probability that this share of the scans without the class stays below ...
-    present_specificity: Share = 0.92
+    present_specificity: Share = 0.85
     #: ... and absent below the one that this share of the scans with it reaches.
-    absent_sensitivity: Share = 0.92
+    absent_sensitivity: Share = 0.85
     #: The zone of doubt reaches at least so far to either side of its middle, in logits.
     least_doubt: Annotated[float, Field(gt=0)] = 0.2
 

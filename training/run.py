@@ -67,6 +67,8 @@ def train(
     recipe = load_recipe(recipe_name_or_path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe)
+    # At the start: the checkout may move on while a run goes on.
+    circumstances = _circumstances(recipe)
     stopwatch = _Stopwatch(out / _SPENT)
     cache = phantoms or out / "phantoms"
 
@@ -85,15 +87,15 @@ def train(
 
     generate(recipe, cache, on_progress=rendered)
     stopwatch.save()
-    network = fit(recipe, load_split(cache, "train"), out, on_step=stepped)
+    network = fit(recipe, load_split(cache, "train", recipe.data), out, on_step=stepped)
 
-    held_out = load_split(cache, "calibration")
+    held_out = load_split(cache, "calibration", recipe.data)
     on_progress(Progress(stage="calibration", done=0, total=len(held_out)))
     readings = read_phantoms(network, held_out, recipe.input)
     calibration = fit_calibration(readings.slice_logits, readings.slice_truth)
     thresholds = fix_thresholds(readings.scan_probabilities(calibration), readings.scan_truth, recipe.reading)
 
-    test = load_split(cache, "test")
+    test = load_split(cache, "test", recipe.data)
     on_progress(Progress(stage="measurement", done=0, total=len(test)))
     # Measured as shipped: the weights as they are stored, not as they were trained.
     draft = _export(network, recipe, out / "bundle", calibration, thresholds, metrics={})
@@ -106,7 +108,7 @@ def train(
     metrics |= {
         "model": {"name": recipe.name, "weights_sha256": bundle.manifest.weights.sha256},
         "minutes": round(stopwatch.minutes, 1),
-        "run": _circumstances(recipe),
+        "run": circumstances,
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return TrainingResult(bundle=out / "bundle", metrics=metrics, minutes=stopwatch.minutes)
@@ -183,10 +185,10 @@ def _circumstances(recipe: Recipe) -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout that this file is part of; None in an installed package."""
+    """Revision of the checkout that this file is part of, "-dirty" if it was changed; None in an installed package."""
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,

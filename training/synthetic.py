@@ -120,9 +120,9 @@ def render_on_grid(phantom: PhantomRecipe, spec: InputSpec) -> dict[str, Tensor]
     }
 
 
-def load_split(folder: Path, split: Split) -> tuple[LabelledScan, ...]:
-    """The scans of a split that `generate` has finished, in order."""
-    return tuple(_open(path) for path in sorted((folder / split).glob("*.safetensors")))
+def load_split(folder: Path, split: Split, data: SyntheticData) -> tuple[LabelledScan, ...]:
+    """The scans of a split that `generate` has finished, in order; no more of a shared folder than `data` asks for."""
+    return tuple(_open(_path(folder, split, index)) for each, index in _places(data) if each == split)
 
 
 def generate(
@@ -172,7 +172,6 @@ def phantom_digest() -> str:
 
 
 def _places(data: SyntheticData) -> Iterator[tuple[Split, int]]:
-    # What is measured on comes first, so that a run that is cut short can already be measured.
     yield from (("calibration", index) for index in range(data.calibration_volumes))
     yield from (("train", index) for index in range(data.train_volumes))
     yield from (("test", index) for index in range(data.test_volumes))

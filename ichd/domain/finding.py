@@ -163,6 +163,7 @@ def _triage(classes: tuple[ClassFinding, ...]) -> Triage:
     any_haemorrhage, *kinds = classes
     if any_haemorrhage.presence is Presence.PRESENT:
         return Triage.URGENT
-    if any_haemorrhage.presence is Presence.ABSENT and all(k.presence is Presence.ABSENT for k in kinds):
+    contradicted = any(kind.presence is Presence.PRESENT for kind in kinds)
+    if any_haemorrhage.presence is Presence.ABSENT and not contradicted:
         return Triage.ROUTINE
     return Triage.INDETERMINATE

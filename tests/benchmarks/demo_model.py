@@ -34,7 +34,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         generate(recipe, Path(scratch))
-        readings = read_phantoms(bundle.network(), load_split(Path(scratch), "test"), bundle.manifest.input)
+        readings = read_phantoms(
+            bundle.network(), load_split(Path(scratch), "test", recipe.data), bundle.manifest.input
+        )
     measured = measure(readings, bundle.manifest.calibration, bundle.manifest.thresholds)
 
     figures: dict[str, Figure] = {

@@ -72,7 +72,7 @@ def test_a_folder_keeps_to_its_recipe(run: tuple[Path, list[Progress]], tiny_pha
 
 def test_a_killed_run_resumes_to_the_same_weights(tiny: Recipe, tiny_phantoms: Path, tmp_path: Path) -> None:
     """The checkpoint after step 3 of 6 is what a kill at step 4 or 5 leaves."""
-    scans = load_split(tiny_phantoms, "train")
+    scans = load_split(tiny_phantoms, "train", tiny.data)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
@@ -101,7 +101,7 @@ def test_it_learns(tiny_phantoms: Path, tmp_path: Path) -> None:
     losses: list[float] = []
     fit(
         recipe,
-        load_split(tiny_phantoms, "train"),
+        load_split(tiny_phantoms, "train", recipe.data),
         tmp_path,
         on_step=lambda r: losses.append(r.slice_loss),
         report_every=10,
@@ -139,7 +139,9 @@ def test_phantoms_do_not_depend_on_how_many_processes_render_them(
     generate(two, tmp_path, on_progress=lambda done, total: heard.append((done, total)))
     assert heard == [(done, 14) for done in range(15)]
     for split in SPLITS:
-        for one, other in zip(load_split(tiny_phantoms, split), load_split(tmp_path, split), strict=True):
+        for one, other in zip(
+            load_split(tiny_phantoms, split, tiny.data), load_split(tmp_path, split, tiny.data), strict=True
+        ):
             assert one.path.read_bytes() == other.path.read_bytes()
 
 

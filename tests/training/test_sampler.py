@@ -34,7 +34,7 @@ def test_a_short_scan_fills_the_window_by_repeating() -> None:
 
 
 def test_a_batch_is_a_function_of_its_step(tiny: Recipe, tiny_phantoms: Path) -> None:
-    scans = load_split(tiny_phantoms, "train")
+    scans = load_split(tiny_phantoms, "train", tiny.data)
     once, again = Steps(scans, tiny), Steps(scans, tiny)
     assert torch.equal(once[3].hu_VSGG, again[3].hu_VSGG)
     assert torch.equal(once[3].target_VSC, again[3].target_VSC)
@@ -43,7 +43,7 @@ def test_a_batch_is_a_function_of_its_step(tiny: Recipe, tiny_phantoms: Path) ->
 
 def test_marks_and_labels_agree(tiny: Recipe, tiny_phantoms: Path) -> None:
     """Where a slice is called bleeding, its maps show where; augmentation may push a little of it out of the grid."""
-    steps = Steps(load_split(tiny_phantoms, "train"), tiny)
+    steps = Steps(load_split(tiny_phantoms, "train", tiny.data), tiny)
     called, shown = 0, 0
     for step in range(6):
         batch = steps[step]
