@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ichd.app.checks import check_disk, require_database
 from ichd.app.policies import peer_of
-from ichd.domain.errors import IchdError
+from ichd.domain.errors import CodedError, IchdError
+from ichd.domain.reason import Reason
 from ichd.publish.dimse import DimsePeer, echo
 from ichd.settings import DestinationSettings, Settings
 from ichd.store.engine import check_schema, open_database
@@ -63,8 +64,11 @@ def _listener(settings: Settings) -> str:
     )
     try:
         echo(peer)
-    except IchdError as error:
-        raise _NotOk(f"{dicom.ae_title} on port {dicom.port}: {error}; start `ichd serve`") from error
+    except CodedError as error:
+        if error.reason is Reason.ASSOCIATION_REJECTED:
+            # Somebody listens and keeps to dicom.allowed_peers, which need not list ourselves.
+            return f"{dicom.ae_title} listens on port {dicom.port} (and rejects us, who are not in dicom.allowed_peers)"
+        raise _NotOk(f"nobody answers C-ECHO on port {dicom.port}; start `ichd serve`") from error
     return f"{dicom.ae_title} answers C-ECHO on port {dicom.port}"
 
 

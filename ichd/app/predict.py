@@ -85,9 +85,9 @@ def gather(paths: Sequence[Path]) -> Gathered:
         elif path.read_bytes() != first.read_bytes():
             left_out.append(LeftOut(path=path, reason=Reason.CONFLICTING_DUPLICATE, detail=f"as {first.name}"))
     if not facts:
-        raise UserError(
-            f"no readable DICOM image in {', '.join(map(str, paths))} ({len(left_out)} other files); name a CT series"
-        )
+        damaged = next((f for f in left_out if f.reason is not Reason.NOT_DICOM), None)
+        why = f"{damaged.path.name}: {damaged.reason.meaning}" if damaged else f"{len(left_out)} other files"
+        raise UserError(f"no readable DICOM image in {', '.join(map(str, paths))} ({why}); name a CT series")
     return Gathered(facts=tuple(facts), files=files, left_out=tuple(left_out))
 
 

@@ -1,6 +1,7 @@
 """predict, send, phantom, report."""
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,12 +59,27 @@ def predict(
             typer.echo(f"left out {left.path}: {left.reason} ({left.detail})", err=True)
     reader, policy = load_reader(settings.model), reading_policy(settings)
     records = [reading_shape(record) for record in predict_series(gathered, reader, policy)]
+    left_out = [
+        {"path": str(f.path), "reason": str(f.reason), "detail": f.detail}
+        for f in gathered.left_out
+        if f.reason is not Reason.NOT_DICOM
+    ]
     if as_json:
+        for record in records:
+            record["left_out"] = left_out
         print_json(records[0] if len(records) == 1 else records)
+        _require_one_read(records)
         return
     shown = console()
     for record in records:
         _show_prediction(shown, record)
+    _require_one_read(records)
+
+
+def _require_one_read(records: Sequence[dict[str, Any]]) -> None:
+    """Exit code 1 where the model read nothing at all."""
+    if all(record["scan"] is None for record in records):
+        raise typer.Exit(1)
 
 
 def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
@@ -140,8 +156,12 @@ def peer_from(address: str, calling_ae_title: str) -> Any:
 
     ae_title, at, location = address.partition("@")
     host, colon, port = location.rpartition(":")
-    if not (at and colon and ae_title and host and port.isdigit() and 0 < int(port) < 65536):
-        raise UserError(f"{address!r} is not a receiver; write it as AET@HOST:PORT, for example ICHD@127.0.0.1:11112")
+    is_ae_title = 0 < len(ae_title.strip()) <= 16 and ae_title.isascii() and ae_title.isprintable()
+    if not (at and colon and is_ae_title and host and port.isdigit() and 0 < int(port) < 65536):
+        raise UserError(
+            f"{address!r} is not a receiver; write it as AET@HOST:PORT with an AE title of at most 16 characters, "
+            "for example ICHD@127.0.0.1:11112"
+        )
     return DimsePeer(
         name=ae_title,
         host=host.strip("[]"),
@@ -171,6 +191,8 @@ def phantom(
     refuse_unknown("--mimic", mimic or [], MIMIC_KINDS)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder")
+    if out.is_dir() and any(out.glob("*.dcm")):
+        raise UserError(f"{out} holds DICOM files already, and two series would mix; name another folder")
     recipe = PhantomRecipe(seed=seed, bleeds=tuple(bleed or ()), mimics=tuple(mimic or ()), slices=slices)
     rendered = render(recipe if as_drawn else plain_recipe(recipe))
     files = write_series(rendered, out)

@@ -12,8 +12,8 @@ from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-#: Wide enough for a UID and its neighbours where nobody says how wide the terminal is.
-_PIPE_WIDTH = 160
+#: Nothing wraps in a pipe: a record is a line, for grep and awk.
+_PIPE_WIDTH = 2000
 
 
 def console(*, stderr: bool = False) -> Console:

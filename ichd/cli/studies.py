@@ -55,7 +55,8 @@ def status(
     if as_json:
         print_json({"studies": [line_shape(s) for s in summaries], "refusals": [refusal_shape(r) for r in refusals]})
         return
-    _show_list(summaries)
+    dicom = settings.dicom
+    _show_list(summaries, f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}")
     if refusals:
         rows = (
             (_when(r.refused_at), r.calling_ae_title, r.address, r.reason, r.detail, r.sop_instance_uid or "-")
@@ -87,9 +88,9 @@ def reprocess(context: typer.Context, study: StudyUid) -> None:
     typer.echo("the study is in the queue again")
 
 
-def _show_list(summaries: list[StudySummary]) -> None:
+def _show_list(summaries: list[StudySummary], listener: str) -> None:
     if not summaries:
-        typer.echo("no study has arrived yet; send one with `ichd send FOLDER --to ICHD@127.0.0.1:11112`")
+        typer.echo(f"no study has arrived yet; send one with `ichd send FOLDER --to {listener}`")
         return
     rows = (
         (

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ichd.domain.errors import Permanent
+from ichd.domain.geometry import holes
 from ichd.domain.reason import Reason
 
 #: The network's outputs, in its order (the published model's own).
@@ -134,7 +135,11 @@ def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
         if len(s.probabilities) != len(CLASSES) or not all(0 <= p <= 1 for p in s.probabilities):
             raise Permanent(Reason.MODEL_UNUSABLE, f"slice at {s.z_mm:.1f} mm has outputs {s.probabilities}")
     classes = tuple(_conclude_class(prediction, rule, index) for index in range(len(CLASSES)))
-    return Finding(prediction=prediction, classes=classes, triage=_triage(classes))
+    triage = _triage(classes)
+    if triage is Triage.ROUTINE and holes([s.z_mm for s in prediction.slices]):
+        # Blood may lie where no slice is: what was seen is not what there is.
+        triage = Triage.INDETERMINATE
+    return Finding(prediction=prediction, classes=classes, triage=triage)
 
 
 def _conclude_class(prediction: Prediction, rule: ReadingRule, index: int) -> ClassFinding:

@@ -4,12 +4,17 @@ Axes are LPS: +x to the patient's left, +y posterior, +z to the head; lengths ar
 """
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
 
 Vector = tuple[float, float, float]
 Orientation = tuple[float, float, float, float, float, float]
 
 #: Row and column direction must be unit vectors at a right angle; scanners round to six digits, some to three.
 _UNIT_TOLERANCE = 1e-2
+#: No head protocol leaves more between two slices.
+_LONGEST_SPACING_MM = 12.0
 
 
 def slice_normal(orientation: Orientation) -> Vector | None:
@@ -35,6 +40,19 @@ def slice_normal(orientation: Orientation) -> Vector | None:
 def dot(a: Vector, b: Vector) -> float:
     """Scalar product."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def holes(positions_mm: Sequence[float]) -> list[tuple[int, float]]:
+    """Where slices are missing: index of the slice below each hole, and the hole's length in mm.
+
+    `positions_mm` ascend along the normal. Scanners change their spacing on purpose, thin at the base and thick above;
+    a step three times the usual one, and longer than a thick slice, is no such change.
+    """
+    steps = [above - below for below, above in pairwise(positions_mm)]
+    if not steps:
+        return []
+    usual = median(steps)
+    return [(index, step) for index, step in enumerate(steps) if step > max(3 * usual, _LONGEST_SPACING_MM)]
 
 
 def degrees_from_axial(normal: Vector) -> float:

@@ -75,10 +75,18 @@ def start_ticks(studies: Studies, policy: TickPolicy, clock: Clock) -> Backgroun
 
 
 def _guarded(tick: Callable[[], None]) -> Callable[[], None]:
+    postponed = False
+
     def run() -> None:
+        nonlocal postponed
         try:
             tick()
         except Transient as error:
-            log.warning("tick_postponed", tick=tick.__name__, reason=error.reason, detail=error.detail)
+            # Once, not four times a second for as long as the database is away.
+            if not postponed:
+                log.warning("tick_postponed", tick=tick.__name__, reason=error.reason, detail=error.detail)
+            postponed = True
+        else:
+            postponed = False
 
     return run

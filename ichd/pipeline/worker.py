@@ -62,6 +62,8 @@ class Worker:
         self._steps = steps
         self._policy = policy
         self._clock = clock
+        #: Said once when it goes and once when it comes back: a database may be away for a night.
+        self._queue_away = False
         self._random = random.Random(owner)  # noqa: S311 - spreads retries, protects nothing
 
     def run(self, stop: threading.Event) -> None:
@@ -101,10 +103,16 @@ class Worker:
 
     def _claim(self) -> Job | None:
         try:
-            return self._queue.claim(owner=self._owner, lease_s=self._policy.lease_s, now=self._clock())
+            job = self._queue.claim(owner=self._owner, lease_s=self._policy.lease_s, now=self._clock())
         except Transient as error:
-            log.warning("queue_unavailable", reason=error.reason, detail=error.detail)
+            if not self._queue_away:
+                log.warning("queue_unavailable", reason=error.reason, detail=error.detail)
+            self._queue_away = True
             return None
+        if self._queue_away:
+            self._queue_away = False
+            log.info("queue_available_again")
+        return job
 
     def _retry_later(self, job: Job, error: Transient) -> None:
         delay = retry_delay(self._policy.retry, job.attempt, self._random.random())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichd.domain.errors import NotAnalysable
-from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, slice_normal
+from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, holes, slice_normal
 from ichd.domain.reason import Reason
 from ichd.vision.pixels import read_hu
 from ichd.vision.slices import SliceHeader, read_header
@@ -179,6 +179,8 @@ def _notes(ordered: Sequence[SliceHeader], dropped: Sequence[SliceHeader], norma
     if dropped:
         uids = ", ".join(h.sop_instance_uid for h in dropped[:5]) + (", ..." if len(dropped) > 5 else "")
         notes.append(f"{len(dropped)} slices at a position that another one holds were not read: {uids}")
+    for index, length_mm in holes([dot(h.position, normal) for h in ordered]):
+        notes.append(f"slices are missing: {length_mm:.0f} mm between slices {index + 1} and {index + 2}")
     tilt = degrees_from_axial(normal)
     if tilt > 1:
         notes.append(f"the slices are tilted by {tilt:.1f} degrees against axial")

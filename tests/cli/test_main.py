@@ -58,6 +58,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         (("predict", "absent"), 2, "absent does not exist"),
         (("report", "absent.dcm"), 2, "absent.dcm does not exist"),
         (("send", ".", "--to", "nowhere"), 2, "AET@HOST:PORT"),
+        (("send", ".", "--to", "A_TITLE_THAT_IS_TOO_LONG@127.0.0.1:104"), 2, "at most 16 characters"),
         (("phantom", "out", "--bleed", "nosebleed"), 2, "subdural"),
         (("phantom", "a-file"), 2, "a-file is a file; name a folder"),
         (("demo", "--out", "a-file"), 2, "a-file is a file; name a folder"),
@@ -175,3 +176,12 @@ def test_migrate_then_an_empty_status(tmp_path: Path) -> None:
     done = ichd("status", "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout)["studies"] == []
+
+
+def test_a_phantom_does_not_mix_with_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/001.dcm").touch()
+    done = ichd("phantom", "out", "--slices", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "name another folder" in done.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["001.dcm"]

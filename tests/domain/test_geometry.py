@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, slice_normal
+from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, holes, slice_normal
 
 AXIAL: Orientation = (1, 0, 0, 0, 1, 0)
 ANGLES = st.floats(-math.pi, math.pi)
@@ -93,3 +93,19 @@ def test_directions_rounded_to_three_digits_are_taken() -> None:
 def test_any_six_numbers_give_a_unit_normal_or_none(orientation: Orientation) -> None:
     normal = slice_normal(orientation)
     assert normal is None or math.isclose(math.hypot(*normal), 1, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("positions_mm", "found"),
+    [
+        ([], []),
+        ([3.0], []),
+        ([0, 5, 10, 15], []),
+        ([0, 4.2, 8.4, 9.5, 16.9, 24.3], []),  # thin, a step, thick: a real protocol
+        ([0, 2.5, 5, 7.5, 17.5, 27.5, 37.5], []),
+        ([0, 5, 10, 40, 45], [(2, 30)]),
+        ([0, 1, 2, 3, 20, 21, 22, 39, 40], [(3, 17), (6, 17)]),
+    ],
+)
+def test_holes(positions_mm: list[float], found: list[tuple[int, float]]) -> None:
+    assert holes(positions_mm) == found

@@ -10,6 +10,7 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from ichd.app.predict import gather, group
 from ichd.domain.errors import LeaseLost, Permanent
+from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, RetryPolicy
 from ichd.domain.reason import Reason
 from ichd.domain.selection import SelectionPolicy
@@ -227,3 +228,10 @@ def test_a_report_that_is_sent_again_is_the_same_bytes(
     contents.append(receiver.files()[0].read_bytes())
     assert len(receiver.received) == 2
     assert contents[0] == contents[1]
+
+
+def test_a_hole_in_the_scan_is_noted_and_never_routine(head: list[Path], reader: Reader) -> None:
+    outcome = read([*head[:5], *head[10:]] if len(head) > 14 else [*head[:4], *head[8:]], reader)
+    assert isinstance(outcome, ReadStudy)
+    assert any("slices are missing" in note for note in outcome.finding.prediction.notes)
+    assert outcome.finding.triage is not Triage.ROUTINE

@@ -148,7 +148,7 @@ def test_every_status_has_its_class(
     def answer(event: evt.Event) -> Dataset:
         reply = Dataset()
         reply.Status = status
-        reply.ErrorComment = "says the peer"
+        reply.ErrorComment = "Patient DOE^JANE is unknown"
         return reply
 
     with running_receiver(tmp_path, answer=answer, sop_classes=[Comprehensive3DSRStorage]) as receiver:
@@ -158,7 +158,8 @@ def test_every_status_has_its_class(
         raised = outcome(peer_at(receiver.port), report)
     assert type(raised) is error
     assert raised.reason is reason
-    assert f"0x{status:04X} says the peer" in raised.detail
+    assert f"0x{status:04X}" in raised.detail
+    assert "DOE" not in raised.detail, "a peer's comment may name the patient, and a detail is stored and logged"
     assert "RECEIVER@127.0.0.1" in raised.detail
 
 

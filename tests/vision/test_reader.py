@@ -43,7 +43,7 @@ def test_every_slice_of_a_scan_of_any_length_is_read(bundle: Bundle, count: int)
     assert [s.sop_instance_uid for s in prediction.slices] == list(scan.sop_instance_uids)
     assert [s.z_mm for s in prediction.slices] == list(scan.z_mm)
     assert all(0 < p < 1 for s in prediction.slices for p in s.probabilities)
-    assert prediction.model == bundle.identity
+    assert prediction.model == small.identity
     assert set(prediction.timings_ms) == {"prepare", "embed", "classify"}
     conclude(prediction, bundle.rule)
 
