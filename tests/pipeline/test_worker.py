@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ichd.domain.errors import LeaseLost, Permanent, Transient
 from ichd.domain.job import JobKind, JobState, RetryPolicy
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.pipeline.worker import Worker, WorkerHarmed, WorkerPolicy
-from ichd.store.queue import Job
+from ichd.store.queue import Job, Queue
 from tests.store.house import House
 
 POLICY = WorkerPolicy(
@@ -182,3 +183,27 @@ def test_a_stopping_worker_whose_step_takes_too_long_gives_the_job_back(tmp_path
     (summary,) = Studies(engine, Spool(tmp_path / "spool")).summaries()
     engine.dispose()
     assert [job.state for job in summary.jobs] == [JobState.QUEUED]
+
+
+def test_a_database_that_is_away_is_said_once_and_once_when_it_is_back(house: House) -> None:
+    stop = threading.Event()
+    asked: list[int] = []
+
+    class Away(Queue):
+        def claim(self, **_: object) -> Job | None:
+            asked.append(1)
+            if len(asked) <= 5:
+                raise Transient(Reason.STORE_UNAVAILABLE)
+            stop.set()
+            return None
+
+    with capture_logs() as logs:
+        Worker(
+            owner="w",
+            queue=Away(house.engine),
+            studies=house.studies,
+            steps={},
+            policy=POLICY,
+            clock=lambda: house.now,
+        ).run(stop)
+    assert [entry["event"] for entry in logs] == ["queue_unavailable", "queue_available_again"]
