@@ -6,9 +6,27 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from ichd.domain.reason import Reason
-from ichd.settings import AllowedPeer, DestinationSettings, Settings
+from ichd.settings import (
+    AccountSettings,
+    AllowedPeer,
+    DestinationSettings,
+    Settings,
+    SourceSettings,
+    TlsClientSettings,
+    TlsSettings,
+)
 
 HERE = Path(__file__).parent
+
+#: Tables inside of sections, and lists of tables.
+INNER: dict[str, type[BaseModel]] = {
+    "[[destination]]": DestinationSettings,
+    "[[source]]": SourceSettings,
+    "source.tls": TlsClientSettings,
+    "dicom.allowed_peers": AllowedPeer,
+    "dicom.tls": TlsSettings,
+    "[[web.account]]": AccountSettings,
+}
 
 
 def settings_page() -> str:
@@ -23,17 +41,14 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            lines += ["", f"## [{name}]", "", (section.__doc__ or "").strip(), "", *_table(section)]
-    lines += [
-        "",
-        "## [[destination]]",
-        "",
-        (DestinationSettings.__doc__ or "").strip(),
-        "",
-        *_table(DestinationSettings),
-    ]
-    lines += ["", "## dicom.allowed_peers", "", (AllowedPeer.__doc__ or "").strip(), "", *_table(AllowedPeer)]
+            lines += ["", f"## [{name}]", "", _sentence(section), "", *_table(section)]
+    for heading, inner in INNER.items():
+        lines += ["", f"## {heading}", "", _sentence(inner), "", *_table(inner)]
     return "\n".join(lines) + "\n"
+
+
+def _sentence(section: type[BaseModel]) -> str:
+    return " ".join((section.__doc__ or "").split())
 
 
 def _table(section: type[BaseModel]) -> list[str]:

@@ -5,11 +5,12 @@ Precedence, highest first: `ICHD_SECTION__KEY` in the environment; a file `SECTI
 themselves: SQLite and spool under ./var, everything on loopback, the demonstration model.
 """
 
+from ichd.settings.dicom import AllowedPeer, DicomSettings, SourceSettings, TlsClientSettings, TlsSettings
 from ichd.settings.sections import (
-    AllowedPeer,
+    AccountSettings,
+    AuditSettings,
     DatabaseSettings,
     DestinationSettings,
-    DicomSettings,
     LogSettings,
     ModelSettings,
     Settings,
@@ -21,15 +22,20 @@ from ichd.settings.sections import (
 from ichd.settings.sources import load_settings
 
 __all__ = [
+    "AccountSettings",
     "AllowedPeer",
+    "AuditSettings",
     "DatabaseSettings",
     "DestinationSettings",
     "DicomSettings",
     "LogSettings",
     "ModelSettings",
     "Settings",
+    "SourceSettings",
     "SpoolSettings",
     "StudySettings",
+    "TlsClientSettings",
+    "TlsSettings",
     "WebSettings",
     "WorkerSettings",
     "load_settings",

@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ichd.settings.sections import PREFIX, Section, Settings
+from ichd.settings.base import Section
+from ichd.settings.sections import PREFIX, Settings
 
 
 def known_variables() -> frozenset[str]:

@@ -1,61 +1,19 @@
 """The keys of ichd.toml, with their types, defaults and meanings."""
 
-from ipaddress import ip_network
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ichd.settings.base import Address, AETitle, Name, Port, Seconds, Section, existing_port, host_of, port_of
+from ichd.settings.dicom import DicomSettings, SourceSettings
 
 #: Of the variables that are settings.
 PREFIX = "ICHD_"
 
-#: PS3.5 6.2: 1 to 16 characters of the default repertoire, no backslash, not only spaces.
-AETitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[ -\[\]-~]{1,16}$")]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A table of ichd.toml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AllowedPeer(Section):
-    """Who may send. A peer matches when both of what is given match."""
-
-    ae_title: AETitle | None = Field(default=None, description="Calling AE title; any when left out.")
-    address: str | None = Field(default=None, description="IP address or CIDR network; any when left out.")
-
-    @field_validator("address")
-    @classmethod
-    def _can_be_matched(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                ip_network(value, strict=False)
-            except ValueError:
-                raise ValueError("is no IP address and no network; write 10.1.2.3 or 10.1.0.0/16") from None
-        return value
-
-
-class DicomSettings(Section):
-    """The listener."""
-
-    ae_title: AETitle = Field(default="ICHD", description="Our AE title, as listener and as sender.")
-    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
-    port: Port = Field(default=11112, description="Port to listen on; 0 for a free one.")
-    allowed_peers: tuple[AllowedPeer, ...] = Field(default=(), description="Who may send; anybody when empty.")
-    max_associations: int = Field(default=32, ge=1, description="Associations served at the same time.")
-    max_pdu: int = Field(
-        default=131072, ge=4096, le=1 << 20, description="Longest PDU that peers are asked to send, bytes."
-    )
-    max_instance_mb: int = Field(default=64, ge=1, description="Largest data set that we take, MiB.")
-    network_timeout_s: Seconds = Field(default=30.0, description="Silence after which a connection is dropped.")
-
-    @property
-    def local_host(self) -> str:
-        """Where this machine reaches the listener: one on every interface answers on loopback too."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+#: Where nobody but this machine's users knocks.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class DatabaseSettings(Section):
@@ -110,11 +68,54 @@ class WorkerSettings(Section):
     max_attempts: int = Field(default=300, ge=1, description="Attempts before a job is dead and waits for a person.")
 
 
-class WebSettings(Section):
-    """The status page. It has no log-in yet, so it listens on loopback only."""
+class AccountSettings(Section):
+    """Who may use the web door, beyond loopback."""
 
-    host: Literal["127.0.0.1", "::1", "localhost"] = Field(default="127.0.0.1", description="Loopback address.")
+    name: Name = Field(description="Name, as in basic authentication and in the audit trail; unique.")
+    secret: str = Field(
+        description="Hash of a password or of a bearer token, as `ichd secret` prints it; better in a secret file."
+    )
+
+
+class WebSettings(Section):
+    """The status page and DICOMweb. Beyond loopback both ask for an account."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; beyond loopback `account` is required.")
     port: Port = Field(default=8642, description="Port of the page; 0 for a free one.")
+    account: tuple[AccountSettings, ...] = Field(default=(), description="Who may log in: a list of tables.")
+    certificate: Path | None = Field(default=None, description="Certificate for https, with its chain: a PEM file.")
+    key: Path | None = Field(default=None, description="Its private key: a PEM file.")
+    behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS.")
+    hosts: tuple[str, ...] = Field(default=(), description="Names by which browsers may call us, beside the address.")
+    max_request_mb: int = Field(default=4096, ge=1, description="Largest STOW-RS request that is taken, MiB.")
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        names = [account.name for account in self.account]
+        if len(set(names)) < len(names):
+            raise ValueError("two accounts have the same name; give each its own")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; give both or none")
+        if self.host not in LOOPBACK and not self.account:
+            raise ValueError("listens beyond loopback and needs an account; make its secret with `ichd secret`")
+        if self.host not in LOOPBACK and self.certificate is None and not self.behind_tls:
+            raise ValueError("listens beyond loopback and needs certificate and key, or behind_tls = true")
+        return self
+
+
+class AuditSettings(Section):
+    """Where the audit trail is handed on to, beside our database: a syslog collector (PS3.15 A.5, RFC 5424)."""
+
+    syslog: Address | None = Field(default=None, description="HOST:PORT of the collector; nobody when left out.")
+    transport: Literal["tls", "tcp", "udp"] = Field(default="tls", description="RFC 5425, RFC 6587 or RFC 5426.")
+    ca: Path | None = Field(default=None, description="Authorities that we trust: a PEM file; the system's otherwise.")
+    certificate: Path | None = Field(default=None, description="Our certificate, where the collector wants one: PEM.")
+    key: Path | None = Field(default=None, description="Its private key: PEM.")
+
+    @field_validator("syslog")
+    @classmethod
+    def _port_exists(cls, value: str | None) -> str | None:
+        return None if value is None else existing_port(value)
 
 
 class LogSettings(Section):
@@ -129,9 +130,9 @@ class LogSettings(Section):
 class DestinationSettings(Section):
     """One receiver of reports."""
 
-    name: str = Field(min_length=1, max_length=64, description="Name in lists and receipts; unique.")
+    name: Name = Field(description="Name in lists and receipts; unique.")
     kind: Literal["dimse"] = Field(default="dimse", description="dimse: C-STORE.")
-    address: str = Field(pattern=r"^.+:\d{1,5}$", description="HOST:PORT of the receiver.")
+    address: Address = Field(description="HOST:PORT of the receiver.")
     ae_title: AETitle = Field(description="AE title of the receiver.")
     send: tuple[Literal["sr"], ...] = Field(default=("sr",), min_length=1, description="Objects to send.")
     timeout_s: Seconds = Field(default=30.0, description="Longest wait for any answer of the receiver.")
@@ -139,19 +140,20 @@ class DestinationSettings(Section):
     @field_validator("address")
     @classmethod
     def _port_exists(cls, value: str) -> str:
-        if not 0 < int(value.rpartition(":")[2]) < 1 << 16:
-            raise ValueError("has a port that doesn't exist; ports go from 1 to 65535")
-        return value
+        return existing_port(value)
 
     @property
     def host(self) -> str:
         """The part of the address before its last colon."""
-        return self.address.rpartition(":")[0].strip("[]")
+        return host_of(self.address)
 
     @property
     def port(self) -> int:
         """The part of the address after its last colon."""
-        return int(self.address.rpartition(":")[2])
+        return port_of(self.address)
+
+
+Named = TypeVar("Named", tuple[DestinationSettings, ...], tuple[SourceSettings, ...])
 
 
 class Settings(BaseSettings):
@@ -173,12 +175,14 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
+    source: tuple[SourceSettings, ...] = ()
     destination: tuple[DestinationSettings, ...] = ()
 
-    @field_validator("destination")
+    @field_validator("destination", "source")
     @classmethod
-    def _names_are_unique(cls, value: tuple[DestinationSettings, ...]) -> tuple[DestinationSettings, ...]:
-        names = [d.name for d in value]
+    def _names_are_unique(cls, value: Named, info: ValidationInfo) -> Named:
+        names = [one.name for one in value]
         if len(set(names)) < len(names):
-            raise ValueError("two destinations have the same name; give each its own")
+            raise ValueError(f"two {info.field_name}s have the same name; give each its own")
         return value

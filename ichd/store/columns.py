@@ -1,7 +1,7 @@
 """What columns are made of: times in UTC, codes, keys; the same in SQLite and in PostgreSQL."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, String
@@ -9,6 +9,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from ichd.domain.arrival import AnnouncementKind, CommitmentState, Door
+from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.completeness import Closing
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
@@ -56,6 +58,25 @@ class Coded(TypeDecorator[StrEnum]):
         return None if value is None else self.kind(value)
 
 
+class Numbered(TypeDecorator[IntEnum]):
+    """The same for codes that a standard gives as numbers."""
+
+    impl = Integer
+    cache_ok = True
+
+    def __init__(self, kind: type[IntEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: IntEnum | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Only members have codes."""
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> IntEnum | None:  # noqa: ARG002
+        """The member of a code."""
+        return None if value is None else self.kind(value)
+
+
 #: SQLite numbers rows by itself only where the key is exactly INTEGER.
 _Key = BigInteger().with_variant(Integer, "sqlite")
 Id = Annotated[int, mapped_column(_Key, primary_key=True)]
@@ -77,6 +98,12 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(),
+        list[list[str]]: JSON(),
+        Door: Coded(Door),
+        AnnouncementKind: Coded(AnnouncementKind),
+        CommitmentState: Coded(CommitmentState),
+        AuditEvent: Coded(AuditEvent),
+        AuditOutcome: Numbered(AuditOutcome),
         StudyState: Coded(StudyState),
         Closing: Coded(Closing),
         Triage: Coded(Triage),

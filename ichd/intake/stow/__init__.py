@@ -1,0 +1,1 @@
+"""The STOW-RS door."""

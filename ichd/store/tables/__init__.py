@@ -1,0 +1,32 @@
+"""The tables. Facts of images, states of studies, the queue, findings, receipts, audit; never who the patient is.
+
+Text columns have no length: PostgreSQL would refuse what SQLite takes, and a limit is intake's decision. Ids are 64
+bits wide. Indices serve four questions that must stay fast with a million studies: which job is next, which lease
+expired, which studies still receive, and what arrived last.
+"""
+
+from ichd.store.columns import Base
+from ichd.store.tables.arrivals import AnnouncementRow, ArrivalRow, AssociationRow, CommitmentRow, RefusalRow
+from ichd.store.tables.audit import AuditCursorRow, AuditRow
+from ichd.store.tables.studies import ConflictRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.tables.work import DestinationRow, FindingRow, InstallationRow, JobRow, ReceiptRow
+
+__all__ = [
+    "AnnouncementRow",
+    "ArrivalRow",
+    "AssociationRow",
+    "AuditCursorRow",
+    "AuditRow",
+    "Base",
+    "CommitmentRow",
+    "ConflictRow",
+    "DestinationRow",
+    "FindingRow",
+    "InstallationRow",
+    "InstanceRow",
+    "JobRow",
+    "ReceiptRow",
+    "RefusalRow",
+    "SeriesRow",
+    "StudyRow",
+]

@@ -1,0 +1,87 @@
+"""A study, its series, and the images that are stored of it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ichd.domain.completeness import Closing
+from ichd.domain.reason import Reason
+from ichd.domain.study import StudyState
+from ichd.store.columns import Base, Id
+
+
+class StudyRow(Base):
+    """A study and where it stands."""
+
+    __tablename__ = "study"
+    __table_args__ = (Index(None, "state", "received_at"), Index(None, "received_at"))
+
+    id: Mapped[Id]
+    study_instance_uid: Mapped[str] = mapped_column(unique=True)
+    accession_number: Mapped[str]
+    #: StudyDate + StudyTime as they stand in the header, for lists only.
+    study_datetime: Mapped[str]
+    state: Mapped[StudyState]
+    revision: Mapped[int] = mapped_column(default=1)
+    received_at: Mapped[datetime]
+    last_instance_at: Mapped[datetime]
+    ready_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    closing: Mapped[Closing | None]
+    #: The numbers behind it, for people.
+    closing_detail: Mapped[str] = mapped_column(default="")
+    reason: Mapped[Reason | None]
+    detail: Mapped[str] = mapped_column(default="")
+
+
+class SeriesRow(Base):
+    """A series of a study."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("study_id", "series_instance_uid"),)
+
+    id: Mapped[Id]
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    series_instance_uid: Mapped[str]
+
+
+class InstanceRow(Base):
+    """A stored image: the first bytes that arrived under its SOP Instance UID."""
+
+    __tablename__ = "instance"
+
+    id: Mapped[Id]
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(unique=True)
+    sop_class_uid: Mapped[str]
+    #: `ichd.store.facts` writes and reads it.
+    facts: Mapped[dict[str, Any]]
+    sha256: Mapped[str]
+    size: Mapped[int]
+    path: Mapped[str] = mapped_column(unique=True)
+    #: Revision of the study that the image came with.
+    revision: Mapped[int]
+    received_at: Mapped[datetime]
+    association_id: Mapped[int] = mapped_column(ForeignKey("association.id"))
+
+
+class ConflictRow(Base):
+    """Other bytes under a SOP Instance UID that is already stored: kept, shown, never read."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"),)
+
+    id: Mapped[Id]
+    #: The study that these bytes claim to belong to.
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    #: The image that was there first, perhaps of another study.
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
+    sop_instance_uid: Mapped[str]
+    sha256: Mapped[str]
+    size: Mapped[int]
+    path: Mapped[str] = mapped_column(unique=True)
+    received_at: Mapped[datetime]
+    association_id: Mapped[int] = mapped_column(ForeignKey("association.id"))

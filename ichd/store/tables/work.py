@@ -1,0 +1,118 @@
+"""The queue, what came of the work, and where it was sent."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ichd.domain.finding import Triage
+from ichd.domain.job import JobKind, JobState
+from ichd.domain.reason import Reason
+from ichd.store.columns import Base, Id
+from ichd.store.tables.studies import StudyRow
+
+
+class InstallationRow(Base):
+    """The one row that says which database this is; `ichd.store.ownership` compares it with the spool's."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[Id]
+    #: Random, made at first use.
+    code: Mapped[str]
+    #: A spool has taken the code.
+    has_spool: Mapped[bool]
+
+
+class FindingRow(Base):
+    """What one revision of a study came to, read or not."""
+
+    __tablename__ = "finding"
+    __table_args__ = (UniqueConstraint("study_id", "revision"),)
+
+    id: Mapped[Id]
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    revision: Mapped[int]
+    #: The earlier revision whose report this one's replaces; fixed here, so that a resend says the same.
+    predecessor_revision: Mapped[int | None]
+    created_at: Mapped[datetime]
+    #: Copies of what lists show: a record of 400 slices is 100 kB, too much for each line of a list.
+    triage: Mapped[Triage | None]
+    scan: Mapped[dict[str, Any] | None]
+    record: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+
+
+class JobRow(Base):
+    """A piece of work and where it stands."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index(None, "state", "priority", "run_at"),
+        # A revision is read once, and delivered once to each destination. NULLs differ from one another in a unique
+        # constraint, so that the second leaves analyse jobs to the first.
+        Index(
+            "uq_job_analyse",
+            "study_id",
+            "revision",
+            unique=True,
+            sqlite_where=text("destination IS NULL"),
+            postgresql_where=text("destination IS NULL"),
+        ),
+        UniqueConstraint("study_id", "revision", "destination"),
+    )
+
+    id: Mapped[Id]
+    kind: Mapped[JobKind]
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    revision: Mapped[int]
+    destination: Mapped[str | None]
+    state: Mapped[JobState]
+    #: Lower goes first.
+    priority: Mapped[int]
+    run_at: Mapped[datetime]
+    #: Counted at claim; with the owner it names one lease.
+    attempt: Mapped[int] = mapped_column(default=0)
+    #: Attempts that may have brought their report to the destination, and have no receipt.
+    unsettled: Mapped[int] = mapped_column(default=0)
+    #: Leases in a row that ended with the death of their worker.
+    deaths: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None]
+    #: NULL unless leased, so that the index finds expired leases among millions of finished jobs.
+    lease_until: Mapped[datetime | None] = mapped_column(index=True)
+    #: Done without being done: a newer revision made it pointless.
+    superseded: Mapped[bool] = mapped_column(default=False)
+    #: The last error, kept while it is retried.
+    reason: Mapped[Reason | None]
+    detail: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    study: Mapped[StudyRow] = relationship()
+
+
+class DestinationRow(Base):
+    """How a destination answered last; there is none for one that never failed."""
+
+    __tablename__ = "destination"
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(unique=True)
+    #: In a row, up to now.
+    failures: Mapped[int]
+    closed_until: Mapped[datetime]
+
+
+class ReceiptRow(Base):
+    """Proof that a destination took a report."""
+
+    __tablename__ = "receipt"
+
+    id: Mapped[Id]
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), unique=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    revision: Mapped[int]
+    destination: Mapped[str]
+    sent_at: Mapped[datetime]
+    sop_instance_uids: Mapped[list[str]]
+    sop_class_uid: Mapped[str]
+    status: Mapped[str]
