@@ -1,0 +1,60 @@
+"""What a normalised service (PS3.7 chapter 10) is to the DIMSE door: a function from a request to an answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from ichd.intake.admit import Sender
+
+
+class Operation(IntEnum):
+    """The requests that a service may be asked, by Command Field (PS3.7 annex E)."""
+
+    N_EVENT_REPORT = 0x0100
+    N_SET = 0x0120
+    N_ACTION = 0x0130
+    N_CREATE = 0x0140
+
+
+class Status(IntEnum):
+    """Answers that are not specific to a service (PS3.7 annex C)."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    DUPLICATE_SOP_INSTANCE = 0x0111
+    NO_SUCH_SOP_INSTANCE = 0x0112
+    INVALID_ARGUMENT_VALUE = 0x0115
+    MISSING_ATTRIBUTE = 0x0120
+    NOT_AUTHORIZED = 0x0124
+    UNRECOGNISED_OPERATION = 0x0211
+    RESOURCE_LIMITATION = 0x0213
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One N-service request as it came."""
+
+    operation: Operation
+    sop_class_uid: str
+    #: Affected or requested; empty where the sender leaves it to us (N-CREATE).
+    sop_instance_uid: str
+    #: Action Type ID or Event Type ID; 0 where the operation has none.
+    type_id: int
+    #: Encoded data set; empty where there is none.
+    dataset: bytes
+    transfer_syntax_uid: str
+    sender: Sender
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the sender hears."""
+
+    status: Status
+    #: Error Comment; never a value of the data set.
+    comment: str = ""
+
+
+Service = Callable[[Request], Answer]
