@@ -1,0 +1,292 @@
+"""What is stored, as an archive's catalogue: found by UIDs, dates and numbers, a page at a time, with its files.
+
+Conflicting duplicates are not in it: under each SOP Instance UID there are the bytes that came first.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, and_, exists, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from ichd.domain.study import InstanceFacts
+from ichd.store.facts import facts_from_json, storable_text
+from ichd.store.spool import Spool, StoredFile
+from ichd.store.tables import InstanceRow, SeriesRow, StudyRow
+from ichd.store.transaction import reading
+
+_FILES_BATCH = 500
+#: The image that speaks for its series.
+_FIRST = aliased(InstanceRow)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """What must hold of what is found; an empty one matches everything. Those of a study hold for its images too."""
+
+    study_uids: Sequence[str] = ()
+    #: With the wildcards * and ?.
+    accession_number: str = ""
+    #: First and last StudyDate, YYYYMMDD, either may be empty; None matches studies without a date as well.
+    study_date: tuple[str, str] | None = None
+    #: Of a study: one of its series has one of them. Of a series or an image: its own.
+    modalities: Sequence[str] = ()
+    series_uids: Sequence[str] = ()
+    series_number: int | None = None
+    instance_uids: Sequence[str] = ()
+    sop_class_uids: Sequence[str] = ()
+    instance_number: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CataloguedInstance:
+    """A stored image, with its file."""
+
+    facts: InstanceFacts
+    stored: StoredFile
+    #: Where the file lies.
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CataloguedSeries:
+    """A series, and how much of it is stored."""
+
+    series_instance_uid: str
+    instances: int
+    study: "CataloguedStudy"
+    #: Its first image.
+    sample: CataloguedInstance
+
+
+@dataclass(frozen=True, kw_only=True)
+class CataloguedStudy:
+    """A study, and how much of it is stored."""
+
+    study_instance_uid: str
+    accession_number: str
+    series: int
+    instances: int
+    #: In order, without repetition.
+    modalities: tuple[str, ...]
+    sop_classes: tuple[str, ...]
+    #: Its newest image.
+    sample: CataloguedInstance
+
+
+class Catalogue:
+    """Each method is one transaction, and raises Transient where the database or the spool fails."""
+
+    def __init__(self, engine: Engine, spool: Spool) -> None:
+        self._engine = engine
+        self._spool = spool
+
+    def studies(self, criteria: Criteria, *, limit: int, offset: int = 0) -> list[CataloguedStudy]:
+        """Studies that hold at least one image, those that arrived last first."""
+        holds_images = exists().where(SeriesRow.study_id == StudyRow.id, InstanceRow.series_id == SeriesRow.id)
+        conditions = [holds_images, *_of_study(criteria)]
+        if criteria.modalities:
+            of_modality = and_(
+                SeriesRow.study_id == StudyRow.id,
+                _of_first_image(_FIRST.facts["modality"].as_string()).in_(criteria.modalities),
+            )
+            conditions.append(exists().where(of_modality))
+        statement = select(StudyRow).where(*conditions).order_by(StudyRow.received_at.desc(), StudyRow.id.desc())
+        with reading(self._engine) as session:
+            rows = session.scalars(statement.limit(limit).offset(offset)).all()
+            described = self._describe(session, rows)
+            return [described[row.id] for row in rows]
+
+    def series(self, criteria: Criteria, *, limit: int, offset: int = 0) -> list[CataloguedSeries]:
+        """Series in the order of their studies, and in the order of their arrival within each."""
+        holds_images = exists().where(InstanceRow.series_id == SeriesRow.id)
+        statement = (
+            select(SeriesRow, StudyRow)
+            .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+            .where(holds_images, *_of_study(criteria), *_of_series(criteria))
+            .order_by(StudyRow.received_at.desc(), StudyRow.id.desc(), SeriesRow.id)
+        )
+        with reading(self._engine) as session:
+            rows = session.execute(statement.limit(limit).offset(offset)).all()
+            studies = self._describe(session, list({study.id: study for _, study in rows}.values()))
+            counts, samples = self._series_contents(session, [series.id for series, _ in rows])
+            return [
+                CataloguedSeries(
+                    series_instance_uid=series.series_instance_uid,
+                    instances=counts[series.id],
+                    study=studies[study.id],
+                    sample=samples[series.id],
+                )
+                for series, study in rows
+            ]
+
+    def instances(self, criteria: Criteria, *, limit: int, offset: int = 0) -> list[CataloguedInstance]:
+        """Images in the order of their arrival."""
+        with reading(self._engine) as session:
+            statement = self._instances(session, criteria).order_by(InstanceRow.id)
+            return [self._instance(*row) for row in session.execute(statement.limit(limit).offset(offset))]
+
+    def of_studies(self, uids: Sequence[str]) -> Mapping[str, CataloguedStudy]:
+        """Those of some studies that hold images, by UID."""
+        with reading(self._engine) as session:
+            rows = session.scalars(select(StudyRow).where(StudyRow.study_instance_uid.in_(uids))).all()
+            described = self._describe(session, rows)
+        return {study.study_instance_uid: study for study in described.values()}
+
+    def files(self, criteria: Criteria) -> Iterator[CataloguedInstance]:
+        """All images that match, in the order of their arrival; read in batches, however many there are."""
+        last = 0
+        while True:
+            with reading(self._engine) as session:
+                statement = self._instances(session, criteria).where(InstanceRow.id > last).order_by(InstanceRow.id)
+                batch = session.execute(statement.limit(_FILES_BATCH)).all()
+            yield from (self._instance(*row) for row in batch)
+            if len(batch) < _FILES_BATCH:
+                return
+            last = batch[-1][0].id
+
+    def is_whole(self, instance: CataloguedInstance) -> bool:
+        """Whether its file lies where it was stored, with its size."""
+        return self._spool.holds(instance.stored)
+
+    def _instances(self, session: Session, criteria: Criteria) -> Select[InstanceRow, str, str]:
+        statement = (
+            select(InstanceRow, SeriesRow.series_instance_uid, StudyRow.study_instance_uid)
+            .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
+            .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+            .where(*_of_instance(criteria))
+        )
+        of_series = [*_of_study(criteria), *_of_series(criteria)]
+        if of_series:
+            # Looked up first: left to a planner without statistics, the order by id can become a walk over all images.
+            narrowed = select(SeriesRow.id).join(StudyRow, SeriesRow.study_id == StudyRow.id).where(*of_series)
+            if criteria.study_uids or criteria.series_uids:
+                return statement.where(InstanceRow.series_id.in_(session.scalars(narrowed).all()))
+            return statement.where(InstanceRow.series_id.in_(narrowed))
+        return statement
+
+    def _describe(self, session: Session, studies: Sequence[StudyRow]) -> dict[int, CataloguedStudy]:
+        """By id; those without an image are left out."""
+        statement = (
+            select(
+                SeriesRow.study_id,
+                func.count(SeriesRow.id.distinct()),
+                func.count(InstanceRow.id),
+                func.max(InstanceRow.id),
+            )
+            .join(InstanceRow, InstanceRow.series_id == SeriesRow.id)
+            .where(SeriesRow.study_id.in_([study.id for study in studies]))
+            .group_by(SeriesRow.study_id)
+        )
+        counted = {row[0]: row[1:] for row in session.execute(statement)}
+        samples = self._by_id(session, [newest for _, _, newest in counted.values()])
+        modalities, classes = _kinds(session, list(counted))
+        return {
+            study.id: CataloguedStudy(
+                study_instance_uid=study.study_instance_uid,
+                accession_number=study.accession_number,
+                series=series,
+                instances=instances,
+                modalities=tuple(sorted(modalities[study.id])),
+                sop_classes=tuple(sorted(classes[study.id])),
+                sample=samples[newest],
+            )
+            for study in studies
+            if study.id in counted
+            for series, instances, newest in [counted[study.id]]
+        }
+
+    def _series_contents(
+        self, session: Session, ids: Sequence[int]
+    ) -> tuple[Mapping[int, int], Mapping[int, CataloguedInstance]]:
+        """How many images, and the first of them, by id of the series."""
+        statement = (
+            select(InstanceRow.series_id, func.count(), func.min(InstanceRow.id))
+            .where(InstanceRow.series_id.in_(ids))
+            .group_by(InstanceRow.series_id)
+        )
+        counted = [(series_id, count, first) for series_id, count, first in session.execute(statement)]
+        samples = self._by_id(session, [first for _, _, first in counted])
+        return {s: count for s, count, _ in counted}, {s: samples[first] for s, _, first in counted}
+
+    def _by_id(self, session: Session, ids: Sequence[int]) -> Mapping[int, CataloguedInstance]:
+        statement = self._instances(session, Criteria()).where(InstanceRow.id.in_(ids))
+        return {row[0].id: self._instance(*row) for row in session.execute(statement)}
+
+    def _instance(self, row: InstanceRow, series_uid: str, study_uid: str) -> CataloguedInstance:
+        return CataloguedInstance(
+            facts=facts_from_json(
+                row.facts,
+                study_instance_uid=study_uid,
+                series_instance_uid=series_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                sop_class_uid=row.sop_class_uid,
+            ),
+            stored=StoredFile(path=row.path, sha256=row.sha256, size=row.size),
+            path=self._spool.locate(row.path),
+        )
+
+
+def _kinds(session: Session, study_ids: Sequence[int]) -> tuple[Mapping[int, set[str]], Mapping[int, set[str]]]:
+    """Modalities and SOP classes by id of the study, as the first image of each series says: a series has one of each
+    in all but damaged data."""
+    statement = (
+        select(SeriesRow.study_id, InstanceRow.facts, InstanceRow.sop_class_uid)
+        .join(InstanceRow, InstanceRow.id == _of_first_image(_FIRST.id))
+        .where(SeriesRow.study_id.in_(study_ids))
+    )
+    modalities: dict[int, set[str]] = defaultdict(set)
+    classes: dict[int, set[str]] = defaultdict(set)
+    for study_id, facts, sop_class_uid in session.execute(statement):
+        modalities[study_id].add(facts.get("modality", ""))
+        classes[study_id].add(sop_class_uid)
+    return modalities, classes
+
+
+def _of_study(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
+    if criteria.study_uids:
+        yield StudyRow.study_instance_uid.in_(criteria.study_uids)
+    if criteria.accession_number:
+        yield _matches(StudyRow.accession_number, storable_text(criteria.accession_number))
+    if criteria.study_date is not None:
+        earliest, latest = criteria.study_date
+        date = func.substr(StudyRow.study_datetime, 1, 8)
+        yield func.length(StudyRow.study_datetime) >= 8
+        yield date >= (earliest or "00000000")
+        yield date <= (latest or "99999999")
+
+
+def _of_series(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
+    if criteria.series_uids:
+        yield SeriesRow.series_instance_uid.in_(criteria.series_uids)
+    if criteria.modalities:
+        yield _of_first_image(_FIRST.facts["modality"].as_string()).in_(criteria.modalities)
+    if criteria.series_number is not None:
+        yield _of_first_image(_FIRST.facts["series_number"].as_integer()) == criteria.series_number
+
+
+def _of_instance(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
+    if criteria.instance_uids:
+        yield InstanceRow.sop_instance_uid.in_(criteria.instance_uids)
+    if criteria.sop_class_uids:
+        yield InstanceRow.sop_class_uid.in_(criteria.sop_class_uids)
+    if criteria.instance_number is not None:
+        yield InstanceRow.facts["instance_number"].as_integer() == criteria.instance_number
+
+
+def _of_first_image(value: ColumnElement[_Value]) -> ScalarSelect[_Value]:
+    """What the first image of a series says: one look by an index, where a search among all would read them all."""
+    first = select(value).where(_FIRST.series_id == SeriesRow.id).order_by(_FIRST.id).limit(1)
+    return first.correlate(SeriesRow).scalar_subquery()
+
+
+def _matches(column: InstrumentedAttribute[str], pattern: str) -> ColumnElement[bool]:
+    """Wildcard matching (PS3.4 C.2.2.2.4)."""
+    if "*" not in pattern and "?" not in pattern:
+        return column == pattern
+    literal = pattern.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return column.like(literal.replace("*", "%").replace("?", "_"), escape="\\")
