@@ -26,7 +26,13 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         allowed_peers=tuple(AllowedPeer(ae_title=p.ae_title, address=p.address) for p in dicom.allowed_peers),
         network_timeout_s=dicom.network_timeout_s,
     )
-    counter = Counter(arrivals, storage.spool, min_free_fraction=1 - settings.spool.high_watermark)
+    counter = Counter(
+        arrivals,
+        storage.spool,
+        min_free_fraction=1 - settings.spool.high_watermark,
+        max_instance_bytes=dicom.max_instance_mb << 20,
+        max_visit_bytes=dicom.max_association_mb << 20,
+    )
     listener = Listener(config, counter, arrivals, utc_now)
     listener.start()
     stop.wait()

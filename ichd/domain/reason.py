@@ -18,6 +18,7 @@ class Reason(StrEnum):
     WRONG_MODALITY = "wrong_modality"
     DISK_LOW = "disk_low"
     TOO_LARGE = "too_large"
+    ASSOCIATION_TOO_LARGE = "association_too_large"
     STORE_UNAVAILABLE = "store_unavailable"
     # Associations that were rejected, before any image.
     ASSOCIATION_NOT_ALLOWED = "association_not_allowed"
@@ -72,6 +73,9 @@ MEANINGS: dict[Reason, str] = {
     Reason.WRONG_MODALITY: "only CT images are accepted; narrow the routing rule to Modality CT",
     Reason.DISK_LOW: "the disk of the spool is nearly full; free space there, images are taken again by themselves",
     Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows",
+    Reason.ASSOCIATION_TOO_LARGE: (
+        "the association brought more than dicom.max_association_mb allows; send the rest in another one"
+    ),
     Reason.STORE_UNAVAILABLE: "the database or the spool could not be used; see the log and run `ichd doctor`",
     Reason.ASSOCIATION_NOT_ALLOWED: "dicom.allowed_peers does not list this AE title at this address; add it there",
     Reason.TOO_MANY_ASSOCIATIONS: "dicom.max_associations were open already; the sender is told to come back",

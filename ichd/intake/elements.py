@@ -24,7 +24,7 @@ _SEQUENCE_END = 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 
 #: VRs with two reserved bytes and a length of four bytes (PS3.5 7.1.2); all others have a length of two.
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 #: An Enhanced CT of 2,000 frames with undefined lengths throughout takes about 200,000 steps; half a second here.
@@ -52,8 +52,8 @@ class Elements:
     has_pixels: bool
 
 
-def walk(dataset: memoryview, syntax: TransferSyntax, wanted: frozenset[int]) -> Elements:
-    """Follow the top level of a data set from its first byte to its last.
+def walk(dataset: memoryview, syntax: TransferSyntax, wanted: frozenset[int], *, last: int = 0xFFFFFFFF) -> Elements:
+    """Follow the top level of a data set from its first byte to its last, or up to the tag `last`.
 
     Raises:
         Refused: TRUNCATED where the bytes end inside an element, NOT_DICOM where they make no sense, TOO_LARGE for
@@ -65,7 +65,7 @@ def walk(dataset: memoryview, syntax: TransferSyntax, wanted: frozenset[int]) ->
         head, size = dataset, len(dataset)
     if size == 0:
         raise Refused(Reason.NOT_DICOM, "no bytes")
-    return _Walk(head, size, syntax).top_level(wanted)
+    return _Walk(head, size, syntax).top_level(wanted, last)
 
 
 def _inflate(dataset: memoryview) -> tuple[memoryview, int]:
@@ -103,7 +103,7 @@ class _Walk:
         self._long_length = struct.Struct(order + "L")
         self._steps = 0
 
-    def top_level(self, wanted: frozenset[int]) -> Elements:
+    def top_level(self, wanted: frozenset[int], last: int) -> Elements:
         values: dict[int, bytes] = {}
         pixel_bytes: int | None = None
         has_pixels = False
@@ -112,6 +112,8 @@ class _Walk:
             if has_pixels and self._is_padding(offset):
                 break
             tag, vr, length, start = self._element(offset, explicit_vr=self._explicit_vr)
+            if tag > last:
+                break
             end = self._skip(start, vr, length)
             if tag == PIXEL_DATA:
                 has_pixels = True
@@ -129,7 +131,7 @@ class _Walk:
             vr = b""
         else:
             group, element, vr, length = self._unpack(self._explicit_header, offset)
-            if vr in _LONG_VRS:
+            if vr in LONG_VRS:
                 (length,) = self._unpack(self._long_length, start)
                 start += 4
             elif vr not in _SHORT_VRS and group != 0xFFFE:

@@ -4,6 +4,7 @@ An end that got lost would leave its studies waiting for silence, minutes instea
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ import structlog
 
 from ichd.domain.errors import Transient
 from ichd.store.arrivals import Arrivals
+from ichd.store.deposits import Deposit
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +27,8 @@ class Ending:
     released: bool
     #: Images that were turned away in it.
     refused: int
+    #: What it left of each study.
+    deposits: Sequence[Deposit] = ()
     ended_at: datetime
 
 
@@ -83,7 +87,11 @@ class Endings:
     def _try(self, ending: Ending) -> bool:
         try:
             self._arrivals.end_association(
-                ending.association_id, released=ending.released, refused=ending.refused, now=ending.ended_at
+                ending.association_id,
+                released=ending.released,
+                refused=ending.refused,
+                deposits=ending.deposits,
+                now=ending.ended_at,
             )
         except Transient as error:
             _log.warning("association_end_postponed", reason=str(error.reason), detail=error.detail)

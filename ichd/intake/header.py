@@ -58,15 +58,41 @@ def parse_header(dataset: bytes | memoryview, transfer_syntax_uid: str) -> Insta
         Refused: NOT_DICOM, TRUNCATED (an element, or native pixel data shorter than rows and columns say), BAD_UID,
             TOO_LARGE, or UNSUPPORTED_TRANSFER_SYNTAX. Missing geometry is no reason: the facts say None.
     """
-    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
-    if syntax is None:
-        detail = transfer_syntax_uid if is_uid(transfer_syntax_uid) else "not a UID"
-        raise Refused(Reason.UNSUPPORTED_TRANSFER_SYNTAX, detail)
+    syntax = syntax_of(transfer_syntax_uid)
     elements = walk(memoryview(dataset), syntax, _WANTED)
     values = Values(elements.values, _TAGS, little_endian=syntax.little_endian)
     facts = _facts(values, syntax)
     _require_whole_pixels(facts, values, elements, syntax)
     return facts
+
+
+def syntax_of(transfer_syntax_uid: str) -> TransferSyntax:
+    """The transfer syntax of a UID.
+
+    Raises:
+        Refused: UNSUPPORTED_TRANSFER_SYNTAX.
+    """
+    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
+    if syntax is None:
+        detail = transfer_syntax_uid if is_uid(transfer_syntax_uid) else "not a UID"
+        raise Refused(Reason.UNSUPPORTED_TRANSFER_SYNTAX, detail)
+    return syntax
+
+
+def study_uid_of(dataset: memoryview, transfer_syntax_uid: str) -> str | None:
+    """The Study Instance UID of a data set that is no good otherwise: the walk ends where it stands.
+
+    None where it can't be read, and of a deflated data set: one that expands without end is not inflated twice.
+    """
+    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
+    if syntax is None or syntax.deflated:
+        return None
+    tag = _TAGS["StudyInstanceUID"]
+    try:
+        elements = walk(dataset, syntax, frozenset((tag,)), last=tag)
+    except Refused:
+        return None
+    return Values(elements.values, _TAGS, little_endian=syntax.little_endian).uid("StudyInstanceUID")
 
 
 def read_facts(path: Path) -> InstanceFacts:

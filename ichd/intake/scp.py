@@ -16,10 +16,9 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from ichd.domain.arrival import Door
 from ichd.domain.errors import Refused, Transient, UserError
-from ichd.domain.reason import Reason
-from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Counter, Offer, Sender
-from ichd.intake.endings import Ending, Endings
+from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Counter, Sender, Visit
 from ichd.intake.guard import GuardedServer, Oversize, ReceptionLimits, drop
 from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
@@ -35,6 +34,8 @@ _log = structlog.get_logger(__name__)
 #: Connections that have not associated yet, beside the ones that have.
 _SPARE_CONNECTIONS = 32
 _POLL_S = 0.02
+#: Stands for bytes that were counted and not held.
+_DROPPED = bytes(1 << 20)
 #: For dropped connections to be accounted for.
 _LAST_WORDS_S = 1.0
 
@@ -64,11 +65,7 @@ class ListenerConfig:
 class _Visit:
     """One accepted association and what it has done so far."""
 
-    sender: Sender
-    #: None until it brings the first image: an echo leaves no row.
-    association_id: int | None = None
-    stored: int = 0
-    refused: int = 0
+    visit: Visit
     serving: bool = False
 
 
@@ -82,7 +79,6 @@ class Listener:
         self._counter = counter
         self._arrivals = arrivals
         self._clock = clock
-        self._endings = Endings(arrivals)
         self._visits: dict[Association, _Visit] = {}
         self._visiting = threading.Lock()
         self._server: GuardedServer | None = None
@@ -144,7 +140,7 @@ class Listener:
             if time.monotonic() > deadline + _LAST_WORDS_S:
                 break
             time.sleep(_POLL_S)
-        self._endings.stop()
+        self._counter.close()
         _log.info("listener_stopped", aborted=len(told), left=len(remaining))
 
     def _bind(self) -> GuardedServer:
@@ -195,7 +191,8 @@ class Listener:
         if rejection is None:
             with self._visiting:
                 if len(self._visits) < self._config.max_associations:
-                    self._visits[association] = _Visit(sender=sender)
+                    visit = self._counter.welcome(sender, door=Door.DIMSE, place=self.place, now=self._clock())
+                    self._visits[association] = _Visit(visit=visit)
                     return
             rejection = Rejection.LOCAL_LIMIT_EXCEEDED
         answer = rejection.value
@@ -216,39 +213,22 @@ class Listener:
     def _store(self, event: evt.Event, visit: _Visit) -> int | Dataset:
         request = cast(C_STORE, event.request)
         dataset = cast(io.BytesIO, request.DataSet)
-        sop_class_uid, sop_instance_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
-        now = self._clock()
-        try:
-            self._require_size(dataset)
-            if visit.association_id is None:
-                visit.association_id = self._arrivals.open_association(
-                    calling_ae_title=visit.sender.calling_ae_title,
-                    address=visit.sender.address,
-                    listener=self.place,
-                    now=now,
-                )
-            offer = Offer(
-                # The bytes as they came, not copied: `event.dataset` would decode them.
-                dataset=dataset.getbuffer(),
-                sop_class_uid=sop_class_uid,
-                sop_instance_uid=sop_instance_uid,
-                transfer_syntax_uid=str(event.context.transfer_syntax),
-            )
-            admission = self._counter.admit(offer, association_id=visit.association_id, now=now)
-        except (Refused, Transient) as error:
-            visit.refused += 1
-            self._counter.turn_away(
-                error, visit.sender, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, now=now
-            )
-            return failure(error)
-        visit.stored += 1
-        _log.debug("instance_stored", kind=str(admission.kind), study=admission.facts.study_instance_uid)
+        claim = Claim(
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+        )
+        with visit.visit.receive(claim) as reception:
+            # The bytes as they came, not copied: `event.dataset` would decode them.
+            reception.write(dataset.getbuffer())
+            if isinstance(dataset, Oversize):
+                for begin in range(0, dataset.size, len(_DROPPED)):
+                    reception.write(_DROPPED[: dataset.size - begin])
+            try:
+                reception.admit(now=self._clock())
+            except (Refused, Transient) as error:
+                return failure(error)
         return SUCCESS
-
-    def _require_size(self, dataset: io.BytesIO) -> None:
-        size = dataset.size if isinstance(dataset, Oversize) else dataset.getbuffer().nbytes
-        if size > self._config.max_instance_bytes:
-            raise Refused(Reason.TOO_LARGE, f"{size} bytes, at most {self._config.max_instance_bytes}")
 
     def _on_released(self, event: evt.Event) -> None:
         # Now, and not when the peer closes the connection, which some never do.
@@ -260,21 +240,7 @@ class Listener:
             visit = self._visits.pop(association, None)
         if visit is None:
             return
-        released = bool(association.is_released)
-        _log.info(
-            "association_ended",
-            released=released,
-            stored=visit.stored,
-            refused=visit.refused,
-            calling_ae_title=visit.sender.calling_ae_title,
-            address=visit.sender.address,
-        )
-        if visit.association_id is None:
-            return
-        ending = Ending(
-            association_id=visit.association_id, released=released, refused=visit.refused, ended_at=self._clock()
-        )
-        self._endings.record(ending)
+        visit.visit.end(released=bool(association.is_released), now=self._clock())
 
 
 def _running(server: GuardedServer) -> list["Association"]:
@@ -282,7 +248,7 @@ def _running(server: GuardedServer) -> list["Association"]:
 
 
 def _done(visit: _Visit) -> int:
-    return visit.stored + visit.refused
+    return visit.visit.stored + visit.visit.refused
 
 
 def _is_sending(association: "Association", visit: _Visit, done_before: int) -> bool:

@@ -13,6 +13,7 @@ SUCCESS = 0x0000
 STATUS: Mapping[Reason, int] = {
     Reason.DISK_LOW: 0xA700,
     Reason.STORE_UNAVAILABLE: 0xA700,
+    Reason.ASSOCIATION_TOO_LARGE: 0xA700,
     Reason.UID_MISMATCH: 0xA900,
     Reason.WRONG_MODALITY: 0xA900,
     Reason.NOT_DICOM: 0xC000,

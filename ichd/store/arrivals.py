@@ -9,13 +9,19 @@ from typing import Any
 from sqlalchemy import Engine, delete, exists, select, union_all, update
 from sqlalchemy.orm import Session
 
+from ichd.domain.arrival import Door
+from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts, StudyState, move_study
+from ichd.store.audit import record_audit
+from ichd.store.deposits import Deposit, audit_deposits, deposits_of
 from ichd.store.facts import facts_to_json, storable_text
 from ichd.store.queue import Queue
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, SeriesRow, StudyRow
 from ichd.store.transaction import insert_if_new, insert_link, reading, writing
+
+_WHO = (AssociationRow.calling_ae_title, AssociationRow.address)
 
 
 class ArrivalKind(StrEnum):
@@ -50,23 +56,37 @@ class Arrivals:
         self._engine = engine
         self._queue = Queue(engine)
 
-    def open_association(self, *, calling_ae_title: str, address: str, now: datetime, listener: str = "") -> int:
+    def open_association(
+        self, *, calling_ae_title: str, address: str, now: datetime, listener: str = "", door: Door = Door.DIMSE
+    ) -> int:
         """Write down that a peer opened an association; returns its id.
 
         `listener` says where it was listened for, such that only one process at a time can listen there.
         """
         caller = storable_text(calling_ae_title)
         with writing(self._engine) as session:
-            row = AssociationRow(calling_ae_title=caller, address=address, opened_at=now, listener=listener)
+            row = AssociationRow(door=door, calling_ae_title=caller, address=address, opened_at=now, listener=listener)
             session.add(row)
             session.flush()
             return row.id
 
-    def end_association(self, association_id: int, *, released: bool, now: datetime, refused: int = 0) -> None:
-        """Write down that it ended, by A-RELEASE or otherwise, and how many images it refused; the last word counts."""
-        statement = update(AssociationRow).where(AssociationRow.id == association_id)
+    def end_association(
+        self,
+        association_id: int,
+        *,
+        released: bool,
+        now: datetime,
+        refused: int = 0,
+        deposits: Sequence[Deposit] = (),
+    ) -> None:
+        """Write down that it ended, by A-RELEASE or otherwise, how many images it refused, and what it left.
+
+        The last word counts.
+        """
+        statement = update(AssociationRow).where(AssociationRow.id == association_id).returning(*_WHO)
         with writing(self._engine) as session:
-            session.execute(statement.values(ended_at=now, released=released, refused=refused))
+            who = session.execute(statement.values(ended_at=now, released=released, refused=refused)).one()
+            audit_deposits(session, deposits, calling_ae_title=who.calling_ae_title, address=who.address, now=now)
 
     def end_interrupted(self, *, listener: str, now: datetime) -> int:
         """End what a dead listener left open at this place, as not released; returns how many.
@@ -74,9 +94,13 @@ class Arrivals:
         For the start of a listener that has the place by now. Those of listeners elsewhere are none of its business.
         """
         left_open = (AssociationRow.listener == listener, AssociationRow.ended_at.is_(None))
-        statement = update(AssociationRow).where(*left_open).returning(AssociationRow.id)
+        statement = update(AssociationRow).where(*left_open).returning(AssociationRow.id, *_WHO)
         with writing(self._engine) as session:
-            return len(session.scalars(statement.values(ended_at=now, released=False)).all())
+            ended = session.execute(statement.values(ended_at=now, released=False)).all()
+            for row in ended:
+                left = deposits_of(session, row.id)
+                audit_deposits(session, left, calling_ae_title=row.calling_ae_title, address=row.address, now=now)
+            return len(ended)
 
     def record(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
         """Write down a stored image; once this returns, the sender may be told that it is safe.
@@ -144,6 +168,7 @@ class Arrivals:
         sop_class_uid: str | None,
         sop_instance_uid: str | None,
         now: datetime,
+        study_instance_uid: str | None = None,
     ) -> None:
         """Write down that an image was turned away."""
         with writing(self._engine) as session:
@@ -156,7 +181,32 @@ class Arrivals:
                     address=address,
                     sop_class_uid=sop_class_uid,
                     sop_instance_uid=sop_instance_uid,
+                    study_instance_uid=study_instance_uid,
                 )
+            )
+
+    def refuse_association(
+        self, reason: Reason, *, detail: str, calling_ae_title: str, address: str, now: datetime
+    ) -> None:
+        """Write down that a peer was not let in, also in the audit trail."""
+        with writing(self._engine) as session:
+            session.add(
+                RefusalRow(
+                    refused_at=now,
+                    reason=reason,
+                    detail=storable_text(detail),
+                    calling_ae_title=storable_text(calling_ae_title),
+                    address=address,
+                )
+            )
+            record_audit(
+                session,
+                at=now,
+                event=AuditEvent.ASSOCIATION_REFUSED,
+                outcome=AuditOutcome.MINOR_FAILURE,
+                actor=calling_ae_title,
+                address=address,
+                subject={"reason": str(reason), "detail": detail},
             )
 
     def refusals(self, *, limit: int = 50) -> list[Refusal]:

@@ -11,32 +11,21 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from ichd.domain.errors import Transient
-from ichd.domain.reason import Reason
+from ichd.store.disk import disk_trouble, make_durably, named, sync_folder
+from ichd.store.draft import PARTIAL, Draft, Fragment, StoredFile
+
+__all__ = ["Draft", "Fragment", "Spool", "StoredFile"]
 
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.dcm")
 _FOLDER = re.compile("[0-9a-f]{2}")
-_PARTIAL = ".part"
 #: In the root of the spool: the code of the database that it belongs to.
 _OWNER = ".owner"
 _LOOKUP_BATCH = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredFile:
-    """A file that is durable: its bytes and its name survive a loss of power."""
-
-    #: Relative to the spool, with forward slashes.
-    path: str
-    sha256: str
-    #: Bytes.
-    size: int
 
 
 class Spool:
@@ -62,7 +51,7 @@ class Spool:
         Raises:
             Transient: the spool can't be read.
         """
-        with _disk():
+        with disk_trouble():
             try:
                 return self.owner_file.read_text("utf-8").strip()
             except FileNotFoundError:
@@ -76,17 +65,20 @@ class Spool:
         Raises:
             Transient: the spool can't be written.
         """
-        draft = self._root / f"{_OWNER}.{secrets.token_hex(8)}{_PARTIAL}"
-        with _disk():
-            _make_durably(self._root)
+        draft = self._root / f"{_OWNER}.{secrets.token_hex(8)}{PARTIAL}"
+        with disk_trouble():
+            make_durably(self._root)
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
             try:
-                _write_through(descriptor, [f"{code}\n".encode()])
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(f"{code}\n".encode())
+                    file.flush()
+                    os.fsync(descriptor)
                 with suppress(FileExistsError):
                     os.link(draft, self.owner_file)
             finally:
                 draft.unlink()
-            _sync_folder(self._root)
+            sync_folder(self._root)
             return self.owner_file.read_text("utf-8").strip()
 
     def holds_images(self) -> bool:
@@ -95,7 +87,7 @@ class Spool:
         Raises:
             Transient: the spool can't be read.
         """
-        with _disk():
+        with disk_trouble():
             return any(True for folder in self._folders() for _ in os.scandir(folder))
 
     def prepare(self) -> None:
@@ -107,36 +99,33 @@ class Spool:
         Raises:
             Transient: the spool can't be written.
         """
-        with _disk():
-            _make_durably(self._root)
+        with disk_trouble():
+            make_durably(self._root)
             for number in range(256):
                 (self._root / f"{number:02x}").mkdir(mode=0o750, exist_ok=True)
-            _sync_folder(self._root)
+            sync_folder(self._root)
         self._prepared = True
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> StoredFile:
-        """Store the concatenation of `parts`, a complete DICOM file (PS3.10), durably.
+    def draft(self) -> Draft:
+        """Begin a file, a complete one in the end (PS3.10).
 
         Raises:
-            Transient: the disk is full (DISK_LOW) or the spool can't be written (STORE_UNAVAILABLE); nothing is left
-                behind unless the process dies on the way, and `sweep` finds that.
+            Transient: the spool can't be written.
         """
         if not self._prepared:
             self.prepare()
-        name = secrets.token_hex(16)
-        folder = self._root / name[:2]
-        target = folder / f"{name}.dcm"
-        partial = folder / f"{name}{_PARTIAL}"
-        with _disk():
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-            try:
-                sha256, size = _write_through(descriptor, parts)
-                partial.rename(target)
-            except OSError:
-                partial.unlink(missing_ok=True)
-                raise
-            _sync_folder(folder)
-        return StoredFile(path=f"{name[:2]}/{name}.dcm", sha256=sha256, size=size)
+        return Draft(self._root)
+
+    def write(self, parts: Sequence[Fragment]) -> StoredFile:
+        """Store the concatenation of `parts` durably.
+
+        Raises:
+            Transient: the disk is full (DISK_LOW) or the spool can't be written (STORE_UNAVAILABLE).
+        """
+        with self.draft() as draft:
+            for part in parts:
+                draft.write(part)
+            return draft.seal()
 
     def locate(self, path: str) -> Path:
         """Where the file of a `StoredFile.path` lies.
@@ -154,7 +143,7 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
-        with _disk():
+        with disk_trouble():
             try:
                 return self.locate(stored.path).stat().st_size == stored.size
             except FileNotFoundError:
@@ -175,7 +164,7 @@ class Spool:
         except OSError as error:
             if error.errno in {errno.EIO, errno.ENOENT}:
                 return False
-            raise Transient(Reason.STORE_UNAVAILABLE, f"spool: {error.strerror}") from error
+            raise named(error) from error
 
     def discard(self, path: str) -> None:
         """Remove a file that no row names; it may be gone already."""
@@ -201,8 +190,8 @@ class Spool:
             for path in batch:
                 if path in kept:
                     continue
-                with _disk(), suppress(FileNotFoundError):  # another process sweeps as well
-                    if path.endswith(_PARTIAL):
+                with disk_trouble(), suppress(FileNotFoundError):  # another process sweeps as well
+                    if path.endswith(PARTIAL):
                         (self._root / path).unlink()
                     else:
                         self._set_aside(path)
@@ -215,10 +204,12 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
-        existing = next((p for p in (self._root, *self._root.absolute().parents) if p.exists()), Path("/"))
-        with _disk():
-            usage = shutil.disk_usage(existing)
-        return usage.free / usage.total
+        with disk_trouble():
+            for folder in (self._root, *self._root.absolute().parents):
+                with suppress(FileNotFoundError):
+                    usage = os.statvfs(folder)
+                    return usage.f_bavail / usage.f_blocks
+        return 0.0
 
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""
@@ -233,58 +224,13 @@ class Spool:
 
     def _older_than(self, timestamp: float) -> Iterator[str]:
         for folder in self._folders():
-            with _disk():
+            with disk_trouble():
                 entries = list(os.scandir(folder))
             for entry in entries:
                 path = f"{folder.name}/{entry.name}"
-                ours = _NAME.fullmatch(path.removesuffix(_PARTIAL) + ".dcm" if path.endswith(_PARTIAL) else path)
+                ours = _NAME.fullmatch(path.removesuffix(PARTIAL) + ".dcm" if path.endswith(PARTIAL) else path)
                 if ours and _modified_before(entry, timestamp):
                     yield path
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """Name trouble of the disk.
-
-    Raises:
-        Transient: DISK_LOW where it is full, else STORE_UNAVAILABLE.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = Reason.DISK_LOW if error.errno in {errno.ENOSPC, errno.EDQUOT} else Reason.STORE_UNAVAILABLE
-        raise Transient(reason, f"spool: {error.strerror}") from error
-
-
-def _write_through(descriptor: int, parts: Sequence[bytes | memoryview]) -> tuple[str, int]:
-    """Write, hash and fsync; the descriptor is closed. Returns the SHA-256 in hex and the number of bytes."""
-    digest = hashlib.sha256()
-    size = 0
-    with open(descriptor, "wb", closefd=True) as file:
-        for part in parts:
-            file.write(part)
-            digest.update(part)
-            size += len(part) if isinstance(part, bytes) else part.nbytes
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest(), size
-
-
-def _make_durably(folder: Path) -> None:
-    """Make a folder with all above it; a name is durable once the folder that it stands in is."""
-    missing = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    for path in (folder, *missing):
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make names in a folder durable; a rename alone survives a crash of ours, not a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _modified_before(entry: os.DirEntry[str], timestamp: float) -> bool:

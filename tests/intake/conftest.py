@@ -78,8 +78,10 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
         engine = open_database(url)
         spool = spool or Spool(tmp_path / "spool")
         arrivals = Arrivals(engine)
-        counter = Counter(arrivals, spool, min_free_fraction=min_free_fraction)
         config = replace(ListenerConfig(port=0, network_timeout_s=5.0), **settings)
+        counter = Counter(
+            arrivals, spool, min_free_fraction=min_free_fraction, max_instance_bytes=config.max_instance_bytes
+        )
         house = House(
             root=tmp_path,
             engine=engine,

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -22,22 +22,33 @@ from ichd.intake.admit import Counter
 from ichd.intake.scp import Listener, ListenerConfig
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.engine import migrate, open_database
-from ichd.store.spool import Spool, StoredFile
+from ichd.store.spool import Draft, Spool, StoredFile
 from ichd.telemetry import configure_logging
 
 
+class DyingDraft(Draft):
+    """Dies by SIGKILL once it is durable, if it is the last of a count, and before its row is."""
+
+    def __init__(self, root: Path, left: Iterator[int]) -> None:
+        super().__init__(root)
+        self._left = left
+
+    def seal(self) -> StoredFile:
+        stored = super().seal()
+        if next(self._left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stored
+
+
 class DyingSpool(Spool):
-    """Dies by SIGKILL once file number `last` is durable and before its row is."""
+    """Dies with file number `last`."""
 
     def __init__(self, root: Path, last: int) -> None:
         super().__init__(root)
         self._left = count(last - 1, -1)
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> StoredFile:
-        stored = super().write(parts)
-        if next(self._left) == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return stored
+    def draft(self) -> Draft:
+        return DyingDraft(self.root, self._left)
 
 
 class DyingArrivals(Arrivals):
@@ -87,7 +98,7 @@ def main() -> None:
     engine = open_database(url)
     arrivals = DyingArrivals(engine, options.die_after_commit)
     spool = DyingSpool(options.folder / "spool", options.die_after_write)
-    counter = Counter(arrivals, spool, min_free_fraction=0.0)
+    counter = Counter(arrivals, spool, min_free_fraction=0.0, max_instance_bytes=options.max_instance_bytes)
     config = ListenerConfig(port=0, max_instance_bytes=options.max_instance_bytes)
     listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC))
     listener.start()

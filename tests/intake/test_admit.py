@@ -5,29 +5,39 @@ from typing import Any
 
 import pytest
 
+from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
-from ichd.intake.admit import Counter, Offer
+from ichd.intake.admit import Admission, Claim, Counter, Sender, Visit
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.studies import Studies
 from ichd.store.tables import InstanceRow
 from tests.intake.conftest import House, now
 from tests.intake.images import EXPLICIT, encode, image
 
+CLAIM = Claim(sop_class_uid=CT_IMAGE_STORAGE, sop_instance_uid=image(1).SOPInstanceUID, transfer_syntax_uid=EXPLICIT)
+SENDER = Sender(calling_ae_title="CT1", address="192.0.2.1")
+
+
+def counter_of(house: House, **options: Any) -> Counter:
+    return Counter(house.arrivals, house.spool, min_free_fraction=0.0, **options)
+
+
+def welcome(counter: Counter) -> Visit:
+    return counter.welcome(SENDER, door=Door.DIMSE, place="here:11112", now=now())
+
+
+def bring(visit: Visit, content: bytes, claim: Claim = CLAIM, fragment: int = 1000) -> Admission:
+    with visit.receive(claim) as reception:
+        for begin in range(0, len(content), fragment):
+            reception.write(content[begin : begin + fragment])
+        return reception.admit(now=now())
+
 
 def admit(house: House, counter: Counter | None = None) -> ArrivalKind:
     """The same image, each time in an association of its own."""
-    association_id = house.arrivals.open_association(calling_ae_title="CT1", address="127.0.0.1", now=now())
-    ds = image(1)
-    offer = Offer(
-        dataset=memoryview(encode(ds)),
-        sop_class_uid=CT_IMAGE_STORAGE,
-        sop_instance_uid=ds.SOPInstanceUID,
-        transfer_syntax_uid=EXPLICIT,
-    )
-    counter = counter or Counter(house.arrivals, house.spool, min_free_fraction=0.0)
-    return counter.admit(offer, association_id=association_id, now=now()).kind
+    return bring(welcome(counter or counter_of(house)), encode(image(1))).kind
 
 
 def _remove(house: House) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
@@ -23,11 +23,11 @@ class Flaky(Arrivals):
         super().__init__(engine)
         self.failures = failures
 
-    def end_association(self, association_id: int, *, released: bool, now: datetime, refused: int = 0) -> None:
+    def end_association(self, association_id: int, **words: Any) -> None:
         if self.failures > 0:
             self.failures -= 1
             raise Transient(Reason.STORE_UNAVAILABLE, "away")
-        super().end_association(association_id, released=released, refused=refused, now=now)
+        super().end_association(association_id, **words)
 
 
 def until(condition: Callable[[], bool]) -> None:

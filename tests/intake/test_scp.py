@@ -23,7 +23,7 @@ from ichd.intake.header import read_facts
 from ichd.intake.part10 import split_file
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.scp import Listener, ListenerConfig
-from ichd.store.spool import Spool
+from ichd.store.spool import Draft, Spool
 from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow, RefusalRow
 from tests.intake.conftest import House, OpenHouse, now
 from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
@@ -317,9 +317,9 @@ def test_a_new_listener_ends_what_a_dead_one_left_open(open_house: OpenHouse) ->
 
 def test_stopping_finishes_the_image_at_hand_and_is_quick(open_house: OpenHouse, tmp_path: Path) -> None:
     class Slow(Spool):
-        def write(self, parts: Any) -> Any:
+        def draft(self) -> Draft:
             time.sleep(0.5)
-            return super().write(parts)
+            return super().draft()
 
     house = open_house(spool=Slow(tmp_path / "spool"))
     answers: list[Answer] = []

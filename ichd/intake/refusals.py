@@ -1,0 +1,85 @@
+"""What is turned away goes where a user looks: the log, `ichd status`, the audit trail."""
+
+from datetime import datetime
+
+import structlog
+
+from ichd.domain.errors import Refused, Transient
+from ichd.intake.claim import Claim, Sender
+from ichd.intake.peers import RecentRejections
+from ichd.intake.values import is_uid
+from ichd.store.arrivals import Arrivals
+
+_log = structlog.get_logger(__name__)
+
+
+class Refusals:
+    """Shared by all doors and their threads. The database is told while it works; the log always is."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self._rejections = RecentRejections()
+
+    def image(
+        self,
+        error: Refused | Transient,
+        sender: Sender,
+        claim: Claim,
+        *,
+        study_instance_uid: str | None,
+        now: datetime,
+    ) -> None:
+        """Write down an image that was turned away.
+
+        The UIDs of the claim are the sender's words: one that is no UID is not repeated. That of the study is the
+        header's, None where it could not be read.
+        """
+        sop_class = claim.sop_class_uid if is_uid(claim.sop_class_uid) else None
+        _log.warning(
+            "instance_refused",
+            reason=str(error.reason),
+            detail=error.detail,
+            sop_class=sop_class,
+            calling_ae_title=sender.calling_ae_title,
+            address=sender.address,
+        )
+        try:
+            self._arrivals.refuse(
+                error.reason,
+                detail=error.detail,
+                calling_ae_title=sender.calling_ae_title,
+                address=sender.address,
+                sop_class_uid=sop_class,
+                sop_instance_uid=claim.sop_instance_uid if is_uid(claim.sop_instance_uid) else None,
+                study_instance_uid=study_instance_uid,
+                now=now,
+            )
+        except Transient as trouble:
+            _not_recorded(trouble)
+
+    def association(self, error: Refused | Transient, sender: Sender, *, now: datetime) -> None:
+        """Write down a rejected association; one that knocks again and again gets a row a minute."""
+        _log.warning(
+            "association_rejected",
+            reason=str(error.reason),
+            detail=error.detail,
+            calling_ae_title=sender.calling_ae_title,
+            address=sender.address,
+        )
+        if not self._rejections.is_news(error.reason, sender.address, now):
+            return
+        try:
+            self._arrivals.refuse_association(
+                error.reason,
+                detail=error.detail,
+                calling_ae_title=sender.calling_ae_title,
+                address=sender.address,
+                now=now,
+            )
+        except Transient as trouble:
+            _not_recorded(trouble)
+
+
+def _not_recorded(trouble: Transient) -> None:
+    """The sender hears of the refusal all the same, and the log has it."""
+    _log.error("refusal_not_recorded", reason=str(trouble.reason), detail=trouble.detail)

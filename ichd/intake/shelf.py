@@ -1,0 +1,63 @@
+"""From a whole file to a committed row: the last steps before a sender is told yes."""
+
+from datetime import datetime
+
+import structlog
+
+from ichd.domain.errors import Transient
+from ichd.domain.reason import Reason
+from ichd.domain.study import InstanceFacts
+from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.spool import Draft, Spool, StoredFile
+
+_log = structlog.get_logger(__name__)
+
+
+class Shelf:
+    """The spool and the rows of what lies there, kept in step. Shared by all doors and their threads."""
+
+    def __init__(self, arrivals: Arrivals, spool: Spool, *, min_free_fraction: float) -> None:
+        self._arrivals = arrivals
+        self._spool = spool
+        #: Below this free share of the spool's disk nothing is taken; it recovers by itself.
+        self._min_free_fraction = min_free_fraction
+
+    def draft(self) -> Draft:
+        """Begin a file.
+
+        Raises:
+            Transient: the disk is nearly full (DISK_LOW), or the spool can't be written.
+        """
+        free = self._spool.free_fraction()
+        if free < self._min_free_fraction:
+            raise Transient(Reason.DISK_LOW, f"{free:.1%} of the disk is free, {self._min_free_fraction:.1%} needed")
+        return self._spool.draft()
+
+    def keep(self, draft: Draft, facts: InstanceFacts, *, association_id: int, now: datetime) -> ArrivalKind:
+        """Take one image; when this returns, its bytes and its row survive a loss of power.
+
+        Raises:
+            Transient: the spool or the database fails; the image may be sent again.
+        """
+        stored = draft.seal()
+        # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
+        # spool sets aside what has no row.
+        kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
+        if kind is ArrivalKind.DUPLICATE:
+            kind = self._mend(facts, stored, association_id=association_id, now=now)
+        if kind is ArrivalKind.DUPLICATE:
+            self._spool.discard(stored.path)
+        elif not self._spool.holds(stored):
+            # A database that kept us waiting for minutes let the sweep take the file for an orphan.
+            self._arrivals.forget(stored)
+            raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
+        return kind
+
+    def _mend(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
+        """A repeated image is thrown away only where the first one is still whole; else it takes its place."""
+        first = self._arrivals.first_file(facts)
+        if first is None or first.sha256 != stored.sha256 or self._spool.is_intact(first):
+            return ArrivalKind.DUPLICATE
+        kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now)
+        _log.warning("damaged_file_replaced", study=facts.study_instance_uid, file=first.path)
+        return kind

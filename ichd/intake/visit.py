@@ -1,0 +1,229 @@
+"""One association or one request at the counter, and each data set that it brings."""
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from ichd.domain.arrival import Door
+from ichd.domain.errors import Refused, Transient
+from ichd.domain.reason import Reason
+from ichd.domain.study import InstanceFacts
+from ichd.intake.claim import Admission, Claim, Sender, require_acceptable, require_plausible
+from ichd.intake.endings import Ending, Endings
+from ichd.intake.header import parse_header, study_uid_of
+from ichd.intake.part10 import file_meta
+from ichd.intake.refusals import Refusals
+from ichd.intake.shelf import Shelf
+from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.deposits import Deposit
+from ichd.store.spool import Draft, Fragment
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What all visits share."""
+
+    arrivals: Arrivals
+    shelf: Shelf
+    refusals: Refusals
+    endings: Endings
+    #: Largest data set that is taken, bytes.
+    max_instance_bytes: int
+    #: Most that one visit may bring, bytes.
+    max_visit_bytes: int
+
+
+class Visit:
+    """From the first word to the last of one sender. It belongs to one thread; `end` may be called from another."""
+
+    def __init__(self, desk: Desk, sender: Sender, *, door: Door, place: str, opened_at: datetime) -> None:
+        self._desk = desk
+        self._sender = sender
+        self._door = door
+        self._place = place
+        self._opened_at = opened_at
+        self._received_bytes = 0
+        self._deposits: dict[str, Deposit] = {}
+        self._ended = False
+        self._ending = threading.Lock()
+        #: Images that were acknowledged, repeated ones included.
+        self.stored = 0
+        #: Images that were turned away.
+        self.refused = 0
+        #: None until the first image is kept: a visit that brings none leaves no row.
+        self.association_id: int | None = None
+
+    def receive(self, claim: Claim) -> "Reception":
+        """Begin a data set. What is wrong with its claim is said by `Reception.admit`, once the bytes have come."""
+        return Reception(self, self._desk, claim)
+
+    def end(self, *, released: bool, now: datetime) -> None:
+        """Account for the end of the visit, late where the database is away; to say it twice is no news."""
+        with self._ending:
+            if self._ended:
+                return
+            self._ended = True
+        _log.info(
+            "visit_ended",
+            door=str(self._door),
+            released=released,
+            stored=self.stored,
+            refused=self.refused,
+            calling_ae_title=self._sender.calling_ae_title,
+            address=self._sender.address,
+        )
+        if self.association_id is None:
+            return
+        self._desk.endings.record(
+            Ending(
+                association_id=self.association_id,
+                released=released,
+                refused=self.refused,
+                deposits=tuple(self._deposits.values()),
+                ended_at=now,
+            )
+        )
+
+    def count(self, size: int) -> None:
+        """Add what came to the account of the visit.
+
+        Raises:
+            Transient: it has brought more than one visit may; the rest is taken in the next one.
+        """
+        self._received_bytes += size
+        if self._received_bytes > self._desk.max_visit_bytes:
+            raise Transient(Reason.ASSOCIATION_TOO_LARGE, f"more than {self._desk.max_visit_bytes} bytes")
+
+    def keep(self, draft: Draft, facts: InstanceFacts, *, now: datetime) -> Admission:
+        """Store an image that was found acceptable.
+
+        Raises:
+            Transient: the spool or the database fails.
+        """
+        if self.association_id is None:
+            self.association_id = self._desk.arrivals.open_association(
+                door=self._door,
+                calling_ae_title=self._sender.calling_ae_title,
+                address=self._sender.address,
+                listener=self._place,
+                now=self._opened_at,
+            )
+        kind = self._desk.shelf.keep(draft, facts, association_id=self.association_id, now=now)
+        self.stored += 1
+        if kind is ArrivalKind.NEW:
+            study_uid = facts.study_instance_uid
+            before = self._deposits.get(study_uid, Deposit(study_instance_uid=study_uid))
+            self._deposits[study_uid] = before.plus(facts.sop_class_uid)
+        _log.debug("instance_stored", kind=str(kind), study=facts.study_instance_uid)
+        return Admission(kind=kind, facts=facts)
+
+    def turn_away(
+        self, error: Refused | Transient, claim: Claim, *, study_instance_uid: str | None, now: datetime
+    ) -> None:
+        """Account for an image that is not stored."""
+        self.refused += 1
+        self._desk.refusals.image(error, self._sender, claim, study_instance_uid=study_instance_uid, now=now)
+
+
+class Reception:
+    """One data set on its way in; whatever its size, no more of it is held than the fragment at hand.
+
+    Leaving the block without `admit` abandons it: the sender broke off.
+    """
+
+    def __init__(self, visit: Visit, desk: Desk, claim: Claim) -> None:
+        self._visit = visit
+        self._desk = desk
+        self._claim = claim
+        self._draft: Draft | None = None
+        self._meta_bytes = 0
+        self._trouble: Refused | Transient | None = None
+        #: Of a data set that was dropped, as its header says where that had come.
+        self._study_uid: str | None = None
+        #: Bytes of the data set so far, dropped ones included.
+        self.size = 0
+        try:
+            require_plausible(claim)
+            self._begin()
+        except (Refused, Transient) as error:
+            self._give_up(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._discard()
+
+    def write(self, fragment: Fragment) -> None:
+        """Take the next bytes. Trouble is remembered for `admit`; from then on bytes are counted and dropped."""
+        size = memoryview(fragment).nbytes
+        self.size += size
+        try:
+            self._visit.count(size)
+            if self._draft is None:
+                return
+            if self.size > self._desk.max_instance_bytes:
+                self._discard()
+                return
+            self._draft.write(fragment)
+        except Transient as error:
+            self._give_up(error)
+
+    def admit(self, *, now: datetime) -> Admission:
+        """Check what came and store it; when this returns, it survives a loss of power.
+
+        Raises:
+            Refused: the image is not acceptable, whenever it is sent.
+            Transient: the disk is nearly full, the visit brought too much, or the spool or the database fails; it may
+                be sent again. Either is in the log, and in the database while that works.
+        """
+        try:
+            draft = self._whole()
+            dataset = draft.view(self._meta_bytes)
+            facts = parse_header(dataset, self._claim.transfer_syntax_uid)
+            require_acceptable(facts, self._claim)
+            return self._visit.keep(draft, facts, now=now)
+        except (Refused, Transient) as error:
+            self._discard()
+            self._visit.turn_away(error, self._claim, study_instance_uid=self._study_uid, now=now)
+            raise
+
+    def _begin(self) -> None:
+        self._draft = self._desk.shelf.draft()
+        meta = file_meta(
+            sop_class_uid=self._claim.sop_class_uid,
+            sop_instance_uid=self._claim.sop_instance_uid,
+            transfer_syntax_uid=self._claim.transfer_syntax_uid,
+        )
+        self._meta_bytes = len(meta)
+        self._draft.write(meta)
+
+    def _whole(self) -> Draft:
+        """The draft, if nothing stood against it so far."""
+        if self._trouble is not None:
+            raise self._trouble
+        if self._draft is None:
+            raise Refused(Reason.TOO_LARGE, f"{self.size} bytes, at most {self._desk.max_instance_bytes}")
+        return self._draft
+
+    def _give_up(self, error: Refused | Transient) -> None:
+        self._trouble = self._trouble or error
+        self._discard()
+
+    def _discard(self) -> None:
+        if self._draft is None:
+            return
+        with suppress(Transient):
+            dataset = self._draft.view(self._meta_bytes)
+            self._study_uid = study_uid_of(dataset, self._claim.transfer_syntax_uid)
+        self._draft.discard()
+        self._draft = None
