@@ -23,6 +23,8 @@ class Reason(StrEnum):
     # Associations that were rejected, before any image.
     ASSOCIATION_NOT_ALLOWED = "association_not_allowed"
     TOO_MANY_ASSOCIATIONS = "too_many_associations"
+    # Requests for storage commitment that can't be answered.
+    SOURCE_UNKNOWN = "source_unknown"
     # Instances that are kept, and flagged.
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     # Series and studies that are not read.
@@ -69,7 +71,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.NOT_DICOM: "the bytes are not a DICOM data set",
     Reason.TRUNCATED: "the data set ends before its last element does; send it again",
     Reason.BAD_UID: "a UID is missing or is not a DICOM UID (digits and dots, at most 64 characters)",
-    Reason.UID_MISMATCH: "the UIDs of the C-STORE request and of the data set differ",
+    Reason.UID_MISMATCH: "the UIDs of the request and of the data set differ",
     Reason.WRONG_MODALITY: "only CT images are accepted; narrow the routing rule to Modality CT",
     Reason.DISK_LOW: "the disk of the spool is nearly full; free space there, images are taken again by themselves",
     Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows",
@@ -79,6 +81,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.STORE_UNAVAILABLE: "the database or the spool could not be used; see the log and run `ichd doctor`",
     Reason.ASSOCIATION_NOT_ALLOWED: "dicom.allowed_peers does not list this AE title at this address; add it there",
     Reason.TOO_MANY_ASSOCIATIONS: "dicom.max_associations were open already; the sender is told to come back",
+    Reason.SOURCE_UNKNOWN: "no [[source]] has the AE title of who asks, so that there is no address to answer to; add one",
     Reason.CONFLICTING_DUPLICATE: "the same SOP Instance UID arrived with other bytes; the first one is read",
     Reason.NO_CT_IMAGES: "the study holds no CT image",
     Reason.MISSING_GEOMETRY: "Image Position, Image Orientation or Pixel Spacing (Patient) is missing or malformed",

@@ -28,6 +28,8 @@ class Claim:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    #: None where the door does not ask for one; a STOW-RS request may be for one study only.
+    study_instance_uid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ def require_plausible(claim: Claim) -> None:
 
 
 def require_acceptable(facts: InstanceFacts, claim: Claim) -> None:
-    """The request and the data set must speak of the same CT image (PS3.7 9.1.1.1).
+    """The request and the data set must speak of the same CT image (PS3.7 9.1.1.1, PS3.18 10.5.1).
 
     Raises:
         Refused: UID_MISMATCH or WRONG_MODALITY.
@@ -60,6 +62,8 @@ def require_acceptable(facts: InstanceFacts, claim: Claim) -> None:
         raise Refused(Reason.UID_MISMATCH, "SOP Instance UID")
     if facts.sop_class_uid != claim.sop_class_uid:
         raise Refused(Reason.UID_MISMATCH, "SOP Class UID")
+    if claim.study_instance_uid not in (None, facts.study_instance_uid):
+        raise Refused(Reason.UID_MISMATCH, "Study Instance UID")
     if facts.sop_class_uid not in ACCEPTED_SOP_CLASSES:
         raise Refused(Reason.WRONG_MODALITY, f"SOP class {facts.sop_class_uid}")
     if facts.modality != "CT":
