@@ -23,6 +23,9 @@ class Reason(StrEnum):
     # Associations that were rejected, before any image.
     ASSOCIATION_NOT_ALLOWED = "association_not_allowed"
     TOO_MANY_ASSOCIATIONS = "too_many_associations"
+    CALLED_AE_TITLE_UNKNOWN = "called_ae_title_unknown"
+    ASSOCIATION_UNSUPPORTED = "association_unsupported"
+    TLS_HANDSHAKE_FAILED = "tls_handshake_failed"
     # Requests for storage commitment that can't be answered.
     SOURCE_UNKNOWN = "source_unknown"
     # Instances that are kept, and flagged.
@@ -49,6 +52,16 @@ class Reason(StrEnum):
     WORKER_DIED = "worker_died"
     MODEL_UNUSABLE = "model_unusable"
     INTERNAL_ERROR = "internal_error"
+    # Images that were asked for.
+    SOURCE_UNREACHABLE = "source_unreachable"
+    SOURCE_REJECTED = "source_rejected"
+    SOURCE_LOST = "source_lost"
+    SOURCE_BUSY = "source_busy"
+    SOURCE_REFUSED = "source_refused"
+    SOURCE_CONFUSED = "source_confused"
+    NOT_HANDED_OVER = "not_handed_over"
+    NOT_ARRIVED = "not_arrived"
+    MOVE_DESTINATION_UNKNOWN = "move_destination_unknown"
     # Deliveries.
     PEER_UNREACHABLE = "peer_unreachable"
     ASSOCIATION_REJECTED = "association_rejected"
@@ -81,7 +94,13 @@ MEANINGS: dict[Reason, str] = {
     Reason.STORE_UNAVAILABLE: "the database or the spool could not be used; see the log and run `ichd doctor`",
     Reason.ASSOCIATION_NOT_ALLOWED: "dicom.allowed_peers does not list this AE title at this address; add it there",
     Reason.TOO_MANY_ASSOCIATIONS: "dicom.max_associations were open already; the sender is told to come back",
-    Reason.SOURCE_UNKNOWN: "no [[source]] has the AE title of who asks, so that there is no address to answer to; add one",
+    Reason.SOURCE_UNKNOWN: "no [[source]] has the AE title of who asks, so there is no address to answer to; add one",
+    Reason.CALLED_AE_TITLE_UNKNOWN: "the sender calls us by another name than dicom.ae_title; correct it in the sender",
+    Reason.ASSOCIATION_UNSUPPORTED: "the peer asks for a protocol or an application that is not DICOM; correct it there",
+    Reason.TLS_HANDSHAKE_FAILED: (
+        "the peer could not agree on TLS with us; it must speak TLS 1.2 or newer, trust dicom.tls.certificate and, "
+        "with dicom.tls.client_ca, show a certificate of its own"
+    ),
     Reason.CONFLICTING_DUPLICATE: "the same SOP Instance UID arrived with other bytes; the first one is read",
     Reason.NO_CT_IMAGES: "the study holds no CT image",
     Reason.MISSING_GEOMETRY: "Image Position, Image Orientation or Pixel Spacing (Patient) is missing or malformed",
@@ -103,6 +122,20 @@ MEANINGS: dict[Reason, str] = {
     Reason.WORKER_DIED: "the worker died while it worked on this; run `ichd retry` once the cause is mended",
     Reason.MODEL_UNUSABLE: "the model bundle could not be used; run `ichd model verify`",
     Reason.INTERNAL_ERROR: "a defect of ichd; the log holds the traceback, please report it",
+    Reason.SOURCE_UNREACHABLE: "the source does not answer; check its address, that it runs, and its TLS settings",
+    Reason.SOURCE_REJECTED: "the source does not let us in; check AE titles, account or token on both sides",
+    Reason.SOURCE_LOST: "the connection to the source broke; ask again, what has come is not fetched twice",
+    Reason.SOURCE_BUSY: "the source is out of resources; ask again later, what has come is not fetched twice",
+    Reason.SOURCE_REFUSED: "the source refused what it was asked; enable query and retrieval for our AE title there",
+    Reason.SOURCE_CONFUSED: "the source answered against the rules of DICOM; report its name and version",
+    Reason.NOT_HANDED_OVER: "the source has the image in its list but failed to hand it over; look into its log",
+    Reason.NOT_ARRIVED: (
+        "the source was told to send the image to our AE title and it did not arrive; check that `ichd serve` runs, "
+        "and the host and port that the source has for our AE title"
+    ),
+    Reason.MOVE_DESTINATION_UNKNOWN: (
+        "the source does not know where our AE title is; add dicom.ae_title with host and port to its destinations"
+    ),
     Reason.PEER_UNREACHABLE: "the destination does not answer; check its address and that it runs",
     Reason.ASSOCIATION_REJECTED: "the destination rejected the association; check AE titles on both sides",
     Reason.ASSOCIATION_LOST: "the connection to the destination broke before it answered",
