@@ -70,8 +70,8 @@ def configure_logging(
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
-    # Below warning these speak of every PDU, every job run and every migration step.
-    for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom"):
+    # Below warning these speak of every PDU, job run and migration step, and of URLs and headers: queries and tokens.
+    for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda uncaught: _log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)

@@ -1,0 +1,47 @@
+"""From settings to the archives that may be asked."""
+
+from ichd.domain.errors import UserError
+from ichd.intake.ask.sources import ClientTls, DimseSource, Source, WebSource
+from ichd.settings import Settings, SourceSettings
+from ichd.settings.base import host_of, port_of
+
+
+def source_of(source: SourceSettings, settings: Settings) -> Source:
+    """A source as intake knows it."""
+    tls = None if source.tls is None else ClientTls(**source.tls.model_dump())
+    if source.kind == "dicomweb":
+        return WebSource(
+            name=source.name,
+            url=source.url or "",
+            token=source.token,
+            account=source.account,
+            password=source.password,
+            tls=tls,
+            timeout_s=source.timeout_s,
+        )
+    address = source.address or ""
+    return DimseSource(
+        name=source.name,
+        host=host_of(address),
+        port=port_of(address),
+        ae_title=source.ae_title or "",
+        calling_ae_title=settings.dicom.ae_title,
+        retrieve=source.retrieve,
+        tls=tls,
+        timeout_s=source.timeout_s,
+    )
+
+
+def source_named(name: str, settings: Settings) -> Source:
+    """The source of that name.
+
+    Raises:
+        UserError: the settings have none.
+    """
+    for source in settings.source:
+        if source.name == name:
+            return source_of(source, settings)
+    known = ", ".join(source.name for source in settings.source)
+    raise UserError(
+        f"there is no source {name!r}; " + (f"use one of {known}" if known else "add a [[source]] to the settings")
+    )

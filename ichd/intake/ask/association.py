@@ -1,0 +1,138 @@
+"""An association with an archive, and what goes wrong with it in coded words."""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+from ichd.domain.errors import Permanent, Transient
+from ichd.domain.reason import Reason
+from ichd.intake.ask.sources import DimseSource
+from ichd.intake.ask.tls import client_context
+from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+#: For the TCP connection.
+_CONNECT_S = 5.0
+_MAX_PDU = 131072
+_BUSY = frozenset({0x0213, 0xA700, 0xA701, 0xA702})
+
+Handler = tuple[evt.EventType, Callable[..., Any]]
+
+
+def service(sop_class_uid: str) -> PresentationContext:
+    """The context of a service whose data sets are identifiers."""
+    return build_context(sop_class_uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+
+
+@contextmanager
+def associated(
+    source: DimseSource,
+    contexts: Sequence[PresentationContext],
+    *,
+    stores: Sequence[str] = (),
+    handlers: Sequence[Handler] = (),
+) -> Iterator[Association]:
+    """An association that offers `contexts`, of which the first is needed; released at the end, aborted on an error.
+
+    Of the SOP classes in `stores` we are the receiver (PS3.7 D.3.3.4).
+
+    Raises:
+        SettingsError: the certificates of the source can't be used.
+        Transient: it can't be reached, or lets nobody in now.
+        Permanent: it does not offer the service.
+    """
+    # What pynetdicom would log of an identifier are names and numbers of patients.
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
+    association = _associate(source, contexts, stores, handlers)
+    try:
+        _require(source, association, contexts[0])
+        yield association
+    except BaseException:
+        if association.is_established:
+            association.abort()
+        raise
+    if association.is_established:
+        association.release()
+
+
+def status_of(source: DimseSource, answer: Dataset) -> int:
+    """The status of an answer.
+
+    Raises:
+        Transient: there was none: the association broke, or the archive kept silent too long.
+    """
+    if "Status" not in answer:
+        raise Transient(Reason.SOURCE_LOST, f"{source} broke off, or did not answer within {source.timeout_s:g} s")
+    return int(answer.Status)
+
+
+def failed(source: DimseSource, status: int, asked: str) -> Transient | Permanent:
+    """What a failure status means (PS3.4 C.4.1.1.4, C.4.2.1.5, C.4.3.1.4).
+
+    Its Error Comment is left out: some archives name the patient in it.
+    """
+    words = f"{source} answered {asked} with 0x{status:04X}"
+    if status in _BUSY:
+        return Transient(Reason.SOURCE_BUSY, words)
+    if status == 0xA801:
+        return Permanent(Reason.MOVE_DESTINATION_UNKNOWN, words)
+    return Permanent(Reason.SOURCE_REFUSED, words)
+
+
+def _require(source: DimseSource, association: Association, needed: PresentationContext) -> None:
+    if all(context.abstract_syntax != needed.abstract_syntax for context in association.accepted_contexts):
+        name = needed.abstract_syntax.name if needed.abstract_syntax else "the service"
+        raise Permanent(Reason.SOURCE_REFUSED, f"{source} does not offer {name}")
+
+
+def _associate(
+    source: DimseSource, contexts: Sequence[PresentationContext], stores: Sequence[str], handlers: Sequence[Handler]
+) -> Association:
+    connected: list[bool] = []
+
+    def prepare_socket(event: evt.Event) -> None:
+        transport = event.assoc.dul.socket
+        if transport is None or transport.socket is None:
+            return  # closed again already; negotiation will say so
+        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Also bounds a write to a peer that stopped reading, which pynetdicom would wait on for ever.
+        transport.socket.settimeout(source.timeout_s)
+        connected.append(True)
+
+    ae = AE(ae_title=source.calling_ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.connection_timeout = min(_CONNECT_S, source.timeout_s)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = source.timeout_s
+    try:
+        association = ae.associate(
+            source.host,
+            source.port,
+            contexts=list(contexts),
+            ae_title=source.ae_title,
+            max_pdu=_MAX_PDU,
+            ext_neg=[build_role(sop_class, scu_role=False, scp_role=True) for sop_class in stores],
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_socket), *handlers],
+            tls_args=None if source.tls is None else (client_context(source.tls), source.host),
+        )
+    except OSError as error:
+        raise Transient(Reason.SOURCE_UNREACHABLE, f"{source}: {error.strerror or type(error).__name__}") from error
+    if association.is_established:
+        return association
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
+        words = f"{answer.result_str}, {answer.source_str}: {answer.reason_str}"
+        raise Transient(Reason.SOURCE_REJECTED, f"{source}: {words}")
+    if not connected:
+        encrypted = "" if source.tls is None else ", or no agreement on TLS"
+        raise Transient(Reason.SOURCE_UNREACHABLE, f"{source}: no connection{encrypted}")
+    if answer is not None and association.rejected_contexts:
+        raise Permanent(Reason.SOURCE_REFUSED, f"{source} offers none of the services that were asked for")
+    raise Transient(Reason.SOURCE_LOST, f"{source} ended the association before it was established")

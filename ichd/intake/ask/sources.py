@@ -1,0 +1,56 @@
+"""Archives that may be asked, as values; the settings' [[source]] become these."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientTls:
+    """How we show ourselves to a server, and whom we trust; all files are PEM."""
+
+    #: Authorities; the system's where it is None.
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    check_hostname: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimseSource:
+    """An archive with Query/Retrieve (PS3.4 annex C)."""
+
+    name: str
+    host: str
+    port: int
+    ae_title: str
+    #: Ours, as who asks and, with C-MOVE, as where images go.
+    calling_ae_title: str = "ICHD"
+    retrieve: Literal["get", "move"] = "get"
+    tls: ClientTls | None = None
+    #: Longest wait for any answer.
+    timeout_s: float = 30.0
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.ae_title}@{self.host}:{self.port})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSource:
+    """An archive with QIDO-RS and WADO-RS (PS3.18 chapter 10)."""
+
+    name: str
+    #: Root of its DICOMweb service.
+    url: str
+    token: str | None = field(default=None, repr=False)
+    account: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ClientTls | None = None
+    #: Longest wait for any answer, and for more of one.
+    timeout_s: float = 30.0
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.url})"
+
+
+Source = DimseSource | WebSource

@@ -1,0 +1,42 @@
+"""TLS of a client: 1.2 or newer, as BCP 195 wants it (PS3.15 B.12)."""
+
+import ssl
+from pathlib import Path
+
+from ichd.domain.errors import SettingsError
+from ichd.intake.ask.sources import ClientTls
+
+
+def client_context(tls: ClientTls) -> ssl.SSLContext:
+    """How to greet a server.
+
+    Raises:
+        SettingsError: a file can't be read, is no PEM, or key and certificate do not belong together.
+    """
+    context = _trusting(tls.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = tls.check_hostname
+    if tls.certificate is not None:
+        try:
+            # An empty password makes an encrypted key an error, where OpenSSL would ask the terminal for one.
+            context.load_cert_chain(tls.certificate, tls.key, password="")
+        except OSError as error:
+            raise SettingsError(
+                f"tls.certificate {tls.certificate} and tls.key {tls.key or tls.certificate}: {_words(error)}; "
+                "name PEM files that belong together, the key not encrypted"
+            ) from error
+    return context
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+    except OSError as error:
+        raise SettingsError(f"tls.ca {ca}: {_words(error)}; name a PEM file of certificates") from error
+
+
+def _words(error: OSError) -> str:
+    """`ssl.SSLError` is an OSError whose text names a line of OpenSSL's sources."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not readable as PEM").lower().replace("_", " ")
+    return error.strerror or type(error).__name__
