@@ -5,9 +5,11 @@ import threading
 from ichd.app.clock import utc_now
 from ichd.app.storage import open_storage
 from ichd.intake.admit import Counter
+from ichd.intake.dimse.listener import Listener, ListenerConfig
+from ichd.intake.dimse.tls import TlsFiles
 from ichd.intake.peers import AllowedPeer
-from ichd.intake.scp import Listener, ListenerConfig
-from ichd.settings import Settings
+from ichd.intake.service import Service
+from ichd.settings import DicomSettings, Settings, TlsSettings
 from ichd.store.arrivals import Arrivals
 
 
@@ -16,16 +18,6 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     storage = open_storage(settings)
     arrivals = Arrivals(storage.engine)
     dicom = settings.dicom
-    config = ListenerConfig(
-        ae_title=dicom.ae_title,
-        host=dicom.host,
-        port=dicom.port,
-        max_associations=dicom.max_associations,
-        max_pdu=dicom.max_pdu,
-        max_instance_bytes=dicom.max_instance_mb << 20,
-        allowed_peers=tuple(AllowedPeer(ae_title=p.ae_title, address=p.address) for p in dicom.allowed_peers),
-        network_timeout_s=dicom.network_timeout_s,
-    )
     counter = Counter(
         arrivals,
         storage.spool,
@@ -33,8 +25,34 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         max_instance_bytes=dicom.max_instance_mb << 20,
         max_visit_bytes=dicom.max_association_mb << 20,
     )
-    listener = Listener(config, counter, arrivals, utc_now)
+    #: By SOP class UID.
+    services: dict[str, Service] = {}
+    listener = Listener(listener_config(dicom), counter, arrivals, utc_now, services=services)
     listener.start()
     stop.wait()
     listener.stop()
     storage.engine.dispose()
+
+
+def listener_config(dicom: DicomSettings) -> ListenerConfig:
+    """What the settings mean to the door."""
+    return ListenerConfig(
+        ae_title=dicom.ae_title,
+        host=dicom.host,
+        port=dicom.port,
+        max_pdu=dicom.max_pdu,
+        max_connections=dicom.max_connections,
+        max_connections_per_address=dicom.max_connections_per_address,
+        max_associations=dicom.max_associations,
+        max_associations_per_address=dicom.max_associations_per_address,
+        allowed_peers=tuple(AllowedPeer(ae_title=p.ae_title, address=p.address) for p in dicom.allowed_peers),
+        require_called_ae_title=dicom.require_called_ae_title,
+        tls=None if dicom.tls is None else tls_files(dicom.tls),
+        network_timeout_s=dicom.network_timeout_s,
+        association_timeout_s=dicom.association_timeout_s,
+    )
+
+
+def tls_files(tls: TlsSettings) -> TlsFiles:
+    """The files of the settings, as the door takes them."""
+    return TlsFiles(certificate=tls.certificate, key=tls.key, client_ca=tls.client_ca)

@@ -1,7 +1,7 @@
 """Who may open an association: calling AE title and network address."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -23,16 +23,26 @@ class _Rejection:
 class Rejection(Enum):
     """A-ASSOCIATE-RJ by result, source and diagnostic (PS3.8 table 9-21)."""
 
+    APPLICATION_CONTEXT_NOT_SUPPORTED = _Rejection(1, 1, 2)
     CALLING_AE_TITLE_NOT_RECOGNIZED = _Rejection(1, 1, 3)
+    CALLED_AE_TITLE_NOT_RECOGNIZED = _Rejection(1, 1, 7)
     #: The standard has no word for an address; permanent, by the user, no reason given.
     ADDRESS_NOT_ALLOWED = _Rejection(1, 1, 1)
+    PROTOCOL_VERSION_NOT_SUPPORTED = _Rejection(1, 2, 2)
     LOCAL_LIMIT_EXCEEDED = _Rejection(2, 3, 2)
 
     def as_error(self) -> Refused | Transient:
         """The same in coded words, for people."""
         if self is Rejection.LOCAL_LIMIT_EXCEEDED:
             return Transient(Reason.TOO_MANY_ASSOCIATIONS, self.name.lower())
-        return Refused(Reason.ASSOCIATION_NOT_ALLOWED, self.name.lower())
+        return Refused(_REASONS.get(self, Reason.ASSOCIATION_NOT_ALLOWED), self.name.lower())
+
+
+_REASONS: Mapping[Rejection, Reason] = {
+    Rejection.APPLICATION_CONTEXT_NOT_SUPPORTED: Reason.ASSOCIATION_UNSUPPORTED,
+    Rejection.PROTOCOL_VERSION_NOT_SUPPORTED: Reason.ASSOCIATION_UNSUPPORTED,
+    Rejection.CALLED_AE_TITLE_NOT_RECOGNIZED: Reason.CALLED_AE_TITLE_UNKNOWN,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from pydicom.dataset import Dataset
-
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 
@@ -23,17 +21,11 @@ STATUS: Mapping[Reason, int] = {
     Reason.TOO_LARGE: 0xC004,
 }
 
-#: Error Comment is an LO (PS3.7 annex C).
-_LONGEST_COMMENT = 64
 
-
-def failure(error: Refused | Transient) -> Dataset:
+def failure(error: Refused | Transient) -> tuple[int, str]:
     """Status and Error Comment of a C-STORE-RSP; the comment holds numbers, and never a value of the image.
 
     The detail of our own trouble stays in the log: it speaks of disks and servers.
     """
-    status = Dataset()
-    status.Status = STATUS[error.reason]
     words = f"{error.reason}: {error.detail}" if isinstance(error, Refused) and error.detail else str(error.reason)
-    status.ErrorComment = words[:_LONGEST_COMMENT]
-    return status
+    return STATUS[error.reason], words

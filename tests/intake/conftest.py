@@ -1,10 +1,11 @@
 """A real listener on a free loopback port, with a real store behind it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from ichd.intake.admit import Counter
-from ichd.intake.scp import Listener, ListenerConfig
+from ichd.intake.dimse.listener import Listener, ListenerConfig
+from ichd.intake.service import Service
 from ichd.store.arrivals import Arrivals
 from ichd.store.engine import migrate, open_database
 from ichd.store.spool import Spool
@@ -69,10 +71,18 @@ OpenHouse = Callable[..., House]
 
 @pytest.fixture
 def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
-    """Builds a listener; settings of `ListenerConfig`, and a spool or a free fraction of choice."""
+    """Builds a listener; settings of `ListenerConfig`, and a spool, limits or services of choice."""
     opened: list[House] = []
 
-    def build(*, spool: Spool | None = None, min_free_fraction: float = 0.0, **settings: Any) -> House:
+    def build(
+        *,
+        spool: Spool | None = None,
+        min_free_fraction: float = 0.0,
+        max_instance_bytes: int = 64 << 20,
+        max_association_bytes: int = 64 << 30,
+        services: Mapping[str, Service] = MappingProxyType({}),
+        **settings: Any,
+    ) -> House:
         url = f"sqlite:///{tmp_path / 'ichd.db'}"
         migrate(url)
         engine = open_database(url)
@@ -80,14 +90,18 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
         arrivals = Arrivals(engine)
         config = replace(ListenerConfig(port=0, network_timeout_s=5.0), **settings)
         counter = Counter(
-            arrivals, spool, min_free_fraction=min_free_fraction, max_instance_bytes=config.max_instance_bytes
+            arrivals,
+            spool,
+            min_free_fraction=min_free_fraction,
+            max_instance_bytes=max_instance_bytes,
+            max_visit_bytes=max_association_bytes,
         )
         house = House(
             root=tmp_path,
             engine=engine,
             spool=spool,
             arrivals=arrivals,
-            listener=Listener(config, counter, arrivals, now),
+            listener=Listener(config, counter, arrivals, now, services=services),
         )
         house.listener.start()
         opened.append(house)

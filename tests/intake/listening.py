@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ichd.intake.admit import Counter
-from ichd.intake.scp import Listener, ListenerConfig
+from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.engine import migrate, open_database
 from ichd.store.spool import Draft, Spool, StoredFile
@@ -99,7 +99,7 @@ def main() -> None:
     arrivals = DyingArrivals(engine, options.die_after_commit)
     spool = DyingSpool(options.folder / "spool", options.die_after_write)
     counter = Counter(arrivals, spool, min_free_fraction=0.0, max_instance_bytes=options.max_instance_bytes)
-    config = ListenerConfig(port=0, max_instance_bytes=options.max_instance_bytes)
+    config = ListenerConfig(port=0)
     listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC))
     listener.start()
     print(listener.port, flush=True)

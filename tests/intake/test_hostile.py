@@ -1,7 +1,4 @@
-"""Attacks on a running listener from a raw socket, with a legitimate sender beside them.
-
-These are also the alarm for the private parts of pynetdicom that `ichd.intake.guard` relies on.
-"""
+"""Attacks on a running listener from a raw socket, with a legitimate sender beside them."""
 
 import os
 import re

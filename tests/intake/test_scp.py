@@ -19,10 +19,10 @@ from structlog.testing import capture_logs
 from ichd.domain.errors import Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.intake.admit import Counter
+from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.header import read_facts
 from ichd.intake.part10 import split_file
 from ichd.intake.peers import AllowedPeer
-from ichd.intake.scp import Listener, ListenerConfig
 from ichd.store.spool import Draft, Spool
 from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow, RefusalRow
 from tests.intake.conftest import House, OpenHouse, now

@@ -1,0 +1,122 @@
+"""What is done with each message: C-ECHO and C-STORE by ourselves, N-services by those who offer them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from ichd.domain.errors import CodedError, Refused, Transient
+from ichd.domain.reason import Reason
+from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Sender, Visit
+from ichd.intake.dimse.command import Command, CommandField, response
+from ichd.intake.dimse.messages import Messages
+from ichd.intake.dimse.negotiation import Context
+from ichd.intake.service import Answer, Operation, Request, Service, Status
+from ichd.intake.status import SUCCESS, failure
+
+_log = structlog.get_logger(__name__)
+
+#: The data sets of services hold references, not pixels; a thousand take about 150 kB.
+_LONGEST_SERVICE_DATA_SET = 4 << 20
+_OPERATIONS = frozenset(Operation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What becomes of a message."""
+
+    #: Empty where nothing is said.
+    command_set: bytes
+    #: Nothing more is taken in this association.
+    is_last: bool = False
+
+
+class Serving:
+    """Answers the messages of one association."""
+
+    def __init__(
+        self,
+        messages: Messages,
+        contexts: Mapping[int, Context],
+        visit: Visit,
+        sender: Sender,
+        services: Mapping[str, Service],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._messages = messages
+        self._contexts = contexts
+        self._visit = visit
+        self._sender = sender
+        self._services = services
+        self._clock = clock
+
+    def answer(self, context_id: int, command: Command) -> Reply:
+        """Take the data set of a message, if it has one, and answer.
+
+        Raises:
+            PeerGone: the data set breaks off; nothing of it is kept.
+            Violation: the peer does not keep to the protocol.
+        """
+        context = self._contexts[context_id]
+        if command.field == CommandField.C_STORE and context.abstract_syntax in ACCEPTED_SOP_CLASSES:
+            return self._store(context_id, context, command)
+        service = self._services.get(context.abstract_syntax)
+        if service is not None and command.field in _OPERATIONS:
+            return self._ask(service, context_id, context, command)
+        if command.has_data_set:
+            for _ in self._messages.data_set(context_id):
+                pass
+        if not command.is_request:
+            # A C-CANCEL comes late by nature; a response answers nothing that we asked.
+            return Reply(command_set=b"")
+        status = SUCCESS if command.field == CommandField.C_ECHO else Status.UNRECOGNISED_OPERATION
+        return Reply(command_set=response(command, status))
+
+    def _store(self, context_id: int, context: Context, command: Command) -> Reply:
+        claim = Claim(
+            sop_class_uid=command.sop_class_uid,
+            sop_instance_uid=command.sop_instance_uid,
+            transfer_syntax_uid=context.transfer_syntax,
+        )
+        with self._visit.receive(claim) as reception:
+            if command.has_data_set:
+                for fragment in self._messages.data_set(context_id):
+                    reception.write(fragment)
+            try:
+                reception.admit(now=self._clock())
+            except (Refused, Transient) as error:
+                command_set = response(command, *failure(error))
+                return Reply(command_set=command_set, is_last=error.reason is Reason.ASSOCIATION_TOO_LARGE)
+        return Reply(command_set=response(command, SUCCESS))
+
+    def _ask(self, service: Service, context_id: int, context: Context, command: Command) -> Reply:
+        dataset = bytearray()
+        size = 0
+        if command.has_data_set:
+            for fragment in self._messages.data_set(context_id):
+                size += len(fragment)
+                if size <= _LONGEST_SERVICE_DATA_SET:
+                    dataset += fragment
+        if size > _LONGEST_SERVICE_DATA_SET:
+            answer = Answer(status=Status.RESOURCE_LIMITATION, comment=f"at most {_LONGEST_SERVICE_DATA_SET} bytes")
+        else:
+            answer = self._answer_of(service, context, command, bytes(dataset))
+        return Reply(command_set=response(command, answer.status, answer.comment))
+
+    def _answer_of(self, service: Service, context: Context, command: Command, dataset: bytes) -> Answer:
+        request = Request(
+            operation=Operation(command.field),
+            sop_class_uid=command.sop_class_uid,
+            sop_instance_uid=command.sop_instance_uid,
+            type_id=command.type_id,
+            dataset=dataset,
+            transfer_syntax_uid=context.transfer_syntax,
+            sender=self._sender,
+            received_at=self._clock(),
+        )
+        try:
+            return service(request)
+        except CodedError as error:
+            _log.warning("service_failed", operation=request.operation.name.lower(), reason=str(error.reason))
+            return Answer(status=Status.PROCESSING_FAILURE, comment=str(error.reason))

@@ -1,0 +1,147 @@
+"""Where bytes arrive: whole PDUs in one reused buffer, none longer than allowed and none for longer than allowed."""
+
+import math
+import socket
+import ssl
+import struct
+import time
+from contextlib import suppress
+
+import structlog
+
+from ichd.intake.dimse.associate import LONGEST_REQUEST
+from ichd.intake.dimse.pdu import HEADER, PduType, PeerGone, PeerSilent, Violation
+from ichd.intake.dimse.pdu import AbortReason as Because
+
+_log = structlog.get_logger(__name__)
+
+_TIMEVAL = struct.Struct("@ll")
+#: For the last words to be heard: closing over bytes that nobody read makes the kernel take them back.
+_LINGER_S = 1.0
+_LINGER_BYTES = 16 << 20
+
+
+class Wire:
+    """One connection; reads and writes belong to one thread, `drop` and `interrupt` to any."""
+
+    def __init__(self, connection: socket.socket, *, max_pdu: int, timeout_s: float) -> None:
+        self._connection = connection
+        self._max_pdu = max_pdu
+        #: Silence, and also the whole of one PDU, may last this long.
+        self._timeout_s = timeout_s
+        #: As long as the longest PDU so far: an idle connection costs next to nothing.
+        self._buffer = bytearray(256)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._set_timeout(timeout_s)
+
+    def secure(self, context: ssl.SSLContext, *, deadline: float) -> None:
+        """Continue in TLS, with a handshake that is over by `deadline` (monotonic).
+
+        Raises:
+            ssl.SSLError: the peer can't, or may not.
+            OSError: it is gone, or silent.
+        """
+        # Not `ssl.SSLSocket.shutdown`, which would forget the TLS layer under a thread that reads: see `interrupt`.
+        self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        self._connection = context.wrap_socket(self._connection, server_side=True)
+
+    def read_pdu(self, *, deadline: float = math.inf) -> tuple[int, memoryview]:
+        """Type and content of the next PDU; the content is overwritten by the next read.
+
+        It must have begun before silence becomes too long, or by `deadline` (monotonic) where one is given, which is
+        then the end of all patience.
+
+        Raises:
+            Violation: it is longer than this connection may send.
+            PeerSilent: it does not come in time, or not all of it.
+            PeerGone: the connection ended.
+        """
+        # Many senders write a command and its data set apart and leave Nagle's algorithm on: they hold the second back
+        # until we acknowledge the first, which the kernel delays by 40 ms unless it is told anew each time.
+        with suppress(OSError):
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        head = memoryview(self._buffer)[: HEADER.size]
+        self._fill(head, deadline if deadline < math.inf else time.monotonic() + self._timeout_s)
+        kind, length = HEADER.unpack(head)
+        self._require_length(kind, length)
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        body = memoryview(self._buffer)[:length]
+        self._fill(body, min(deadline, time.monotonic() + self._timeout_s))
+        return kind, body
+
+    def send(self, content: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            PeerGone: the connection ended, or the peer does not read.
+        """
+        try:
+            self._set_timeout(self._timeout_s)
+            self._connection.sendall(content)
+        except OSError:
+            raise PeerGone("the connection ended before an answer") from None
+
+    def hang_up(self, last_words: bytes = b"") -> None:
+        """Say the last words, if any, wait a moment for the peer to hear them, and close."""
+        deadline = time.monotonic() + _LINGER_S
+        with suppress(OSError):
+            self._connection.settimeout(_LINGER_S)
+            if last_words:
+                self._connection.sendall(last_words)
+            socket.socket.shutdown(self._connection, socket.SHUT_WR)
+            left = _LINGER_BYTES
+            while left > 0 and time.monotonic() < deadline and (size := self._connection.recv_into(self._buffer)):
+                left -= size
+        self.close()
+
+    def interrupt(self) -> None:
+        """Let the reading thread find the end of the connection once it has read what came; it can still write."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._connection, socket.SHUT_RD)
+
+    def drop(self) -> None:
+        """End the connection without a word; its thread finds out at once."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection back; by its own thread only, for the number of a closed socket is soon another's."""
+        self._connection.close()
+
+    def _require_length(self, kind: int, length: int) -> None:
+        limit = LONGEST_REQUEST if kind == PduType.ASSOCIATE_RQ else self._max_pdu
+        if length > limit:
+            _log.warning("pdu_too_long", size=length, limit=limit)
+            raise Violation(Because.INVALID_PARAMETER_VALUE, f"a PDU of {length} bytes, at most {limit}")
+
+    def _fill(self, view: memoryview, deadline: float) -> None:
+        # The kernel gathers a whole PDU: one system call, and one hand-over between threads, in place of many.
+        flags = 0 if isinstance(self._connection, ssl.SSLSocket) else socket.MSG_WAITALL
+        filled = 0
+        while filled < len(view):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise PeerSilent("a PDU was not there in time")
+            try:
+                self._set_timeout(remaining)
+                received = self._connection.recv_into(view[filled:], 0, flags)
+            except (TimeoutError, BlockingIOError):
+                continue
+            except OSError:
+                raise PeerGone("the connection broke") from None
+            if received == 0:
+                raise PeerGone("the connection ended")
+            filled += received
+
+    def _set_timeout(self, seconds: float) -> None:
+        """How long a call may wait. A socket with a timeout of Python's own never blocks in the kernel, where
+        MSG_WAITALL would do its work; TLS, on the other hand, knows only that one."""
+        if isinstance(self._connection, ssl.SSLSocket):
+            self._connection.settimeout(seconds)
+            return
+        # Zero would mean for ever.
+        microseconds = max(int(seconds * 1e6), 1000)
+        timeval = _TIMEVAL.pack(*divmod(microseconds, 1_000_000))
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
