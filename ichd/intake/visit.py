@@ -145,7 +145,7 @@ class Reception:
         self._draft: Draft | None = None
         self._meta_bytes = 0
         self._trouble: Refused | Transient | None = None
-        #: Of a data set that was dropped, as its header says where that had come.
+        #: As the header says, where that had come.
         self._study_uid: str | None = None
         #: Bytes of the data set so far, dropped ones included.
         self.size = 0
@@ -172,7 +172,7 @@ class Reception:
             if self._draft is None:
                 return
             if self.size > self._desk.max_instance_bytes:
-                self._discard()
+                self._drop()
                 return
             self._draft.write(fragment)
         except Transient as error:
@@ -190,12 +190,15 @@ class Reception:
             draft = self._whole()
             dataset = draft.view(self._meta_bytes)
             facts = parse_header(dataset, self._claim.transfer_syntax_uid)
+            self._study_uid = facts.study_instance_uid
             require_acceptable(facts, self._claim)
-            return self._visit.keep(draft, facts, now=now)
+            admission = self._visit.keep(draft, facts, now=now)
         except (Refused, Transient) as error:
-            self._discard()
+            self._drop()
             self._visit.turn_away(error, self._claim, study_instance_uid=self._study_uid, now=now)
             raise
+        self._draft = None
+        return admission
 
     def _begin(self) -> None:
         self._draft = self._desk.shelf.draft()
@@ -217,13 +220,17 @@ class Reception:
 
     def _give_up(self, error: Refused | Transient) -> None:
         self._trouble = self._trouble or error
+        self._drop()
+
+    def _drop(self) -> None:
+        """Discard what came, but remember the study that it was to belong to."""
+        if self._draft is not None and self._study_uid is None:
+            with suppress(Transient):
+                dataset = self._draft.view(self._meta_bytes)
+                self._study_uid = study_uid_of(dataset, self._claim.transfer_syntax_uid)
         self._discard()
 
     def _discard(self) -> None:
-        if self._draft is None:
-            return
-        with suppress(Transient):
-            dataset = self._draft.view(self._meta_bytes)
-            self._study_uid = study_uid_of(dataset, self._claim.transfer_syntax_uid)
-        self._draft.discard()
-        self._draft = None
+        if self._draft is not None:
+            self._draft.discard()
+            self._draft = None

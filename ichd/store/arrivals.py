@@ -3,36 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import Engine, delete, exists, select, union_all, update
-from sqlalchemy.orm import Session
 
 from ichd.domain.arrival import Door
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.reason import Reason
-from ichd.domain.study import InstanceFacts, StudyState, move_study
+from ichd.domain.study import InstanceFacts
 from ichd.store.audit import record_audit
 from ichd.store.deposits import Deposit, audit_deposits, deposits_of
-from ichd.store.facts import facts_to_json, storable_text
+from ichd.store.facts import storable_text
+from ichd.store.group_commit import GroupCommit
 from ichd.store.queue import Queue
+from ichd.store.recording import Arrival, ArrivalKind, record_all
+from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
-from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, SeriesRow, StudyRow
-from ichd.store.transaction import insert_if_new, insert_link, reading, writing
+from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow
+from ichd.store.transaction import insert_link, reading, writing
+
+__all__ = ["ArrivalKind", "Arrivals", "Refusal"]
 
 _WHO = (AssociationRow.calling_ae_title, AssociationRow.address)
-
-
-class ArrivalKind(StrEnum):
-    """What became of an image that arrived."""
-
-    #: Stored, or stored anew in place of a damaged file; its study is being received, again if need be.
-    NEW = "new"
-    #: The very same bytes are stored already; the caller discards the file.
-    DUPLICATE = "duplicate"
-    #: Other bytes are stored under this SOP Instance UID; these are kept for a person to look at, and not read.
-    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +46,7 @@ class Arrivals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue = Queue(engine)
+        self._recordings = GroupCommit(self._record_all)
 
     def open_association(
         self, *, calling_ae_title: str, address: str, now: datetime, listener: str = "", door: Door = Door.DIMSE
@@ -109,17 +101,8 @@ class Arrivals:
         nothing but the evidence that a study under reception is still being sent. A conflict never reopens a study; one
         that claims an unknown study opens that study, so that it ends with a reason where a user looks.
         """
-        with writing(self._engine) as session:
-            study = _study(session, facts, now)
-            arrival = {"sha256": stored.sha256, "size": stored.size, "path": stored.path}
-            arrival |= {"received_at": now, "association_id": association_id}
-            kind = self._place(session, study, facts, arrival)
-            if kind is ArrivalKind.NEW:
-                self._reopen(session, study, now=now)
-            if study.state is StudyState.RECEIVING:
-                study.last_instance_at = max(study.last_instance_at, now)
-                insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
-            return kind
+        arrival = Arrival(facts=facts, stored=stored, association_id=association_id, at=now)
+        return self._recordings.submit(arrival)
 
     def first_file(self, facts: InstanceFacts) -> StoredFile | None:
         """The file that is read for an image; None where it is not stored."""
@@ -136,12 +119,13 @@ class Arrivals:
         Returns DUPLICATE where somebody else was faster: the caller discards the file.
         """
         with writing(self._engine) as session:
-            study = _study(session, facts, now)
+            uid = facts.study_instance_uid
+            study = session.scalars(select(StudyRow).filter_by(study_instance_uid=uid).with_for_update()).one()
             present = select(InstanceRow).where(InstanceRow.path == damaged.path).with_for_update()
             row = session.scalars(present).one_or_none()
             if row is None or row.sha256 != stored.sha256:
                 return ArrivalKind.DUPLICATE
-            self._reopen(session, study, now=now)
+            reopen(session, self._queue, study.id, now=now)
             row.path, row.size, row.revision = stored.path, stored.size, study.revision
             row.received_at, row.association_id = now, association_id
             study.last_instance_at = max(study.last_instance_at, now)
@@ -235,62 +219,6 @@ class Arrivals:
         with reading(self._engine) as session:
             return frozenset(session.scalars(statement))
 
-    def _place(self, session: Session, study: StudyRow, facts: InstanceFacts, arrival: dict[str, Any]) -> ArrivalKind:
-        taken = select(InstanceRow).where(InstanceRow.sop_instance_uid == facts.sop_instance_uid)
-        first = session.scalars(taken).one_or_none()
-        if first is None:
-            revision = study.revision if study.state is StudyState.RECEIVING else study.revision + 1
-            instance: dict[str, Any] = {"series_id": _series_id(session, study, facts), "revision": revision}
-            instance |= {"sop_instance_uid": facts.sop_instance_uid, "sop_class_uid": facts.sop_class_uid}
-            if insert_if_new(session, InstanceRow, instance | {"facts": facts_to_json(facts)} | arrival) is not None:
-                return ArrivalKind.NEW
-            # The study is locked, so only another study can have taken the UID in between.
-            first = session.scalars(taken).one()
-        if first.sha256 == arrival["sha256"]:
-            return ArrivalKind.DUPLICATE
-        conflict = {"study_id": study.id, "instance_id": first.id, "sop_instance_uid": facts.sop_instance_uid}
-        kept = insert_if_new(session, ConflictRow, conflict | arrival) is not None
-        return ArrivalKind.CONFLICT if kept else ArrivalKind.DUPLICATE
-
-    def _reopen(self, session: Session, study: StudyRow, *, now: datetime) -> None:
-        if study.state is StudyState.RECEIVING:
-            return
-        study.state = move_study(study.state, StudyState.RECEIVING)
-        study.revision += 1
-        study.ready_at = study.started_at = study.finished_at = study.closing = study.reason = None
-        study.detail = ""
-        study.last_instance_at = now
-        self._queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
-
-
-def _study(session: Session, facts: InstanceFacts, now: datetime) -> StudyRow:
-    """The study's row, locked until the end of the transaction."""
-    statement = select(StudyRow).where(StudyRow.study_instance_uid == facts.study_instance_uid).with_for_update()
-    study = session.scalars(statement).one_or_none()
-    if study is not None:
-        return study
-    insert_if_new(
-        session,
-        StudyRow,
-        {
-            "study_instance_uid": facts.study_instance_uid,
-            "accession_number": storable_text(facts.accession_number),
-            "study_datetime": storable_text(facts.study_datetime),
-            "state": StudyState.RECEIVING,
-            "received_at": now,
-            "last_instance_at": now,
-        },
-    )
-    return session.scalars(statement).one()
-
-
-def _series_id(session: Session, study: StudyRow, facts: InstanceFacts) -> int:
-    """The id of the series' row. The study is locked, so nobody else can insert the same one meanwhile."""
-    key = {"study_id": study.id, "series_instance_uid": facts.series_instance_uid}
-    series_id = session.scalar(select(SeriesRow.id).filter_by(**key))
-    if series_id is None:
-        series = SeriesRow(**key)
-        session.add(series)
-        session.flush()
-        series_id = series.id
-    return series_id
+    def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
+        with writing(self._engine) as session:
+            return record_all(session, self._queue, arrivals)

@@ -78,10 +78,12 @@ class Draft:
     def view(self, begin: int = 0) -> memoryview:
         """The bytes from `begin` on, mapped and not read: what is not looked at costs no memory.
 
+        Nothing is left to see once the draft is sealed or discarded.
+
         Raises:
             Transient: the disk fails.
         """
-        if self.size == 0:
+        if self.size == 0 or self._descriptor < 0:
             return memoryview(b"")
         with disk_trouble():
             return memoryview(mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ))[begin:]

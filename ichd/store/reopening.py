@@ -1,0 +1,27 @@
+"""A finished study that is received again."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ichd.domain.study import StudyState, move_study
+from ichd.store.queue import Queue
+from ichd.store.tables import StudyRow
+
+
+def reopen(session: Session, queue: Queue, study_id: int, *, now: datetime) -> StudyRow:
+    """Make a study `receiving` as a new revision, unless it is; what earlier revisions still had to do ends.
+
+    The caller has locked the study.
+    """
+    study = session.get_one(StudyRow, study_id, populate_existing=True)
+    if study.state is StudyState.RECEIVING:
+        return study
+    study.state = move_study(study.state, StudyState.RECEIVING)
+    study.revision += 1
+    study.ready_at = study.started_at = study.finished_at = study.closing = study.reason = None
+    study.detail = study.closing_detail = ""
+    study.last_instance_at = now
+    queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
+    session.flush()
+    return study
