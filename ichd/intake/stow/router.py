@@ -1,0 +1,31 @@
+"""The two addresses of the STOW-RS door."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+
+from ichd.intake.counter import Counter
+from ichd.intake.stow.door import StowConfig, StowDoor
+
+
+def stow_router(
+    config: StowConfig,
+    counter: Counter,
+    *,
+    clock: Callable[[], datetime],
+    account_of: Callable[[Request], str],
+) -> APIRouter:
+    """Routes for the web application, which knows who may come in; `account_of` names them, or is empty."""
+    door = StowDoor(config, counter, clock=clock, account_of=account_of)
+    router = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
+
+    @router.post("/studies", summary="Store images (STOW-RS)")
+    async def store(request: Request) -> Response:
+        return await door.take(request, None)
+
+    @router.post("/studies/{study_uid}", summary="Store images of one study (STOW-RS)")
+    async def store_in_study(request: Request, study_uid: str) -> Response:
+        return await door.take(request, study_uid)
+
+    return router

@@ -1,0 +1,97 @@
+"""The images of one request at the counter, one after the other, in the thread of the request."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from ichd.domain.errors import Refused, Transient
+from ichd.intake.claim import Claim
+from ichd.intake.part10 import FileHead
+from ichd.intake.stow.multipart import NotMultipart, Part
+from ichd.intake.visit import Visit
+from ichd.store.arrivals import ArrivalKind
+
+#: So many parts that are no DICOM file, each with its line in the log, and the request is not read any further.
+MAX_STRANGE_PARTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """An image that was taken, now or before."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    #: Other bytes are kept under its SOP Instance UID already, and those are read.
+    conflicting: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """An image, or a part that is none, that was not taken."""
+
+    #: What the part called itself; its UIDs may be empty, or no UIDs.
+    claim: Claim
+    error: Refused | Transient
+
+
+_NAMELESS = Claim(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="")
+
+
+def store_parts(
+    parts: Iterator[Part], visit: Visit, *, study_uid: str | None, clock: Callable[[], datetime]
+) -> Iterator[Stored | Failed]:
+    """What becomes of each part, as soon as it is known; with `study_uid`, images of other studies fail.
+
+    Raises:
+        NotMultipart: the message breaks off, or is none. The part underway is not stored.
+    """
+    strange = 0
+    for part in parts:
+        outcome = _store(iter(part), visit, study_uid, clock)
+        yield outcome
+        strange += isinstance(outcome, Failed) and outcome.claim is _NAMELESS
+        if strange >= MAX_STRANGE_PARTS:
+            raise NotMultipart(f"{strange} parts are no DICOM files.")
+
+
+def _store(
+    content: Iterator[memoryview], visit: Visit, study_uid: str | None, clock: Callable[[], datetime]
+) -> Stored | Failed:
+    head = FileHead()
+    try:
+        beginning = _read_head(head, content)
+    except Refused as error:
+        visit.turn_away(error, _NAMELESS, study_instance_uid=None, now=clock())
+        return Failed(claim=_NAMELESS, error=error)
+    claim = Claim(
+        sop_class_uid=head.sop_class_uid,
+        sop_instance_uid=head.sop_instance_uid,
+        transfer_syntax_uid=head.transfer_syntax_uid,
+        study_instance_uid=study_uid,
+    )
+    with visit.receive(claim) as reception:
+        reception.write(beginning)
+        for fragment in content:
+            reception.write(fragment)
+        try:
+            admission = reception.admit(now=clock())
+        except (Refused, Transient) as error:
+            return Failed(claim=claim, error=error)
+    return Stored(
+        study_instance_uid=admission.facts.study_instance_uid,
+        series_instance_uid=admission.facts.series_instance_uid,
+        sop_class_uid=admission.facts.sop_class_uid,
+        sop_instance_uid=admission.facts.sop_instance_uid,
+        conflicting=admission.kind is ArrivalKind.CONFLICT,
+    )
+
+
+def _read_head(head: FileHead, content: Iterator[memoryview]) -> memoryview:
+    """Read up to the data set; the first bytes of it."""
+    for fragment in content:
+        beginning = head.feed(fragment)
+        if beginning is not None:
+            return beginning
+    return head.finish()
