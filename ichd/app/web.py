@@ -16,6 +16,7 @@ from ichd.domain.errors import IchdError, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.settings import Settings, WebSettings
 from ichd.store.arrivals import Arrivals
+from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
 from ichd.vision.manifest import read_manifest
 from ichd.vision.shelf import find_bundle
@@ -103,6 +104,7 @@ def _application(settings: Settings, storage: Storage) -> FastAPI:
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
+        catalogue=Catalogue(storage.engine, storage.spool),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
         clock=utc_now,

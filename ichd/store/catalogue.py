@@ -130,13 +130,6 @@ class Catalogue:
             statement = self._instances(session, criteria).order_by(InstanceRow.id)
             return [self._instance(*row) for row in session.execute(statement.limit(limit).offset(offset))]
 
-    def of_studies(self, uids: Sequence[str]) -> Mapping[str, CataloguedStudy]:
-        """Those of some studies that hold images, by UID."""
-        with reading(self._engine) as session:
-            rows = session.scalars(select(StudyRow).where(StudyRow.study_instance_uid.in_(uids))).all()
-            described = self._describe(session, rows)
-        return {study.study_instance_uid: study for study in described.values()}
-
     def files(self, criteria: Criteria) -> Iterator[CataloguedInstance]:
         """All images that match, in the order of their arrival; read in batches, however many there are."""
         last = 0

@@ -72,13 +72,17 @@ def _cut(allocated: NDArray[np.int32], header: SliceHeader) -> NDArray[np.int32]
     return allocated & np.int32((1 << header.bits_stored) - 1)
 
 
-def _require_decoder(syntax: UID, header: SliceHeader) -> None:
+def has_decoder(syntax: UID, bits_stored: int) -> bool:
     """Retired JPEG processes have no maintained decoder; 12-bit JPEG Extended has one only under the GPL."""
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
-        available = False
-    if not available or (syntax == JPEGExtended12Bit and header.bits_stored > 8):
+        return False
+    return available and not (syntax == JPEGExtended12Bit and bits_stored > 8)
+
+
+def _require_decoder(syntax: UID, header: SliceHeader) -> None:
+    if not has_decoder(syntax, header.bits_stored):
         raise NotAnalysable(
             Reason.UNSUPPORTED_TRANSFER_SYNTAX, f"{header.path.name}, {syntax.name or 'no transfer syntax'}"
         )

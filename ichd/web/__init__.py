@@ -1,5 +1,5 @@
-"""The status page and its JSON: what the store knows, for people and programs; read-only, on loopback."""
+"""The status page, its JSON, and DICOMweb: what the store knows and holds, for people and programs."""
 
-from ichd.web.application import Site, create_app
+from ichd.web.application import Entry, Site, create_app
 
-__all__ = ["Site", "create_app"]
+__all__ = ["Entry", "Site", "create_app"]

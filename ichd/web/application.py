@@ -1,22 +1,26 @@
 """The application: routes, pages for people, JSON for programs, and one way to say that something is wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from ichd.domain.errors import Transient
+from ichd.domain.errors import Permanent, Transient
 from ichd.domain.finding import ModelIdentity
+from ichd.domain.reason import Reason
 from ichd.store.arrivals import Arrivals
+from ichd.store.catalogue import Catalogue
 from ichd.store.studies import Studies
+from ichd.web.accounts import Accounts
 from ichd.web.api import api_router
+from ichd.web.dicomweb import dicomweb_router
+from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite
 from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
 from ichd.web.pages import Pages, pages_router
@@ -35,15 +39,33 @@ class Site:
     model: Callable[[], ModelIdentity]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Who gets in, and by which names we are called; by default this machine's users, by the names of loopback."""
+
+    accounts: Accounts | None = None
+    #: Writes log-ins to the audit trail.
+    note: NoteLogIn = lambda *_: None
+    #: Names and addresses of ours, beside those of loopback.
+    hosts: Sequence[str] = ()
+    #: We listen on every interface, whatever addresses they have.
+    any_address: bool = False
+    #: A proxy that takes care of TLS tells us who asks.
+    behind_proxy: bool = False
+
+
 def create_app(
     *,
     studies: Studies,
     arrivals: Arrivals,
+    catalogue: Catalogue,
     site: Site,
     checks: Mapping[str, Check],
     clock: Callable[[], datetime],
+    entry: Entry | None = None,
+    doors: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The status page.
+    """The status page and DICOMweb; through `doors` images come in.
 
     `checks` are run by `/readyz`, by name; the one named `database` alone decides `/healthz`.
     """
@@ -57,23 +79,43 @@ def create_app(
         redoc_url=None,
     )
     pages = Pages(site_version=site.version, listener=site.listener, model=site.model, clock=clock)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK_HOSTS), www_redirect=False)
-    # Added last, so outermost: the answer to a foreign host name carries the headers too.
-    app.add_middleware(SecurityHeaders)
+    _guard(app, entry or Entry())
     app.include_router(pages_router(studies, arrivals, pages))
     app.include_router(api_router(studies, arrivals))
     app.include_router(health_router(checks))
+    app.include_router(dicomweb_router(catalogue))
+    for door in doors:
+        app.include_router(door)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _say_what_is_wrong(app, pages)
     return app
 
 
+def _guard(app: FastAPI, entry: Entry) -> None:
+    """What a request passes before it comes to a route; what is added last stands outermost."""
+    if entry.accounts is not None:
+        app.add_middleware(Gate, accounts=entry.accounts, note=entry.note)
+    app.add_middleware(SameSite)
+    app.add_middleware(KnownHosts, names=(*LOOPBACK_HOSTS, *entry.hosts), any_address=entry.any_address)
+    if entry.behind_proxy:
+        app.add_middleware(BehindProxy)
+    # Outside of all: the answer to a foreign host name carries the headers too.
+    app.add_middleware(SecurityHeaders)
+
+
 def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
     """Errors as one sentence, on a page for people and as `{"error": ...}` for programs."""
 
-    def answer(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": sentence}, status, headers)
+    def answer(
+        request: Request,
+        status: int,
+        sentence: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reason: Reason | None = None,
+    ) -> Response:
+        if request.url.path.startswith(("/api/", "/dicom-web")):
+            return JSONResponse({"error": sentence} | ({"reason": reason} if reason else {}), status, headers)
         return pages.problem(status, sentence, headers)
 
     @app.exception_handler(HTTPException)
@@ -85,4 +127,11 @@ def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(Transient)
     def database_away(request: Request, error: Transient) -> Response:
-        return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
+        headers = {"Retry-After": "5"}
+        return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers, reason=error.reason)
+
+    @app.exception_handler(Permanent)
+    def can_not_be_served(request: Request, error: Permanent) -> Response:
+        not_decodable = error.reason is Reason.UNSUPPORTED_TRANSFER_SYNTAX
+        status = HTTPStatus.NOT_ACCEPTABLE if not_decodable else HTTPStatus.INTERNAL_SERVER_ERROR
+        return answer(request, status, str(error), reason=error.reason)

@@ -1,8 +1,8 @@
 """What every answer carries, and which requests get one.
 
-The page has no log-in because only this machine can reach it. That holds only if a page of somebody else, open in a
-browser on this machine, can't read it either: the host name that the browser asked for must be a name of loopback
-(against DNS rebinding), and nothing of ours may be framed, embedded or read across origins.
+On loopback the page has no log-in because only this machine can reach it. That holds only if a page of somebody else,
+open in a browser on this machine, can't read it either: the host name that the browser asked for must be one of ours
+(`ichd.web.gate.KnownHosts`), and nothing of ours may be framed, embedded or read across origins.
 """
 
 from starlette.datastructures import MutableHeaders

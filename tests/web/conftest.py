@@ -10,10 +10,11 @@ from fastapi.testclient import TestClient
 
 from ichd.domain.finding import ModelIdentity
 from ichd.store.arrivals import Arrivals
+from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema, open_database
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
-from ichd.web import Site, create_app
+from ichd.web import Entry, Site, create_app
 from tests.web.worklist_of_all_states import DEMO, fill
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -27,8 +28,10 @@ class Filled:
     uids: dict[str, str]
 
 
-def client_of(folder: Path, *, model: ModelIdentity = DEMO) -> TestClient:
-    """A browser on this machine, looking at the database of `folder`."""
+def client_of(
+    folder: Path, *, model: ModelIdentity = DEMO, entry: Entry | None = None, address: str = "127.0.0.1"
+) -> TestClient:
+    """A browser at `address`, looking at the database of `folder`."""
     engine = open_database(f"sqlite:///{folder / 'ichd.db'}")
 
     def database() -> str:
@@ -38,11 +41,13 @@ def client_of(folder: Path, *, model: ModelIdentity = DEMO) -> TestClient:
     app = create_app(
         studies=Studies(engine, Spool(folder / "spool")),
         arrivals=Arrivals(engine),
+        catalogue=Catalogue(engine, Spool(folder / "spool")),
         site=Site(version="1.0", listener="ICHD@127.0.0.1:11112", model=lambda: model),
         checks={"database": database, "model": lambda: model.name},
         clock=lambda: NOW,
+        entry=entry,
     )
-    return TestClient(app, base_url="http://127.0.0.1:8642")
+    return TestClient(app, base_url="http://127.0.0.1:8642", client=(address, 50000))
 
 
 @pytest.fixture(scope="session")

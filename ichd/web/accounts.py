@@ -1,0 +1,196 @@
+"""Who may use the web door: accounts with a password or a bearer token, of which only hashes are kept.
+
+Passwords are hashed with scrypt, which costs a guesser 32 MiB and a tenth of a second each. Tokens of our own making
+have 256 random bits: nobody guesses them, and one SHA-256 is enough.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from ichd.domain.errors import UserError
+
+_SCRYPT = re.compile(r"scrypt\$([0-9]{1,2})\$([0-9]{1,2})\$([0-9]{1,2})\$([A-Za-z0-9_-]{16,})\$([A-Za-z0-9_-]{43})")
+_SHA256 = re.compile(r"sha256\$([0-9a-f]{64})")
+#: N = 2 to this power, r, p: 32 MiB.
+_COST = (15, 8, 1)
+_MOST_MEMORY_BYTES = 256 << 20
+_MOST_CREDENTIAL_CHARACTERS = 1024
+
+#: A viewer asks a hundred times in a row: one scrypt is enough for all of them.
+_REMEMBERED_S = 300.0
+_MOST_REMEMBERED = 256
+#: Failures of one address within the period after which it has to wait for the rest of it.
+_MOST_FAILURES = 10
+_FAILURE_PERIOD_S = 60.0
+_MOST_ADDRESSES = 4096
+
+
+class Verdict(Enum):
+    """What becomes of a request."""
+
+    KNOWN = "known"
+    #: No credentials came with it.
+    ASKED = "asked"
+    #: They are wrong.
+    WRONG = "wrong"
+    #: Too many were wrong; nothing is compared for a while.
+    LATER = "later"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict, and on whom."""
+
+    verdict: Verdict
+    #: Name of the account, also of one whose password was wrong; empty for names that are no account's: people type
+    #: passwords into the wrong field.
+    account: str = ""
+
+
+def hash_password(password: str) -> str:
+    """What `[[web.account]] secret` holds for a password."""
+    salt = secrets.token_bytes(16)
+    power, r, p = _COST
+    digest = _scrypt(password, salt, power, r, p)
+    return f"scrypt${power}${r}${p}${_encode(salt)}${_encode(digest)}"
+
+
+def new_token() -> tuple[str, str]:
+    """A new bearer token, and what `[[web.account]] secret` holds for it."""
+    token = secrets.token_urlsafe(32)
+    return token, f"sha256${hashlib.sha256(token.encode()).hexdigest()}"
+
+
+class Accounts:
+    """The accounts of the settings. Safe for any number of threads."""
+
+    def __init__(self, secret_by_name: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises UserError where a secret is no hash of ours."""
+        for name, secret in secret_by_name.items():
+            if not _SCRYPT.fullmatch(secret) and not _SHA256.fullmatch(secret):
+                raise UserError(f"web.account {name}: secret is no hash; make one with `ichd secret`")
+        self._secrets = dict(secret_by_name)
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._remembered: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        #: One at a time: a crowd of guessers must not take 32 MiB each.
+        self._hashing = threading.Lock()
+        #: Compared where there is no such account, so that an answer takes as long as for one that exists.
+        self._nobody = hash_password(secrets.token_urlsafe(32))
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether any account has a bearer token."""
+        return any(_SHA256.fullmatch(secret) for secret in self._secrets.values())
+
+    def judge(self, authorization: str | None, address: str) -> Judgement:
+        """The verdict on a request with this header Authorization; takes a tenth of a second for a new password."""
+        if not authorization:
+            return Judgement(verdict=Verdict.ASKED)
+        key = hmac.digest(self._key, authorization.encode("utf-8", "replace"), "sha256")
+        if (account := self._recall(key)) is not None:
+            return Judgement(verdict=Verdict.KNOWN, account=account)
+        if self._is_blocked(address):
+            return Judgement(verdict=Verdict.LATER)
+        judgement = self._compare(authorization)
+        if judgement.verdict is Verdict.KNOWN:
+            self._remember(key, judgement.account)
+        else:
+            self._count_failure(address)
+        return judgement
+
+    def _compare(self, authorization: str) -> Judgement:
+        scheme, _, credential = authorization.partition(" ")
+        credential = credential.strip()
+        if len(credential) > _MOST_CREDENTIAL_CHARACTERS:
+            return Judgement(verdict=Verdict.WRONG)
+        if scheme.lower() == "bearer":
+            return self._of_token(credential)
+        if scheme.lower() == "basic":
+            return self._of_password(credential)
+        return Judgement(verdict=Verdict.WRONG)
+
+    def _of_token(self, token: str) -> Judgement:
+        given = _token_hash(token)
+        # All of them, whichever fits: time tells nothing.
+        fitting = [name for name, secret in self._secrets.items() if hmac.compare_digest(given, secret.encode())]
+        return Judgement(verdict=Verdict.KNOWN, account=fitting[0]) if fitting else Judgement(verdict=Verdict.WRONG)
+
+    def _of_password(self, credential: str) -> Judgement:
+        """RFC 7617; a token may stand in place of the password, for clients that know nothing else."""
+        try:
+            decoded = base64.b64decode(credential, validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError):
+            return Judgement(verdict=Verdict.WRONG)
+        name, _, password = decoded.partition(":")
+        secret = self._secrets.get(name)
+        if secret is not None and _SHA256.fullmatch(secret):
+            fits = hmac.compare_digest(_token_hash(password), secret.encode())
+        else:
+            with self._hashing:
+                fits = _fits(password, secret or self._nobody) and secret is not None
+        account = name if secret is not None else ""
+        return Judgement(verdict=Verdict.KNOWN if fits else Verdict.WRONG, account=account)
+
+    def _recall(self, key: bytes) -> str | None:
+        with self._lock:
+            account, until = self._remembered.get(key, ("", 0.0))
+            if self._clock() < until:
+                return account
+            self._remembered.pop(key, None)
+            return None
+
+    def _remember(self, key: bytes, account: str) -> None:
+        with self._lock:
+            self._remembered[key] = (account, self._clock() + _REMEMBERED_S)
+            while len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+
+    def _is_blocked(self, address: str) -> bool:
+        with self._lock:
+            failures, until = self._failures.get(address, (0, 0.0))
+            return failures >= _MOST_FAILURES and self._clock() < until
+
+    def _count_failure(self, address: str) -> None:
+        with self._lock:
+            failures, until = self._failures.pop(address, (0, 0.0))
+            now = self._clock()
+            self._failures[address] = (failures + 1, until) if now < until else (1, now + _FAILURE_PERIOD_S)
+            while len(self._failures) > _MOST_ADDRESSES:
+                self._failures.popitem(last=False)
+
+
+def _fits(password: str, secret: str) -> bool:
+    found = _SCRYPT.fullmatch(secret)
+    if found is None:
+        return False
+    power, r, p = int(found[1]), int(found[2]), int(found[3])
+    return hmac.compare_digest(_encode(_scrypt(password, _decode(found[4]), power, r, p)), found[5])
+
+
+def _token_hash(token: str) -> bytes:
+    return b"sha256$" + hashlib.sha256(token.encode()).hexdigest().encode()
+
+
+def _scrypt(password: str, salt: bytes, power: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=1 << power, r=r, p=p, maxmem=_MOST_MEMORY_BYTES, dklen=32)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,54 @@
+"""Headers as JSON (PS3.18 10.4.1.1.2): long values and pixels by address, everything else inline."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from pydicom import DataElement, Dataset
+
+from ichd.store.catalogue import CataloguedInstance
+from ichd.vision.slices import syntax_of
+from ichd.web.dicomweb.attributes import tag_of
+from ichd.web.dicomweb.files import is_encapsulated, read_header
+from ichd.web.dicomweb.model import BINARY, Json, element, key_of, to_json
+
+#: A longer binary value has an address of its own.
+_LONGEST_INLINE = 1024
+_PIXEL_DATA = tag_of("PixelData")
+
+
+def metadata(instances: Sequence[CataloguedInstance], root: str) -> Iterator[bytes]:
+    """A JSON array, an image at a time: memory does not grow with the study.
+
+    Raises:
+        Permanent: FILE_DAMAGED, a file can't be parsed.
+        Transient: the disk fails.
+    """
+    for number, instance in enumerate(instances):
+        yield (b"," if number else b"[") + json.dumps(_one(instance, root), separators=(",", ":")).encode()
+    yield b"]"
+
+
+def address_of(instance: CataloguedInstance, root: str) -> str:
+    """Where an image is to be had."""
+    facts = instance.facts
+    series = f"{root}/studies/{facts.study_instance_uid}/series/{facts.series_instance_uid}"
+    return f"{series}/instances/{facts.sop_instance_uid}"
+
+
+def _one(instance: CataloguedInstance, root: str) -> Json:
+    header = read_header(instance)
+    bulk = f"{address_of(instance, root)}/bulkdata"
+
+    def address(each: DataElement) -> str | None:
+        is_long = each.VR in BINARY and len(each.value or b"") > _LONGEST_INLINE
+        return f"{bulk}/{key_of(each.tag)}" if is_long else None
+
+    result = to_json(header, bulk=address)
+    result |= element("AvailableTransferSyntaxUID", instance.facts.transfer_syntax_uid)
+    if "Rows" in header:
+        result[key_of(_PIXEL_DATA)] = {"vr": _vr_of_pixels(header), "BulkDataURI": f"{bulk}/{key_of(_PIXEL_DATA)}"}
+    return dict(sorted(result.items()))
+
+
+def _vr_of_pixels(header: Dataset) -> str:
+    return "OB" if is_encapsulated(syntax_of(header)) or header.get("BitsAllocated") == 8 else "OW"
