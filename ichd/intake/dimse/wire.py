@@ -18,6 +18,8 @@ _log = structlog.get_logger(__name__)
 _TIMEVAL = struct.Struct("@ll")
 #: For the last words to be heard: closing over bytes that nobody read makes the kernel take them back.
 _LINGER_S = 1.0
+#: A thread that waits for TLS looks up so often, to see whether it is wanted elsewhere.
+_LOOK_UP_S = 0.25
 _LINGER_BYTES = 16 << 20
 
 
@@ -31,6 +33,7 @@ class Wire:
         self._timeout_s = timeout_s
         #: As long as the longest PDU so far: an idle connection costs next to nothing.
         self._buffer = bytearray(256)
+        self._interrupted = False
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._set_timeout(timeout_s)
 
@@ -41,9 +44,11 @@ class Wire:
             ssl.SSLError: the peer can't, or may not.
             OSError: it is gone, or silent.
         """
-        # Not `ssl.SSLSocket.shutdown`, which would forget the TLS layer under a thread that reads: see `interrupt`.
         self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        self._connection = context.wrap_socket(self._connection, server_side=True)
+        # First ours, then shaken hands with: a silent one must be there to be dropped.
+        secured = context.wrap_socket(self._connection, server_side=True, do_handshake_on_connect=False)
+        self._connection = secured
+        secured.do_handshake()
 
     def read_pdu(self, *, deadline: float = math.inf) -> tuple[int, memoryview]:
         """Type and content of the next PDU; the content is overwritten by the next read.
@@ -97,8 +102,11 @@ class Wire:
 
     def interrupt(self) -> None:
         """Let the reading thread find the end of the connection once it has read what came; it can still write."""
-        with suppress(OSError):
-            socket.socket.shutdown(self._connection, socket.SHUT_RD)
+        self._interrupted = True
+        # TLS takes an end without its own farewell for an attack, and would not let us write any more.
+        if not isinstance(self._connection, ssl.SSLSocket):
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RD)
 
     def drop(self) -> None:
         """End the connection without a word; its thread finds out at once."""
@@ -117,16 +125,19 @@ class Wire:
 
     def _fill(self, view: memoryview, deadline: float) -> None:
         # The kernel gathers a whole PDU: one system call, and one hand-over between threads, in place of many.
-        flags = 0 if isinstance(self._connection, ssl.SSLSocket) else socket.MSG_WAITALL
+        encrypted = isinstance(self._connection, ssl.SSLSocket)
+        flags = 0 if encrypted else socket.MSG_WAITALL
         filled = 0
         while filled < len(view):
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise PeerSilent("a PDU was not there in time")
             try:
-                self._set_timeout(remaining)
+                self._set_timeout(min(remaining, _LOOK_UP_S) if encrypted else remaining)
                 received = self._connection.recv_into(view[filled:], 0, flags)
             except (TimeoutError, BlockingIOError):
+                if self._interrupted:
+                    raise PeerGone("we want no more") from None
                 continue
             except OSError:
                 raise PeerGone("the connection broke") from None
