@@ -15,6 +15,8 @@ from ichd.intake.ask.rows import Level, Row
 from ichd.intake.ask.sources import ClientTls, WebSource
 from ichd.intake.ask.tls import client_context
 
+_Query = Mapping[str, str | int | Sequence[str]]
+
 _CONNECT_S = 5.0
 _PAGE = 500
 #: A page of 500 rows takes half a MiB.
@@ -33,7 +35,7 @@ def web_client(source: WebSource) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {source.token}"} if source.token else {}
     account = None if source.account is None else (source.account, source.password or "")
     with httpx.Client(
-        headers=headers,
+        headers=headers | {"Accept-Encoding": "identity"},
         auth=account,
         verify=client_context(source.tls or ClientTls()),
         timeout=httpx.Timeout(source.timeout_s, connect=min(_CONNECT_S, source.timeout_s)),
@@ -45,7 +47,7 @@ def web_client(source: WebSource) -> Iterator[httpx.Client]:
 
 @contextmanager
 def answer_to(
-    source: WebSource, client: httpx.Client, path: str, *, accept: str, query: Mapping[str, str | int] | None = None
+    source: WebSource, client: httpx.Client, path: str, *, accept: str, query: _Query | None = None
 ) -> Iterator[httpx.Response]:
     """The answer to a GET, successful, its body still on the way.
 
@@ -85,13 +87,14 @@ class WebArchive:
             Transient, Permanent: as `answer_to`; or the answer is no list of matches.
         """
         path, rest = _path(level, matching)
-        query: dict[str, str | int] = {**rest, "includefield": ",".join(level.keys), "limit": _PAGE}
+        # One field each: a list with commas is younger, and not every server reads it.
+        query: _Query = {**rest, "includefield": list(level.keys), "limit": _PAGE}
         rows: dict[str, Row] = {}
         # The UID of the level tells matches apart. A page may be shorter than was asked for and not be the last, and a
         # server that knows no offset sends the first one for ever: only a page with nothing new is the end.
         uid = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.IMAGE: "SOPInstanceUID"}[level]
         offset = 0
-        while page := self._page(path, query | {"offset": offset}):
+        while page := self._page(path, {**query, "offset": offset}):
             found = [{keyword: _text(match, keyword) for keyword in level.keys} for match in page]
             news = {row[uid]: row for row in found if row[uid] not in rows}
             if not news:
@@ -110,7 +113,7 @@ class WebArchive:
         """
         self._page("studies", {"limit": 1})
 
-    def _page(self, path: str, query: Mapping[str, str | int]) -> Sequence[Mapping[str, Any]]:
+    def _page(self, path: str, query: _Query) -> Sequence[Mapping[str, Any]]:
         body = bytearray()
         with answer_to(self._source, self._client, path, accept="application/dicom+json", query=query) as answer:
             if answer.status_code == httpx.codes.NO_CONTENT:
