@@ -31,6 +31,8 @@ class TlsFiles:
     key: Path
     #: Authorities of peers, which must then show a certificate.
     client_ca: Path | None = None
+    #: Where the settings name them.
+    section: str = "dicom.tls"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,48 +102,47 @@ def expiry(files: TlsFiles, now: datetime) -> datetime:
 
 
 def _load(files: TlsFiles, now: datetime) -> _Identity:
-    certificate = _certificate(files.certificate)
-    _require_valid(certificate, files.certificate, now)
+    certificate = _certificate(files)
+    _require_valid(certificate, files, now)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS_1_2_SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     _take_identity(context, files)
     if files.client_ca is not None:
-        _read(files.client_ca, "client_ca")
+        _read(files, files.client_ca, "client_ca")
         try:
             context.load_verify_locations(files.client_ca)
         except ssl.SSLError:
-            raise UserError(f"dicom.tls.client_ca: {files.client_ca} holds no certificates in PEM form") from None
+            raise UserError(f"{files.section}.client_ca: {files.client_ca} holds no certificates in PEM form") from None
         context.verify_mode = ssl.CERT_REQUIRED
     return _Identity(context=context, expires_at=certificate.not_valid_after_utc)
 
 
-def _certificate(path: Path) -> x509.Certificate:
+def _certificate(files: TlsFiles) -> x509.Certificate:
     """The first one of the file is ours; the chain follows."""
     try:
-        return x509.load_pem_x509_certificates(_read(path, "certificate"))[0]
+        return x509.load_pem_x509_certificates(_read(files, files.certificate, "certificate"))[0]
     except ValueError:
-        raise UserError(f"dicom.tls.certificate: {path} holds no certificate in PEM form") from None
+        words = f"{files.certificate} holds no certificate in PEM form"
+        raise UserError(f"{files.section}.certificate: {words}") from None
 
 
-def _require_valid(certificate: x509.Certificate, path: Path, now: datetime) -> None:
+def _require_valid(certificate: x509.Certificate, files: TlsFiles, now: datetime) -> None:
+    named = f"{files.section}.certificate: {files.certificate}"
     if now > certificate.not_valid_after_utc:
-        raise UserError(
-            f"dicom.tls.certificate: {path} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; renew it"
-        )
+        raise UserError(f"{named} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; renew it")
     if now < certificate.not_valid_before_utc:
         raise UserError(
-            f"dicom.tls.certificate: {path} is valid from {certificate.not_valid_before_utc:%Y-%m-%d} on; "
-            "wait, or correct the clock"
+            f"{named} is valid from {certificate.not_valid_before_utc:%Y-%m-%d} on; wait, or correct the clock"
         )
 
 
 def _take_identity(context: ssl.SSLContext, files: TlsFiles) -> None:
-    _read(files.key, "key")
+    _read(files, files.key, "key")
 
     def no_passphrase() -> str:
-        raise UserError(f"dicom.tls.key: {files.key} is encrypted; store it without a passphrase")
+        raise UserError(f"{files.section}.key: {files.key} is encrypted; store it without a passphrase")
 
     try:
         context.load_cert_chain(files.certificate, files.key, password=no_passphrase)
@@ -150,14 +151,14 @@ def _take_identity(context: ssl.SSLContext, files: TlsFiles) -> None:
             words = f"{files.key} is not the key of {files.certificate}"
         else:
             words = f"{files.key} holds no private key in PEM form that fits the certificate"
-        raise UserError(f"dicom.tls.key: {words}") from None
+        raise UserError(f"{files.section}.key: {words}") from None
 
 
-def _read(path: Path, setting: str) -> bytes:
+def _read(files: TlsFiles, path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"dicom.tls.{setting}: {path} can't be read ({error.strerror})") from None
+        raise UserError(f"{files.section}.{setting}: {path} can't be read ({error.strerror})") from None
 
 
 def _fingerprint(files: TlsFiles) -> _Fingerprint:
