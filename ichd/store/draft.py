@@ -4,6 +4,7 @@ import hashlib
 import mmap
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,11 @@ class Draft:
         Raises:
             Transient: the spool can't be written.
         """
-        name = secrets.token_hex(16)
-        self._path = f"{name[:2]}/{name}.dcm"
-        self._folder = root / name[:2]
+        # In the order of time: the index over a million names grows at its ends, and not on a page of its own for each.
+        name = f"{time.time_ns() >> 20:012x}{secrets.token_hex(10)}"
+        folder = name[-2:]
+        self._path = f"{folder}/{name}.dcm"
+        self._folder = root / folder
         self._target = self._folder / f"{name}.dcm"
         self._partial = self._folder / f"{name}{PARTIAL}"
         self._digest = hashlib.sha256()

@@ -179,7 +179,8 @@ def _open_sqlite(url: URL, *, foreign_keys: bool) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder {folder} of the database can't be made: {error.strerror}") from error
-    engine = create_engine(url, execution_options={WRITER_LOCK: Lock()})
+    # The connection that was used last has the pages that are needed next; taken in turns, none would have them.
+    engine = create_engine(url, execution_options={WRITER_LOCK: Lock()}, pool_use_lifo=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
