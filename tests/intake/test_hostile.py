@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from ichd.domain.reason import Reason
 from ichd.store.tables import AssociationRow
 from tests.intake.conftest import House, OpenHouse
 from tests.intake.images import encode, image
+from tests.intake.pdus import associate_rq
 from tests.intake.senders import SUCCESS
 from tests.intake.test_scp import uid, until
 
@@ -178,3 +180,43 @@ def test_stopping_does_not_wait_for_a_silent_connection_or_a_stalled_sender(hous
         assert is_closed(silent)
     assert house.association().released is False
     assert house.association().ended_at is not None
+
+
+def test_five_hundred_idle_connections_keep_nobody_out(house: House) -> None:
+    with ExitStack() as stack:
+        idle = [stack.enter_context(attacker(house)) for _ in range(500)]
+        started = time.monotonic()
+        with house.sender() as sender:
+            assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
+        assert time.monotonic() - started < 1
+        assert is_closed(idle[0]), "the oldest had to go"
+        idle[-1].settimeout(0.05)
+        assert not is_closed(idle[-1]), "the newest may stay"
+
+
+def test_an_address_that_is_full_of_associations_gets_no_more_connections(open_house: OpenHouse) -> None:
+    house = open_house(max_connections_per_address=2)
+    with house.sender() as first, house.sender():
+        with attacker(house) as third:
+            assert is_closed(third)
+        assert first.store(encode(image(1)), uid(1)).status == SUCCESS
+
+
+def test_associations_from_one_address_have_a_limit_of_their_own(open_house: OpenHouse) -> None:
+    house = open_house(max_associations_per_address=1)
+    with house.sender():
+        rejected = house.sender().association
+        assert rejected.is_rejected
+        assert rejected.acceptor.primitive is not None
+        answer = rejected.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+
+
+def test_who_calls_us_by_another_name_is_rejected_where_that_matters(open_house: OpenHouse) -> None:
+    house = open_house(require_called_ae_title=True)
+    with attacker(house) as connection:
+        connection.sendall(associate_rq(called="SOMEBODY"))
+        assert connection.recv(64) == bytes((3, 0, 0, 0, 0, 4, 0, 1, 1, 7))
+    until(lambda: [row.reason for row in house.arrivals.refusals()] == [Reason.CALLED_AE_TITLE_UNKNOWN])
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS

@@ -34,6 +34,7 @@ class Wire:
         #: As long as the longest PDU so far: an idle connection costs next to nothing.
         self._buffer = bytearray(256)
         self._interrupted = False
+        self._milliseconds = 0
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._set_timeout(timeout_s)
 
@@ -151,8 +152,11 @@ class Wire:
         if isinstance(self._connection, ssl.SSLSocket):
             self._connection.settimeout(seconds)
             return
-        # Zero would mean for ever.
-        microseconds = max(int(seconds * 1e6), 1000)
-        timeval = _TIMEVAL.pack(*divmod(microseconds, 1_000_000))
+        # In steps, so that it mostly stays as it is, and never zero, which would mean for ever.
+        milliseconds = 10 * math.ceil(seconds * 100)
+        if milliseconds == self._milliseconds:
+            return
+        self._milliseconds = milliseconds
+        timeval = _TIMEVAL.pack(milliseconds // 1000, milliseconds % 1000 * 1000)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
