@@ -1,53 +1,79 @@
-"""The web role: the status page, on loopback."""
+"""The web role: the status page, and DICOMweb in and out."""
 
 import socket
+import ssl
 import threading
 import time
+from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from ichd import __version__
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
 from ichd.app.storage import Storage, open_storage
-from ichd.domain.errors import IchdError, UserError
+from ichd.domain.audit import AuditEvent, AuditOutcome
+from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
+from ichd.intake.counter import Counter
+from ichd.intake.dimse.tls import ServerTls, TlsFiles
+from ichd.intake.stow.door import StowConfig
+from ichd.intake.stow.router import stow_router
 from ichd.settings import Settings, WebSettings
 from ichd.store.arrivals import Arrivals
+from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
+from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
 from ichd.vision.shelf import find_bundle
-from ichd.web import Site, create_app
+from ichd.web import Entry, Site, create_app
+from ichd.web.accounts import Accounts
+from ichd.web.gate import NoteLogIn, account_of
 
 log = structlog.get_logger(__name__)
 
 #: How long answers that are under way may take when the role stops.
 _GRACE_S = 2
 _BACKLOG = 128
+#: Connections beyond these are answered 503: each may hold a part of a request in memory.
+_MOST_CONNECTIONS = 256
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def run_web(settings: Settings, stop: threading.Event) -> None:
-    """Serve the page until `stop` is set.
+    """Serve pages and DICOMweb until `stop` is set.
 
     Raises:
-        UserError: the port is taken, or the database has another schema.
+        UserError: the port is taken, the database has another schema, an account's secret or the certificate can't be
+            used.
         IchdError: the server ended by itself.
     """
     storage = open_storage(settings)
-    listening = _bind(settings.web)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            _application(settings, storage),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
+    counter = Counter(
+        Arrivals(storage.engine),
+        storage.spool,
+        min_free_fraction=1 - settings.spool.high_watermark,
+        max_instance_bytes=settings.dicom.max_instance_mb << 20,
+        max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
+    encryption = _encryption(settings.web)
+    entry = _entry(settings.web, storage)
+    listening = _bind(settings.web)
+    config = uvicorn.Config(
+        _application(settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1])),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    config.load()
+    config.ssl = encryption
+    server = uvicorn.Server(config)
     # In a thread of its own the server leaves the signals to whoever set `stop` up.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
     thread.start()
@@ -63,6 +89,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
         server.should_exit = True
         thread.join(_GRACE_S + 0.5)
         listening.close()
+        counter.close()
         storage.engine.dispose()
     log.info("web_stopped")
 
@@ -84,7 +111,69 @@ def _bind(web: WebSettings) -> socket.socket:
     return listening
 
 
-def _application(settings: Settings, storage: Storage) -> FastAPI:
+def _encryption(web: WebSettings) -> ssl.SSLContext | None:
+    """What handshakes use; each takes the certificate as it is then, so that a renewed one needs no restart.
+
+    Raises:
+        UserError: the files can't be used, or the certificate is not valid today.
+    """
+    if web.certificate is None or web.key is None:
+        return None
+    tls = ServerTls(TlsFiles(certificate=web.certificate, key=web.key, section="web"), utc_now)
+
+    def follow(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = tls.context()
+
+    context = tls.context()
+    context.sni_callback = follow
+    return context
+
+
+def _entry(web: WebSettings, storage: Storage) -> Entry:
+    """Who gets in, and under which names.
+
+    Raises:
+        UserError: an account's secret is no hash of ours.
+    """
+    return Entry(
+        accounts=Accounts({account.name: account.secret for account in web.account}) if web.account else None,
+        note=_note_log_ins(storage),
+        hosts=(web.host, *web.hosts),
+        any_address=web.host in _EVERY_INTERFACE,
+        behind_proxy=web.behind_tls,
+    )
+
+
+def _note_log_ins(storage: Storage) -> NoteLogIn:
+    def note(outcome: AuditOutcome, account: str, address: str) -> None:
+        with writing(storage.engine) as session:
+            record_audit(
+                session,
+                at=utc_now(),
+                event=AuditEvent.LOG_IN,
+                outcome=outcome,
+                actor=account,
+                address=address,
+                subject={},
+            )
+
+    return note
+
+
+def _door(settings: Settings, storage: Storage, counter: Counter, port: int) -> APIRouter:
+    """STOW-RS."""
+    try:
+        counter.open()
+    except Transient as error:
+        # The page must come up all the same: it says what is wrong. The first image tries again.
+        log.warning("spool_not_ready", error=str(error))
+    place = f"{socket.gethostname()}/web:{port}"
+    Arrivals(storage.engine).end_interrupted(listener=place, now=utc_now())
+    config = StowConfig(place=place, max_request_bytes=settings.web.max_request_mb << 20)
+    return stow_router(config, counter, clock=utc_now, account_of=account_of)
+
+
+def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRouter) -> FastAPI:
     dicom = settings.dicom
 
     def model() -> ModelIdentity:
@@ -108,4 +197,6 @@ def _application(settings: Settings, storage: Storage) -> FastAPI:
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
         clock=utc_now,
+        entry=entry,
+        doors=[door],
     )
