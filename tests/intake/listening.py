@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--die-after-write", type=int, default=0)
     parser.add_argument("--die-after-commit", type=int, default=0)
     parser.add_argument("--max-instance-bytes", type=int, default=64 << 20)
+    parser.add_argument("--max-associations-per-address", type=int, default=16)
     options = parser.parse_args()
     configure_logging("error", "json")
     url = f"sqlite:///{options.folder / 'ichd.db'}"
@@ -99,7 +100,7 @@ def main() -> None:
     arrivals = DyingArrivals(engine, options.die_after_commit)
     spool = DyingSpool(options.folder / "spool", options.die_after_write)
     counter = Counter(arrivals, spool, min_free_fraction=0.0, max_instance_bytes=options.max_instance_bytes)
-    config = ListenerConfig(port=0)
+    config = ListenerConfig(port=0, max_associations_per_address=options.max_associations_per_address)
     listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC))
     listener.start()
     print(listener.port, flush=True)

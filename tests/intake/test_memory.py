@@ -3,18 +3,24 @@
 As a script it sends whole studies: `python -m tests.intake.test_memory [SLICES [SENDERS]]`, by default 320 and 4.
 """
 
+import socket
+import struct
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from ichd.intake.dimse.associate import LONGEST_REQUEST
 from tests.intake.images import ROOT, encode, image
 from tests.intake.listening import listening, peak_resident_mb
+from tests.intake.pdus import CT_CONTEXT, associate_rq, p_data, store_rq
 from tests.intake.senders import SUCCESS, Sender
 
 LIMIT_MB = 150
+HOSTILE_LIMIT_MB = 300
 
 
 def send_study(port: int, study: int, slices: int) -> None:
@@ -66,6 +72,32 @@ def test_an_oversize_data_set_is_answered_and_not_held(tmp_path: Path) -> None:
             assert sender.store(huge, f"{ROOT}.1.1").status == 0xC004
             assert sender.store(small, f"{ROOT}.1.2").status == SUCCESS
         assert peak_resident_mb(process) < LIMIT_MB
+
+
+def test_all_attacks_at_once_stay_below_300_mb(tmp_path: Path) -> None:
+    """500 connections that say little, 30 associations in the middle of a data set, and still a sender is served."""
+    fragment = p_data((CT_CONTEXT, 0, bytes(131_066)))
+    with listening(tmp_path, "--max-associations-per-address", "32") as (process, port), ExitStack() as stack:
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+
+        for number in range(30):
+            connection = connect()
+            connection.sendall(associate_rq())
+            assert connection.recv(4096)[0] == 2
+            connection.sendall(store_rq(b"", f"{ROOT}.8.{number}")[0])
+            for _ in range(128):
+                connection.sendall(fragment)
+        half = struct.pack(">BBL", 1, 0, LONGEST_REQUEST) + bytes(LONGEST_REQUEST - 1)
+        for number in range(500):
+            connection = connect()
+            with suppress(ConnectionError):
+                # Silence; a request that is complete but for a byte; four gigabytes announced.
+                connection.sendall((b"", half, struct.pack(">BBL", 4, 0, 0xFFFFFFF0))[number % 3])
+        with Sender(port, timeout_s=30) as sender:
+            assert sender.store(encode(image(1)), f"{ROOT}.1.1").status == SUCCESS
+        assert peak_resident_mb(process) < HOSTILE_LIMIT_MB
 
 
 if __name__ == "__main__":
