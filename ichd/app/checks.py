@@ -1,5 +1,6 @@
 """What commands and the status page look at before they speak; nothing here changes anything."""
 
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -7,10 +8,14 @@ from sqlalchemy.exc import ArgumentError
 
 from ichd.app.storage import Storage
 from ichd.domain.errors import UserError
+from ichd.intake.dimse.tls import TlsFiles, expiry
 from ichd.settings import Settings
 from ichd.store.engine import check_schema, open_database
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
+
+#: A certificate that expires within so many days wants to be renewed.
+_SOON_DAYS = 14
 
 
 def open_existing(settings: Settings) -> Storage:
@@ -41,6 +46,17 @@ def require_database(url: str) -> None:
         return
     if not Path(parsed.database).exists():
         raise UserError(f"there is no database at {parsed.database} yet; run `ichd migrate`, or start `ichd serve`")
+
+
+def check_certificate(files: TlsFiles, *, now: datetime) -> str:
+    """When a certificate of ours expires.
+
+    Raises:
+        UserError: its files can't be used, or it is not valid at `now`.
+    """
+    expires_at = expiry(files, now)
+    days = (expires_at - now).days
+    return f"valid until {expires_at:%Y-%m-%d}, {days} days left" + ("; renew it soon" if days < _SOON_DAYS else "")
 
 
 def check_disk(spool: Spool, *, high_watermark: float) -> str:

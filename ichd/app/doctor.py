@@ -1,17 +1,22 @@
 """`ichd doctor`: everything that must be right before the first study, each line ok or with its mend."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ichd.app.checks import check_disk, require_database
+from ichd.app.checks import check_certificate, check_disk, require_database
+from ichd.app.clock import utc_now
+from ichd.app.listener import tls_files
 from ichd.app.policies import peer_of
+from ichd.app.sources import source_of
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
+from ichd.intake.ask.archive import check_source
 from ichd.publish.dimse import DimsePeer, echo
-from ichd.settings import DestinationSettings, Settings
+from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings
 from ichd.store.engine import check_schema, open_database
 from ichd.store.spool import Spool
 from ichd.vision.bundle import find_bundle, load_bundle
@@ -30,11 +35,16 @@ class Check:
 def examine(settings: Settings) -> Iterator[Check]:
     """All checks, in the order in which a study meets them; none changes anything."""
     yield _checked("listener", lambda: _listener(settings))
+    if settings.dicom.tls is not None:
+        files = tls_files(settings.dicom.tls)
+        yield _checked("certificate", lambda: check_certificate(files, now=utc_now()))
     yield _checked("database", lambda: _database(settings))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))
     yield _checked("device", lambda: _device(settings))
+    for source in settings.source:
+        yield _checked(f"source {source.name}", partial(_source, source, settings))
     if not settings.destination:
         yield Check(name="destinations", ok=False, detail="none: add a [[destination]], or findings reach nobody")
     for destination in settings.destination:
@@ -54,6 +64,8 @@ def _checked(name: str, check: Callable[[], str]) -> Check:
 
 def _listener(settings: Settings) -> str:
     dicom = settings.dicom
+    if dicom.tls is not None:
+        return _tls_listener(dicom)
     peer = DimsePeer(
         name="listener",
         host=dicom.local_host,
@@ -70,6 +82,15 @@ def _listener(settings: Settings) -> str:
             return f"{dicom.ae_title} listens on port {dicom.port} (and rejects us, who are not in dicom.allowed_peers)"
         raise _NotOk(f"nobody answers C-ECHO on port {dicom.port}; start `ichd serve`") from error
     return f"{dicom.ae_title} answers C-ECHO on port {dicom.port}"
+
+
+def _tls_listener(dicom: DicomSettings) -> str:
+    """Whom the listener trusts is not us: that it takes connections is what can be said from here."""
+    try:
+        socket.create_connection((dicom.local_host, dicom.port), timeout=5.0).close()
+    except OSError as error:
+        raise _NotOk(f"nobody listens on port {dicom.port}; start `ichd serve`") from error
+    return f"takes TLS connections on port {dicom.port}"
 
 
 def _database(settings: Settings) -> str:
@@ -108,6 +129,10 @@ def _device(settings: Settings) -> str:
     if settings.model.device.startswith("cuda"):
         raise _NotOk('model.device asks for cuda but torch finds no GPU; install its driver or set "auto"')
     return f"CPU, {settings.model.threads or torch.get_num_threads()} threads (no GPU found)"
+
+
+def _source(source: SourceSettings, settings: Settings) -> str:
+    return check_source(source_of(source, settings))
 
 
 def _destination(destination: DestinationSettings, settings: Settings) -> str:

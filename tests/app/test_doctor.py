@@ -1,11 +1,13 @@
 """What doctor makes of a listener that does not know us."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from ichd.app.doctor import examine
+from ichd.app.doctor import Check, examine
 from ichd.settings import load_settings
+from tests.intake.certificates import Authority
 from tests.peers.ports import free_port
 from tests.peers.storescp import running_receiver
 
@@ -25,3 +27,25 @@ def test_no_listener_is_not_ok_and_names_the_mend(tmp_path: Path, monkeypatch: p
     check = next(examine(load_settings(tmp_path / "ichd.toml")))
     assert not check.ok
     assert "ichd serve" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("days", "ok", "words"), [(40, True, "39 days left"), (5, True, "renew it soon"), (-0.5, False, "expired on")]
+)
+def test_the_certificate_of_the_door_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float, ok: bool, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = Authority(tmp_path).issue("door", to_days=days)
+    (tmp_path / "ichd.toml").write_text(
+        f'[dicom]\nport = {free_port()}\ntls = {{certificate = "{pair.certificate}", key = "{pair.key}"}}\n'
+    )
+    listener, certificate = _first(2, tmp_path)
+    assert (certificate.name, certificate.ok) == ("certificate", ok)
+    assert words in certificate.detail
+    assert not listener.ok
+    assert "ichd serve" in listener.detail
+
+
+def _first(number: int, folder: Path) -> list[Check]:
+    return list(islice(examine(load_settings(folder / "ichd.toml")), number))
