@@ -3,14 +3,18 @@
 import threading
 
 from ichd.app.clock import utc_now
+from ichd.app.sources import sources_by_ae_title
 from ichd.app.storage import open_storage
 from ichd.intake.admit import Counter
+from ichd.intake.commitment import PUSH_MODEL, CommitmentRequests
+from ichd.intake.commitment_report import CommitmentReporter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.dimse.tls import TlsFiles
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.service import Service
 from ichd.settings import DicomSettings, Settings, TlsSettings
 from ichd.store.arrivals import Arrivals
+from ichd.store.commitments import Commitments
 
 
 def run_listener(settings: Settings, stop: threading.Event) -> None:
@@ -25,12 +29,17 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         max_instance_bytes=dicom.max_instance_mb << 20,
         max_visit_bytes=dicom.max_association_mb << 20,
     )
+    commitments, sources = Commitments(storage.engine), sources_by_ae_title(settings)
+    reporter = CommitmentReporter(commitments, storage.spool, sources, utc_now)
+    commitment = CommitmentRequests(commitments, arrivals, answerable=sources, filed=reporter.wake)
     #: By SOP class UID.
-    services: dict[str, Service] = {}
+    services: dict[str, Service] = {PUSH_MODEL: commitment.accept}
     listener = Listener(listener_config(dicom), counter, arrivals, utc_now, services=services)
     listener.start()
+    reporter.start()
     stop.wait()
     listener.stop()
+    reporter.stop()
     storage.engine.dispose()
 
 

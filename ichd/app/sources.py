@@ -45,3 +45,9 @@ def source_named(name: str, settings: Settings) -> Source:
     raise UserError(
         f"there is no source {name!r}; " + (f"use one of {known}" if known else "add a [[source]] to the settings")
     )
+
+
+def sources_by_ae_title(settings: Settings) -> dict[str, DimseSource]:
+    """Where to answer an AE that asks for storage commitment; of two sources with one AE title the first."""
+    found = [source_of(source, settings) for source in reversed(settings.source) if source.kind == "dimse"]
+    return {source.ae_title.strip(): source for source in found if isinstance(source, DimseSource)}

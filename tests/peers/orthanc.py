@@ -23,6 +23,13 @@ from tests.peers.ports import free_port
 AE_TITLE = "ORTHANC"
 _EXECUTABLE = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
 
+_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+#: Why tests of the plug-in are skipped; None where it is there.
+DICOMWEB_MISSING = (
+    None if _DICOMWEB.exists() else "Orthanc's plug-in is not installed (apt-get install orthanc-dicomweb)"
+)
+
 #: Why tests that need it are skipped; None where it is there.
 MISSING = None if _EXECUTABLE else "Orthanc is not installed (Debian: apt-get install orthanc)"
 
@@ -54,6 +61,22 @@ class Orthanc:
         )
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  loopback, http
             return json.loads(answer.read())
+
+    def post_file(self, path: Path) -> Any:
+        """Put a DICOM file into its store; the answer, parsed."""
+        url = f"http://{self.host}:{self.http_port}/instances"
+        with urllib.request.urlopen(urllib.request.Request(url, data=path.read_bytes()), timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def post(self, path: str, body: bytes) -> None:
+        """POST `path` with bytes."""
+        request = urllib.request.Request(f"http://{self.host}:{self.http_port}{path}", data=body)
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310  loopback, http
+
+    def delete(self, path: str) -> None:
+        """DELETE `path`."""
+        request = urllib.request.Request(f"http://{self.host}:{self.http_port}{path}", method="DELETE")
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310  loopback, http
 
     def find(self, **query: str) -> list[str]:
         """Orthanc's ids of the instances that match, by DICOM keyword."""
@@ -98,6 +121,12 @@ def running_orthanc(folder: Path | None = None, **settings: Any) -> Iterator[Ort
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def dicomweb_client_of(name: str, url: str, *, account: str, password: str) -> dict[str, Any]:
+    """Settings that make Orthanc a DICOMweb client of a server at `url`, under the path /dicom-web/servers/`name`."""
+    remote = {"Url": url, "Username": account, "Password": password, "HasDelete": False}
+    return {"Plugins": [str(_DICOMWEB)], "DicomWeb": {"Enable": True, "Servers": {name: remote}}}
 
 
 def _configuration(server: Orthanc, storage: Path) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_a_holder_that_died_is_followed_by_another_one(commitments: Commitments)
         lambda: commitments.reported(dead, now=NOON),
         lambda: commitments.extend(dead, lease_s=LEASE_S, now=NOON),
         lambda: commitments.wait(dead, until=NOON),
-        lambda: commitments.give_up(dead, reason=Reason.PEER_REFUSED, detail="", now=NOON),
+        lambda: commitments.give_up(dead, reason=Reason.SOURCE_REFUSED, detail="", now=NOON),
     ):
         with pytest.raises(LeaseLost):
             late()
@@ -112,7 +112,7 @@ def test_who_asks_again_after_the_end_is_answered_again(
     if end is CommitmentState.REPORTED:
         commitments.reported(claim(commitments), now=NOON)
     else:
-        commitments.give_up(claim(commitments), reason=Reason.PEER_UNREACHABLE, detail="away", now=NOON)
+        commitments.give_up(claim(commitments), reason=Reason.SOURCE_UNREACHABLE, detail="away", now=NOON)
     assert rows(engine)[0].state is end
     assert commitments.next_due() is None
     assert file(commitments, after_s=60) is Filing.KNOWN
@@ -124,9 +124,9 @@ def test_who_asks_again_after_the_end_is_answered_again(
 
 def test_an_end_says_why(commitments: Commitments, engine: Engine) -> None:
     file(commitments)
-    commitments.give_up(claim(commitments), reason=Reason.PEER_REFUSED, detail="0x0110", now=NOON)
+    commitments.give_up(claim(commitments), reason=Reason.SOURCE_REFUSED, detail="0x0110", now=NOON)
     (row,) = rows(engine)
-    assert (row.state, row.reason, row.detail) == (CommitmentState.FAILED, Reason.PEER_REFUSED, "0x0110")
+    assert (row.state, row.reason, row.detail) == (CommitmentState.FAILED, Reason.SOURCE_REFUSED, "0x0110")
     assert (row.attempts, row.finished_at) == (1, NOON)
 
 
@@ -135,15 +135,14 @@ def test_one_timeout_counts_for_all_that_wait_for_the_same_ae(commitments: Commi
         file(commitments, transaction_uid=f"1.2.{number}", caller=caller)
     held = claim(commitments)
     later = NOON + timedelta(seconds=30)
-    trouble = {"reason": Reason.PEER_UNREACHABLE, "detail": "away"}
     other = commitments.claim(lease_s=LEASE_S, now=NOON)
     assert other is not None
-    commitments.postpone(held, until=later, whole_peer=True, now=NOON, **trouble)
+    commitments.postpone(held, until=later, reason=Reason.SOURCE_UNREACHABLE, detail="away", whole_peer=True, now=NOON)
     first, second, third, fourth = rows(engine)
     assert [(row.run_at, row.attempts) for row in (first, fourth)] == [(later, 1)] * 2
     assert second.run_at == other.lease_until, "somebody holds it"
     assert (third.run_at, third.attempts) == (NOON, 0)
-    assert (fourth.reason, fourth.detail) == (Reason.PEER_UNREACHABLE, "away")
+    assert (fourth.reason, fourth.detail) == (Reason.SOURCE_UNREACHABLE, "away")
 
 
 def test_a_sender_that_asks_without_end_is_stopped(commitments: Commitments) -> None:
