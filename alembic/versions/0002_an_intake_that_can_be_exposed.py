@@ -17,6 +17,11 @@ GUARD_SQLITE = """
 CREATE TRIGGER audit_{verb} BEFORE {verb} ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END
 """
+#: INSERT OR REPLACE removes a row without asking the trigger of DELETE.
+GUARD_SQLITE_REPLACE = """
+CREATE TRIGGER audit_REPLACE BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END
+"""
 GUARD_POSTGRESQL = """
 CREATE FUNCTION audit_guard() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END $$;
@@ -93,3 +98,4 @@ def upgrade() -> None:
     else:
         for verb in ("UPDATE", "DELETE"):
             op.execute(GUARD_SQLITE.format(verb=verb))
+        op.execute(GUARD_SQLITE_REPLACE)
