@@ -119,8 +119,10 @@ def _show_detail(detail: StudyDetail) -> None:
         ("accession", summary.accession_number or "-"),
         ("state", f"{summary.state}, revision {summary.revision}"),
         ("images", f"{summary.slices} in {summary.series} series, last at {_when(summary.last_instance_at)}"),
-        ("closed by", summary.closing or "still receiving"),
+        ("closed by", f"{summary.closing}: {summary.closing.meaning}" if summary.closing else "still receiving"),
     ]
+    if summary.closing_detail:
+        lines.append(("", summary.closing_detail))
     if summary.reason:
         lines.append(("reason", f"{summary.reason}: {summary.reason.meaning}"))
         if summary.detail:

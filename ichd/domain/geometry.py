@@ -4,7 +4,7 @@ Axes are LPS: +x to the patient's left, +y posterior, +z to the head; lengths ar
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -15,6 +15,8 @@ Orientation = tuple[float, float, float, float, float, float]
 _UNIT_TOLERANCE = 1e-2
 #: No head protocol leaves more between two slices.
 _LONGEST_SPACING_MM = 12.0
+#: Of so few slices nobody can say what their usual spacing is; views for planning are as few.
+_FEWEST_IN_STACK = 6
 
 
 def slice_normal(orientation: Orientation) -> Vector | None:
@@ -53,6 +55,22 @@ def holes(positions_mm: Sequence[float]) -> list[tuple[int, float]]:
         return []
     usual = median(steps)
     return [(index, step) for index, step in enumerate(steps) if step > max(3 * usual, _LONGEST_SPACING_MM)]
+
+
+def holes_in_stacks(slices: Iterable[tuple[Hashable, Vector | None, Orientation | None]]) -> int:
+    """In how many places slices are missing: each slice is given with its series, its position and its orientation.
+
+    Slices of one series that are not parallel are stacks of their own; those that lie in one place, as in a perfusion
+    series, count once. Slices without geometry, and stacks of a few slices, have no holes.
+    """
+    stacks: dict[Hashable, set[float]] = {}
+    for series, position, orientation in slices:
+        normal = slice_normal(orientation) if orientation is not None else None
+        if position is None or normal is None:
+            continue
+        stack = (series, *(round(component, 2) for component in normal))
+        stacks.setdefault(stack, set()).add(round(dot(position, normal), 1))
+    return sum(len(holes(sorted(stack))) for stack in stacks.values() if len(stack) >= _FEWEST_IN_STACK)
 
 
 def degrees_from_axial(normal: Vector) -> float:

@@ -84,6 +84,9 @@ class InstanceFacts:
     accession_number: str = ""
     #: StudyDate + StudyTime as they stand, for lists only.
     study_datetime: str = ""
+    #: How many objects of any class the study, and the series, have by this header; most have neither number.
+    study_related_instances: int | None = None
+    series_related_instances: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ _TAGS = {
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
     "FrameOfReferenceUID": 0x00200052,
+    "NumberOfStudyRelatedInstances": 0x00201208,
+    "NumberOfSeriesRelatedInstances": 0x00201209,
     "SamplesPerPixel": 0x00280002,
     "NumberOfFrames": 0x00280008,
     "Rows": 0x00280010,
@@ -132,6 +134,8 @@ def _facts(values: Values, syntax: TransferSyntax) -> InstanceFacts:
         contrast_agent=values.text("ContrastBolusAgent"),
         accession_number=values.text("AccessionNumber"),
         study_datetime=_study_datetime(values),
+        study_related_instances=_count(values, "NumberOfStudyRelatedInstances"),
+        series_related_instances=_count(values, "NumberOfSeriesRelatedInstances"),
     )
 
 
@@ -145,6 +149,11 @@ def _required_uid(values: Values, keyword: str) -> str:
 def _frames(values: Values) -> int:
     frames = values.integer("NumberOfFrames")
     return frames if frames is not None and frames > 0 else 1
+
+
+def _count(values: Values, keyword: str) -> int | None:
+    number = values.integer(keyword)
+    return number if number is not None and number > 0 else None
 
 
 def _position(values: Values) -> Vector | None:

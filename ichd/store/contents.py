@@ -1,4 +1,4 @@
-"""What a study holds, as values: its images for a reader, its finding for a report, the evidence of its arrival."""
+"""What a study holds, as values: its images for a reader, its finding for a report."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,10 @@ from pathlib import Path
 from sqlalchemy import Select, select, union_all
 from sqlalchemy.orm import Session, undefer
 
-from ichd.domain.completeness import Carrier, Evidence
 from ichd.domain.record import Record
 from ichd.domain.study import SeriesFacts, StudyFacts
 from ichd.store.facts import facts_from_json
-from ichd.store.tables import (
-    ArrivalRow,
-    AssociationRow,
-    FindingRow,
-    InstanceRow,
-    JobRow,
-    ReceiptRow,
-    SeriesRow,
-)
+from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,21 +124,3 @@ def predecessor_of(session: Session, finding: FindingRow) -> Predecessor | None:
         return None
     earlier = session.scalars(select_finding(finding.study_id, finding.predecessor_revision)).one()
     return Predecessor(revision=earlier.revision, bundle_sha256=earlier.record["model"]["bundle_sha256"])
-
-
-def evidence_of(session: Session, last_instance_at: Mapping[int, datetime]) -> dict[int, Evidence]:
-    """The evidence of arrival by study id, for studies given with the time of their last image."""
-    carried: dict[int, list[AssociationRow]] = {study_id: [] for study_id in last_instance_at}
-    statement = select(ArrivalRow.study_id, AssociationRow).join_from(
-        ArrivalRow, AssociationRow, ArrivalRow.association_id == AssociationRow.id
-    )
-    for study_id, association in session.execute(statement.where(ArrivalRow.study_id.in_(carried))):
-        carried[study_id].append(association)
-    return {study_id: _evidence(associations, last_instance_at[study_id]) for study_id, associations in carried.items()}
-
-
-def _evidence(associations: Sequence[AssociationRow], last_instance_at: datetime) -> Evidence:
-    carriers = [
-        Carrier(opened_at=a.opened_at, ended_at=a.ended_at, clean=a.released and not a.refused) for a in associations
-    ]
-    return Evidence(last_instance_at=last_instance_at, carriers=carriers)

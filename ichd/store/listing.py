@@ -98,6 +98,8 @@ class StudySummary:
     started_at: datetime | None
     finished_at: datetime | None
     closing: Closing | None
+    #: The numbers behind it, for people.
+    closing_detail: str
     #: Of the present revision.
     jobs: tuple[JobSummary, ...]
     deliveries: tuple[Delivery, ...]
@@ -177,6 +179,7 @@ def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySumma
             started_at=study.started_at,
             finished_at=study.finished_at,
             closing=study.closing,
+            closing_detail=study.closing_detail,
             jobs=tuple(jobs[study.id]),
             deliveries=tuple(d for d in deliveries[study.id] if d.revision == study.revision),
         )

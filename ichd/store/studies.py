@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from ichd.domain.completeness import CompletenessPolicy, closing
+from ichd.domain.completeness import CompletenessPolicy, may_close, weigh
 from ichd.domain.delivery import Receipt
 from ichd.domain.errors import LeaseLost, UserError
 from ichd.domain.finding import Triage
@@ -21,7 +21,6 @@ from ichd.store.contents import (
     Predecessor,
     StoredImage,
     StudyFiles,
-    evidence_of,
     images_of,
     last_sent_revision,
     predecessor_of,
@@ -29,6 +28,7 @@ from ichd.store.contents import (
     study_facts,
 )
 from ichd.store.destinations import note_failure, note_success
+from ichd.store.evidence import EvidenceRoom
 from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
 from ichd.store.queue import Queue
@@ -50,14 +50,19 @@ class Studies:
         self._engine = engine
         self._spool = spool
         self._queue = Queue(engine)
+        self._evidence = EvidenceRoom()
 
     def close_complete(self, policy: CompletenessPolicy, *, now: datetime) -> list[str]:
-        """Make every study ready whose evidence says that it is complete, with its job; returns their UIDs."""
+        """Make every study ready whose evidence says that it is complete, with its job; returns their UIDs.
+
+        Called by one thread at a time.
+        """
         with reading(self._engine) as session:
             receiving = select(StudyRow.id, StudyRow.last_instance_at).where(StudyRow.state == StudyState.RECEIVING)
-            last_instance_at = {row.id: row.last_instance_at for row in session.execute(receiving)}
-            evidence = evidence_of(session, last_instance_at)
-        closed = [self._close(study_id, policy, now) for study_id, e in evidence.items() if closing(e, policy, now)]
+            at_rest = [row.id for row in session.execute(receiving) if may_close(row.last_instance_at, policy, now)]
+            self._evidence.forget_others(at_rest)
+            evidence = self._evidence.gather(session, at_rest)
+        closed = [self._close(study_id, policy, now) for study_id, e in evidence.items() if weigh(e, policy, now)]
         return [study_uid for study_uid in closed if study_uid is not None]
 
     def begin_analysis(self, job: Job, *, now: datetime) -> StudyFiles:
@@ -241,10 +246,10 @@ class Studies:
             study = locked(session, study_id)
             if study.state is not StudyState.RECEIVING:
                 return None
-            evidence = evidence_of(session, {study.id: study.last_instance_at})[study.id]
-            study.closing = closing(evidence, policy, now)
-            if study.closing is None:
+            verdict = weigh(self._evidence.gather(session, [study.id])[study.id], policy, now)
+            if verdict is None:
                 return None
+            study.closing, study.closing_detail = verdict.closing, verdict.detail
             self._make_ready(session, study, now)
             return study.study_instance_uid
 

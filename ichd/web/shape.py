@@ -60,6 +60,7 @@ def line_shape(summary: StudySummary) -> Record:
         "started_at": _iso(summary.started_at),
         "finished_at": _iso(summary.finished_at),
         "closing": summary.closing and str(summary.closing),
+        "closing_detail": summary.closing_detail,
         "jobs": [_job(job) for job in summary.jobs],
         "deliveries": [_delivery(d) for d in summary.deliveries],
     }

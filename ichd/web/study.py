@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ichd.domain.completeness import Closing
 from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.record import Record, finding_of
@@ -14,12 +13,6 @@ from ichd.web.worklist import DeliveryLine, StudyLine, Why, delivery_lines, stud
 
 #: Height of the strip of slice probabilities, in units of its own viewBox; a slice is one unit wide.
 STRIP_HEIGHT = 20
-
-_CLOSINGS = {
-    Closing.RELEASED_AND_QUIET: "the sender released its association, and nothing more came",
-    Closing.INTERRUPTED_AND_QUIET: "the association broke, and nothing more came",
-    Closing.SILENT: "the association stayed open, but nothing more came",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +118,16 @@ def study_page(detail: StudyDetail, now: datetime) -> StudyPage:
             if d.revision != summary.revision
         ),
         steps=_steps(summary),
-        closing=_CLOSINGS[summary.closing] if summary.closing else None,
+        closing=_closing(summary),
         conflicts=tuple((c.sop_uid, c.received_at) for c in detail.conflicts),
     )
+
+
+def _closing(summary: StudySummary) -> str | None:
+    if summary.closing is None:
+        return None
+    numbers = f" ({summary.closing_detail})" if summary.closing_detail else ""
+    return f"{summary.closing.meaning}{numbers}"
 
 
 def _reading(record: Record) -> Reading:

@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ichd.domain.completeness import Carrier, Closing, CompletenessPolicy, Evidence, closing
+from ichd.domain.arrival import AnnouncementKind
+from ichd.domain.completeness import (
+    Announcement,
+    Carrier,
+    Closing,
+    CompletenessPolicy,
+    Evidence,
+    may_close,
+    weigh,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-POLICY = CompletenessPolicy(quiet_period_s=2, interrupted_period_s=20, silent_period_s=120)
+POLICY = CompletenessPolicy(settle_s=0.3, quiet_period_s=2, interrupted_period_s=20, silent_period_s=120)
 
 
 def at(seconds: float) -> datetime:
@@ -31,6 +40,11 @@ def still_open(opened: float) -> Carrier:
 
 def evidence(last: float, *carriers: Carrier) -> Evidence:
     return Evidence(last_instance_at=at(last), carriers=carriers)
+
+
+def closing(seen: Evidence, now: datetime) -> Closing | None:
+    verdict = weigh(seen, POLICY, now)
+    return verdict.closing if verdict else None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +85,106 @@ def evidence(last: float, *carriers: Carrier) -> Evidence:
     ],
 )
 def test_closing_worked(seen: Evidence, now: float, expected: Closing | None) -> None:
-    assert closing(seen, POLICY, at(now)) is expected
+    assert closing(seen, at(now)) is expected
+
+
+def says(
+    kind: AnnouncementKind, instances: int | None = None, *, complete: bool = True, source: str = "PACS"
+) -> Announcement:
+    return Announcement(kind=kind, source=source, complete=complete, instances=instances, made_at=at(0))
+
+
+def count(instances: int) -> Announcement:
+    return says(AnnouncementKind.COUNT, instances, complete=False)
+
+
+def available(instances: int) -> Announcement:
+    return says(AnnouncementKind.AVAILABILITY, instances)
+
+
+def step(instances: int | None = None, *, ended: bool = True, source: str = "CT1") -> Announcement:
+    return says(AnnouncementKind.PERFORMED_STEP, instances, complete=ended, source=source)
+
+
+def header(instances: int) -> Announcement:
+    return says(AnnouncementKind.HEADER, instances, complete=False, source="the images")
+
+
+def held(stored: int, *said: Announcement, by: tuple[Carrier, ...] = (clean(0, 10),), **more: int) -> Evidence:
+    """So many images, the last of them at 10 s."""
+    return Evidence(last_instance_at=at(10), carriers=by, stored=stored, announcements=said, **more)
+
+
+TWICE = (clean(0, 4), clean(5, 10))
+
+
+@pytest.mark.parametrize(
+    ("seen", "after_s", "expected"),
+    [
+        # All that was announced is there: no quiet period.
+        (held(28, available(28)), 0.3, Closing.ANNOUNCED_COMPLETE),
+        (held(28, available(28), by=TWICE), 0.3, Closing.ANNOUNCED_COMPLETE),
+        (held(28, step(28)), 0.3, Closing.ANNOUNCED_COMPLETE),
+        (held(28, step(20), step(8, source="CT2")), 0.3, Closing.ANNOUNCED_COMPLETE),
+        (held(28, count(28)), 0.3, Closing.COUNT_REACHED),
+        (held(28, header(28)), 0.3, Closing.COUNT_REACHED),
+        # The source may get more than it has counted, as we did: in several associations.
+        (held(28, count(28), by=TWICE), 2, Closing.COUNT_REACHED),
+        # Whatever was interrupted, nothing is missing; the same while the sender keeps its association.
+        (held(28, count(28), by=(broken(0, 10),)), 2, Closing.COUNT_REACHED),
+        (held(28, available(28), by=(broken(0, 10),)), 2, Closing.ANNOUNCED_COMPLETE),
+        (held(28, available(28), by=(still_open(0),)), 2, Closing.ANNOUNCED_COMPLETE),
+        # A hole that nobody counts as missing is looked at twice.
+        (held(28, available(28), holes=1), 2, Closing.ANNOUNCED_COMPLETE),
+        (held(28, count(28), series_short=3), 2, Closing.COUNT_REACHED),
+        # Fewer than announced: as after an interruption.
+        (held(26, count(28)), 20, Closing.FEWER_THAN_EXPECTED),
+        (held(26, available(28)), 20, Closing.FEWER_THAN_EXPECTED),
+        (held(26, header(28)), 20, Closing.FEWER_THAN_EXPECTED),
+        (held(26, count(28), by=(still_open(0),)), 120, Closing.SILENT),
+        # The largest number decides, but what headers say of objects of every class is heard last.
+        (held(26, count(26), available(28)), 20, Closing.FEWER_THAN_EXPECTED),
+        (held(28, count(28), header(30)), 0.3, Closing.COUNT_REACHED),
+        # More than announced: the number is out of date, and says nothing.
+        (held(29, available(28)), 2, Closing.RELEASED_AND_QUIET),
+        (held(29, count(28), holes=1), 20, Closing.GAPS),
+        # An end without a number says that no more is made, not that all was sent.
+        (held(28, step()), 2, Closing.RELEASED_AND_QUIET),
+        (held(28, step(0)), 2, Closing.RELEASED_AND_QUIET),
+        # A step in progress is waited for, whatever else speaks.
+        (held(28, step(ended=False)), 120, Closing.STEP_IN_PROGRESS),
+        (held(28, step(28, ended=False), count(28)), 120, Closing.STEP_IN_PROGRESS),
+        (held(28, step(28), step(ended=False, source="CT2")), 120, Closing.STEP_IN_PROGRESS),
+        # Gaps.
+        (held(26, holes=2), 20, Closing.GAPS),
+        (held(26, series_short=2), 20, Closing.GAPS),
+        (held(26, holes=2, by=(broken(0, 10),)), 20, Closing.INTERRUPTED_AND_QUIET),
+        (held(26, holes=2, by=(still_open(0),)), 120, Closing.SILENT),
+    ],
+)
+def test_evidence_beside_the_associations(seen: Evidence, after_s: float, expected: Closing) -> None:
+    assert closing(seen, at(10 + after_s - 0.01)) is None
+    assert closing(seen, at(10 + after_s)) is expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "detail"),
+    [
+        (held(28), ""),
+        (held(26, count(28)), "26 of 28 images by the count at PACS"),
+        (held(28, step(8), step(20, source="CT2")), "28 of 28 images by a performed procedure step of CT1 and CT2"),
+        (held(26, holes=1), "slices missing in 1 place"),
+        (
+            held(26, header(28), holes=2, series_short=2),
+            "26 of 28 images by the headers of the images; 2 fewer than the series' headers say; "
+            "slices missing in 2 places",
+        ),
+    ],
+)
+def test_the_numbers_behind_a_closing(seen: Evidence, detail: str) -> None:
+    verdict = weigh(seen, POLICY, at(1000))
+    assert verdict is not None
+    assert verdict.detail == detail
 
 
 SECONDS = st.floats(0, 1000)
@@ -81,37 +194,75 @@ ENDED = st.builds(
     SECONDS,
     st.booleans(),
 )
+FEW = st.integers(0, 4)
 EVIDENCE = st.builds(
-    lambda last, carriers: evidence(last, *carriers), SECONDS, st.lists(ENDED | st.builds(still_open, SECONDS))
+    lambda last, carriers, said, numbers: Evidence(
+        last_instance_at=at(last),
+        carriers=carriers,
+        stored=numbers[0],
+        announcements=said,
+        holes=numbers[1],
+        series_short=numbers[2],
+    ),
+    SECONDS,
+    st.lists(ENDED | st.builds(still_open, SECONDS)),
+    st.lists(
+        st.builds(
+            lambda kind, instances, complete: says(kind, instances, complete=complete),
+            st.sampled_from(AnnouncementKind),
+            FEW | st.none(),
+            st.booleans(),
+        ),
+        max_size=3,
+    ),
+    st.tuples(FEW, FEW, FEW),
 )
 
 
 @given(EVIDENCE, SECONDS, SECONDS)
 def test_what_is_closed_stays_closed_while_nothing_arrives(seen: Evidence, now: float, later: float) -> None:
-    if closing(seen, POLICY, at(now)) is not None:
-        assert closing(seen, POLICY, at(now + later)) is closing(seen, POLICY, at(now))
+    if closing(seen, at(now)) is not None:
+        assert closing(seen, at(now + later)) is closing(seen, at(now))
 
 
 @given(EVIDENCE, SECONDS)
 def test_a_slice_this_instant_keeps_every_study_open(seen: Evidence, now: float) -> None:
-    assert closing(replace(seen, last_instance_at=at(now)), POLICY, at(now)) is None
+    assert closing(replace(seen, last_instance_at=at(now)), at(now)) is None
 
 
 @given(EVIDENCE)
 def test_every_study_closes_in_the_end(seen: Evidence) -> None:
-    assert closing(seen, POLICY, at(2000)) is not None
+    assert closing(seen, at(2000)) is not None
 
 
 @given(EVIDENCE, st.randoms(use_true_random=False))
 def test_the_order_in_which_associations_are_told_means_nothing(seen: Evidence, random: object) -> None:
     shuffled = list(seen.carriers)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert closing(replace(seen, carriers=shuffled), POLICY, at(500)) is closing(seen, POLICY, at(500))
+    assert closing(replace(seen, carriers=shuffled), at(500)) is closing(seen, at(500))
 
 
 @given(EVIDENCE, SECONDS)
 def test_another_broken_association_never_closes_a_study_sooner(seen: Evidence, ended: float) -> None:
     worse = replace(seen, carriers=[*seen.carriers, broken(0, ended)])
     for now in range(0, 2000, 50):
-        if closing(worse, POLICY, at(now)) is not None:
-            assert closing(seen, POLICY, at(now)) is not None
+        if closing(worse, at(now)) is not None:
+            assert closing(seen, at(now)) is not None
+
+
+@given(EVIDENCE, SECONDS)
+def test_the_cheap_look_never_hides_a_study_that_would_close(seen: Evidence, now: float) -> None:
+    if weigh(seen, POLICY, at(now)) is not None:
+        assert may_close(seen.last_instance_at, POLICY, at(now))
+
+
+@given(EVIDENCE, SECONDS)
+def test_holes_never_close_a_study_sooner(seen: Evidence, now: float) -> None:
+    if closing(replace(seen, holes=seen.holes + 1), at(now)) is not None:
+        assert closing(seen, at(now)) is not None
+
+
+@pytest.mark.parametrize("cause", Closing)
+def test_every_cause_has_words_for_people(cause: Closing) -> None:
+    assert len(cause.meaning) > 20
+    assert "_" not in cause.meaning

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, holes, slice_normal
+from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, holes, holes_in_stacks, slice_normal
 
 AXIAL: Orientation = (1, 0, 0, 0, 1, 0)
 ANGLES = st.floats(-math.pi, math.pi)
@@ -109,3 +109,34 @@ def test_any_six_numbers_give_a_unit_normal_or_none(orientation: Orientation) ->
 )
 def test_holes(positions_mm: list[float], found: list[tuple[int, float]]) -> None:
     assert holes(positions_mm) == found
+
+
+def stack(series: int, *heights: float, orientation: Orientation = AXIAL) -> list[tuple[int, Vector, Orientation]]:
+    return [(series, (-120.0, -130.0, z), orientation) for z in heights]
+
+
+WHOLE = (0, 5, 10, 15, 20, 25, 30, 35)
+SAGITTAL: Orientation = (0, 1, 0, 0, 0, -1)
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        (stack(1, *WHOLE), 0),
+        (stack(1, *reversed(WHOLE)), 0),
+        (stack(1, 0, 5, 10, 30, 35, 40, 45), 1),
+        (stack(1, 0, 5, 10, 30, 35, 40, 60, 65, 70), 2),
+        # What one series lacks, another one does not fill.
+        (stack(1, 0, 5, 10, 30, 35, 40, 45) + stack(2, 15, 20, 25, 30, 35, 40), 1),
+        # The same places again and again, as in perfusion; and a view for planning, at a right angle, in the series.
+        (stack(1, *WHOLE, *WHOLE), 0),
+        ([*stack(1, *WHOLE), (1, (200.0, 0.0, 0.0), SAGITTAL)], 0),
+        # Too few to tell; no geometry; no plane.
+        (stack(1, 0, 5, 10, 30, 35), 0),
+        ([(1, None, AXIAL)] * 8, 0),
+        ([(1, (0.0, 0.0, 40.0 * n), None) for n in range(8)], 0),
+        (stack(1, 0, 5, 10, 30, 35, 40, 45, orientation=(0, 0, 0, 0, 0, 0)), 0),
+    ],
+)
+def test_holes_in_stacks(slices: list[tuple[int, Vector | None, Orientation | None]], expected: int) -> None:
+    assert holes_in_stacks(slices) == expected

@@ -265,3 +265,12 @@ def nested(*, depth: int) -> Dataset:
 def raw_deflate(content: bytes) -> bytes:
     compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return compressor.compress(content) + compressor.flush()
+
+
+@pytest.mark.parametrize(("said", "expected"), [("28", 28), (" 28 ", 28), ("0", None), ("-1", None), (None, None)])
+def test_how_many_images_the_study_and_the_series_have(said: str | None, expected: int | None) -> None:
+    numbers = (
+        {} if said is None else dict.fromkeys(("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"), said)
+    )
+    facts = parse_header(encode(image(1, **numbers)), EXPLICIT)
+    assert (facts.study_related_instances, facts.series_related_instances) == (expected, expected)
