@@ -14,8 +14,8 @@ from python_multipart.multipart import MultipartParser
 
 from ichd.domain.errors import IchdError
 
-#: RFC 2046 5.1.1.
-MAX_BOUNDARY_CHARS = 70
+#: RFC 2046 5.1.1 says 70; Orthanc's are of 73.
+MAX_BOUNDARY_CHARS = 128
 
 
 class NotMultipart(IchdError):
