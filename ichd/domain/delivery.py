@@ -16,3 +16,6 @@ class Receipt:
     sop_class_uid: str
     #: DIMSE status, e.g. "0x0000".
     status: str
+    #: Who the destination was then, for the audit trail; kept nowhere else.
+    ae_title: str = ""
+    address: str = ""

@@ -108,6 +108,8 @@ def deliver(peer: DimsePeer, objects: Sequence[Dataset], *, now: datetime) -> Re
         sop_instance_uids=tuple(str(o.SOPInstanceUID) for o in objects),
         sop_class_uid=str(objects[0].SOPClassUID),
         status=f"0x{status:04X}",
+        ae_title=peer.ae_title,
+        address=peer.host,
     )
 
 

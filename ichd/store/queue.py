@@ -168,15 +168,15 @@ class Queue:
             give_back(row, run_at=retry_at)
         return row.state
 
-    def expired(self, *, now: datetime) -> list[tuple[int, int]]:
-        """Jobs whose lease ran out, with their studies: the worker died, or was so slow that it counts as dead.
+    def expired(self, *, now: datetime) -> list[tuple[int, int, str | None]]:
+        """Jobs whose lease ran out, with study and destination: the worker died, or was so slow that it counts as dead.
 
         Raises:
             Transient: the database does not answer.
         """
-        statement = select(JobRow.id, JobRow.study_id).where(JobRow.lease_until < now)
+        statement = select(JobRow.id, JobRow.study_id, JobRow.destination).where(JobRow.lease_until < now)
         with reading(self._engine) as session:
-            return [(job_id, study_id) for job_id, study_id in session.execute(statement)]
+            return [(row.id, row.study_id, row.destination) for row in session.execute(statement)]
 
     def bereave(
         self,

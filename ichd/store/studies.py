@@ -28,6 +28,7 @@ from ichd.store.contents import (
     study_facts,
 )
 from ichd.store.destinations import note_failure, note_success
+from ichd.store.dispatches import audit_dead_delivery, audit_receipt
 from ichd.store.evidence import EvidenceRoom
 from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
@@ -147,6 +148,7 @@ class Studies:
             study = locked(session, job.study_id)
             self._queue.complete(session, job, now=now)
             note_success(session, receipt.destination)
+            audit_receipt(session, receipt, study_uid=study.study_instance_uid, now=now)
             session.add(
                 ReceiptRow(
                     job_id=job.id,
@@ -174,21 +176,21 @@ class Studies:
             if job.revision < study.revision:
                 self._queue.withdraw(session, job, reason, now=now)
             elif self._queue.fail(session, job, reason, detail, retry_at=retry_at, now=now) is JobState.DEAD:
-                fail(study, reason, detail, now)
+                self._bury(session, study, job.destination, reason, detail, now)
             if job.destination is not None:
                 note_failure(session, job.destination, reason, now=now)
 
     def reap(self, *, now: datetime, retry: RetryPolicy, max_deaths: int = 5) -> int:
         """Take jobs from dead workers; a job that outlived `max_deaths` of them in a row is dead. Returns how many."""
         reaped = 0
-        for job_id, study_id in self._queue.expired(now=now):
+        for job_id, study_id, destination in self._queue.expired(now=now):
             with writing(self._engine) as session:
                 study = locked(session, study_id)
                 state = self._queue.bereave(
                     session, job_id, revision=study.revision, retry=retry, max_deaths=max_deaths, now=now
                 )
                 if state is JobState.DEAD:
-                    fail(study, Reason.WORKER_DIED, f"{max_deaths} times", now)
+                    self._bury(session, study, destination, Reason.WORKER_DIED, f"{max_deaths} times", now)
             reaped += state is not None
         return reaped
 
@@ -252,6 +254,14 @@ class Studies:
             study.closing, study.closing_detail = verdict.closing, verdict.detail
             self._make_ready(session, study, now)
             return study.study_instance_uid
+
+    def _bury(
+        self, session: Session, study: StudyRow, destination: str | None, reason: Reason, detail: str, now: datetime
+    ) -> None:
+        """A job of the newest revision is dead, and its study failed."""
+        fail(study, reason, detail, now)
+        if destination is not None:
+            audit_dead_delivery(session, destination, reason, study_uid=study.study_instance_uid, now=now)
 
     def _make_ready(self, session: Session, study: StudyRow, now: datetime) -> None:
         study.state = move_study(study.state, StudyState.READY)
