@@ -60,6 +60,16 @@ def test_a_chunked_request_that_breaks_off_leaves_no_file(house: StowHouse) -> N
     assert len(house.files()) == 1
 
 
+def test_a_server_that_stops_leaves_no_file(tmp_path: Path) -> None:
+    with stow_house(tmp_path) as house:
+        client = RawClient(house.port)
+        client.head("Content-Length: 5000000")
+        client.send(message(file(1, PixelData=bytes(1 << 20)))[:500_000])
+        wait_until(lambda: len(house.files()) == 1)
+    client.close()
+    wait_until(lambda: house.files() == [])
+
+
 @pytest.mark.parametrize("size", [1, 17, 1000])
 def test_a_message_in_small_chunks_is_stored(house: StowHouse, size: int) -> None:
     body = message(file(1))
