@@ -74,10 +74,10 @@ def mutated(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(1, 4))):
         # Most of the stream is pixels: half of the changes go to where the protocol is.
         end = draw(st.sampled_from([len(GOOD[0]), len(GOOD[0]) + 120, len(stream)]))
-        at = draw(st.integers(0, min(end, len(stream)) - 1))
+        at = draw(st.integers(0, max(min(end, len(stream)) - 1, 0)))
         kind = draw(st.sampled_from(["change", "insert", "cut", "stop"]))
         if kind == "change":
-            stream[at] = draw(st.integers(0, 255))
+            stream[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
         elif kind == "insert":
             stream[at:at] = draw(st.binary(min_size=1, max_size=12))
         elif kind == "cut":

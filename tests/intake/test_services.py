@@ -2,21 +2,23 @@
 
 import io
 import socket
+import struct
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode
+from structlog.testing import capture_logs
 
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.intake.service import Answer, Operation, Request, Status
 from tests.intake.conftest import OpenHouse
-from tests.intake.images import encode, image
+from tests.intake.images import MARKED_NAME, encode, image
 from tests.intake.pdus import CT_CONTEXT, USUAL, Proposals, associate_rq, p_data, service_rq, store_rq
 from tests.intake.senders import SUCCESS
-from tests.intake.test_hostile import attacker
-from tests.intake.test_scp import uid
+from tests.intake.test_hostile import attacker, is_closed
+from tests.intake.test_scp import uid, until
 
 COMMITMENT = "1.2.840.10008.1.20.1"
 INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -117,3 +119,44 @@ def test_what_nobody_offers_is_not_negotiated_or_not_recognised(opened: Any, ope
     with house.sender(sop_classes=("1.2.840.10008.5.1.4.1.1.2", COMMITMENT), transfer_syntax_uid=IMPLICIT) as sender:
         assert [c.abstract_syntax for c in sender.association.accepted_contexts] == ["1.2.840.10008.5.1.4.1.1.2"]
     assert house.files() == []
+
+
+@pytest.mark.parametrize("hostile", ["../../../etc/evil", "1.2\0.3", "1." * 400 + "1"])
+def test_a_service_never_hears_of_what_is_no_uid(opened: Any, hostile: str) -> None:
+    desk = Desk(Answer(status=Status.SUCCESS))
+    value = hostile.encode() + b"\0" * (len(hostile) % 2)
+    command = b"".join(
+        struct.pack("<HHL", 0, element, len(content)) + content
+        for element, content in (
+            (0x0003, COMMITMENT.encode()),
+            (0x0100, struct.pack("<H", 0x0130)),
+            (0x0110, struct.pack("<H", 1)),
+            (0x0800, struct.pack("<H", 1)),
+            (0x1001, value),
+            (0x1008, struct.pack("<H", 1)),
+        )
+    )
+    with attacker(opened(desk)) as connection:
+        connection.sendall(associate_rq(PROPOSALS))
+        assert connection.recv(4096)[0] == 2
+        told = answer_to(connection, p_data((CONTEXT, 3, command), (CONTEXT, 2, bytes(8))))
+        assert (told.Status, told.ErrorComment) == (Status.INVALID_ARGUMENT_VALUE, "bad_uid")
+    assert desk.asked == []
+
+
+def test_a_defect_ends_one_connection_and_names_nobody(open_house: OpenHouse) -> None:
+    def defective(request: Request) -> Answer:
+        raise RuntimeError(f"{MARKED_NAME} {request.sop_instance_uid}")
+
+    house = open_house(services={COMMITMENT: defective}, max_associations=1)
+    with capture_logs() as logs, attacker(house) as connection:
+        connection.sendall(associate_rq(PROPOSALS))
+        assert connection.recv(4096)[0] == 2
+        connection.sendall(n_action())
+        assert is_closed(connection)
+        until(lambda: any(entry["event"] == "connection_failed" for entry in logs))
+    (record,) = [entry for entry in logs if entry["event"] == "connection_failed"]
+    assert record["error"] == "RuntimeError"
+    assert record["at"].startswith("test_services.py:")
+    assert MARKED_NAME not in repr(logs)
+    until(lambda: house.sender().association.is_established)

@@ -79,8 +79,10 @@ class Conversation:
         except PeerGone:
             last_words = abort_by_user() if self._finishing and self._messages else b""
         finally:
-            self._end(released=False)
-            self._wire.hang_up(last_words)
+            try:
+                self._end(released=False)
+            finally:
+                self._wire.hang_up(last_words)
 
     def finish(self) -> None:
         """Come to an end: at once, or once the message under way is answered."""
@@ -127,6 +129,8 @@ class Conversation:
                     self._wire.send(command_pdus(context_id, reply.command_set, longest=request.max_pdu))
                 if reply.is_last:
                     break
+                # Before we look whether to finish: `finish` looks the other way round, so that one of us sees.
+                messages.under_way = False
         except Released:
             self._wire.send(release_response())
             # Now, and not when the peer closes the connection, which some never do.

@@ -23,7 +23,7 @@ class Messages:
         self._context_ids = context_ids
         self._body = memoryview(b"")
         self._offset = 0
-        #: From the first byte of a message until the next one is asked for, its answer included.
+        #: From the first byte of a message until whoever reads has said that it is answered.
         self.under_way = False
 
     def next_command(self) -> tuple[int, Command]:
@@ -34,7 +34,6 @@ class Messages:
             PeerGone: there is none, and nobody says so.
             Violation: the peer does not keep to the protocol.
         """
-        self.under_way = False
         content = bytearray()
         asked_in: int | None = None
         while True:

@@ -14,6 +14,7 @@ from ichd.intake.dimse.messages import Messages
 from ichd.intake.dimse.negotiation import Context
 from ichd.intake.service import Answer, Operation, Request, Service, Status
 from ichd.intake.status import SUCCESS, failure
+from ichd.intake.values import is_uid
 
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +99,9 @@ class Serving:
                 size += len(fragment)
                 if size <= _LONGEST_SERVICE_DATA_SET:
                     dataset += fragment
-        if size > _LONGEST_SERVICE_DATA_SET:
+        if not _is_uid_or_none(command.sop_instance_uid) or not _is_uid_or_none(command.sop_class_uid):
+            answer = Answer(status=Status.INVALID_ARGUMENT_VALUE, comment=str(Reason.BAD_UID))
+        elif size > _LONGEST_SERVICE_DATA_SET:
             answer = Answer(status=Status.RESOURCE_LIMITATION, comment=f"at most {_LONGEST_SERVICE_DATA_SET} bytes")
         else:
             answer = self._answer_of(service, context, command, bytes(dataset))
@@ -120,3 +123,8 @@ class Serving:
         except CodedError as error:
             _log.warning("service_failed", operation=request.operation.name.lower(), reason=str(error.reason))
             return Answer(status=Status.PROCESSING_FAILURE, comment=str(error.reason))
+
+
+def _is_uid_or_none(uid: str) -> bool:
+    """Some requests leave the instance to us (N-CREATE)."""
+    return not uid or is_uid(uid)
