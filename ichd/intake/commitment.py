@@ -4,22 +4,16 @@ An N-ACTION names images; the answer to it says only that the question was writt
 said later, on an association of our own (`ichd.intake.commitment_report`).
 """
 
-import io
-import struct
 from collections.abc import Callable, Collection
 
 import structlog
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
-from pydicom.filereader import read_dataset
 
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.elements import walk
+from ichd.intake.information import decode, items_of, uid_of
 from ichd.intake.peers import RecentRejections
 from ichd.intake.service import Answer, Operation, Request, Status
-from ichd.intake.syntax import TRANSFER_SYNTAXES
-from ichd.intake.values import is_uid
 from ichd.store.arrivals import Arrivals
 from ichd.store.commitments import Commitments, Filing, Reference
 
@@ -34,19 +28,6 @@ _REQUEST_COMMITMENT = 1
 MOST_REFERENCES = 10_000
 #: Of one AE: a modality that asks for each image by itself has as many after a large study.
 _MOST_PENDING = 10_000
-
-#: What pydicom raises on bytes that are a data set by their lengths, and not by their values.
-_DECODING_ERRORS = (
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 class CommitmentRequests:
@@ -79,14 +60,14 @@ class CommitmentRequests:
         if request.sender.calling_ae_title not in self._answerable:
             self._refuse(request)
             return Answer(status=Status.NOT_AUTHORIZED, comment="no [[source]] has this AE title")
-        information = _decode(request)
+        information = decode(request)
         if information is None:
             return Answer(status=Status.INVALID_ARGUMENT_VALUE, comment="the data set can't be read")
         return self._file(request, information)
 
     def _file(self, request: Request, information: Dataset) -> Answer:
-        transaction_uid = _uid(information, "TransactionUID")
-        items = _items(information)
+        transaction_uid = uid_of(information, "TransactionUID")
+        items = items_of(information, "ReferencedSOPSequence")
         if transaction_uid is None or not items:
             missing = "TransactionUID" if transaction_uid is None else "ReferencedSOPSequence"
             return Answer(status=Status.MISSING_ATTRIBUTE, comment=f"{missing} is missing or can't be read")
@@ -142,40 +123,8 @@ class CommitmentRequests:
             _log.error("refusal_not_recorded", reason=str(trouble.reason), detail=trouble.detail)
 
 
-def _decode(request: Request) -> Dataset | None:
-    """The action information; None where it makes no sense."""
-    syntax = TRANSFER_SYNTAXES.get(request.transfer_syntax_uid)
-    if syntax is None or syntax.deflated or syntax.encapsulated:
-        return None
-    try:
-        # pydicom reads sequences recursively: first whether they end, and nest no deeper than it can bear.
-        walk(memoryview(request.dataset), syntax, frozenset())
-        return read_dataset(
-            io.BytesIO(request.dataset), is_implicit_VR=not syntax.explicit_vr, is_little_endian=syntax.little_endian
-        )
-    except (Refused, *_DECODING_ERRORS):
-        return None
-
-
-def _items(information: Dataset) -> list[Dataset]:
-    try:
-        sequence = information.get("ReferencedSOPSequence")
-        return [item for item in sequence if isinstance(item, Dataset)] if sequence else []
-    except _DECODING_ERRORS:
-        return []
-
-
 def _reference(item: Dataset) -> Reference | None:
-    sop_class_uid, sop_instance_uid = _uid(item, "ReferencedSOPClassUID"), _uid(item, "ReferencedSOPInstanceUID")
+    sop_class_uid, sop_instance_uid = uid_of(item, "ReferencedSOPClassUID"), uid_of(item, "ReferencedSOPInstanceUID")
     if sop_class_uid is None or sop_instance_uid is None:
         return None
     return Reference(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid)
-
-
-def _uid(dataset: Dataset, keyword: str) -> str | None:
-    """As it was encoded: pydicom's own conversion would say what it dislikes on standard error, value and all."""
-    element = dataset.get_item(keyword)
-    if element is None or not isinstance(element.value, bytes):
-        return None
-    text = element.value.decode("ascii", errors="replace").rstrip("\0 ")
-    return text if is_uid(text) else None
