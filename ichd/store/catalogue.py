@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, SQLColumnExpression, and_, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ichd.domain.study import InstanceFacts
@@ -271,7 +271,7 @@ def _of_instance(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
         yield InstanceRow.facts["instance_number"].as_integer() == criteria.instance_number
 
 
-def _of_first_image(value: ColumnElement[_Value]) -> ScalarSelect[_Value]:
+def _of_first_image(value: SQLColumnExpression[_Value]) -> ScalarSelect[_Value]:
     """What the first image of a series says: one look by an index, where a search among all would read them all."""
     first = select(value).where(_FIRST.series_id == SeriesRow.id).order_by(_FIRST.id).limit(1)
     return first.correlate(SeriesRow).scalar_subquery()

@@ -67,6 +67,8 @@ class BehindProxy:
         """ASGI."""
         if scope["type"] == "http":
             scope["scheme"] = "https"
+            # Where we listen is no address that the client knows.
+            scope["server"] = None
             forwarded = Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()
             if forwarded:
                 scope["client"] = (forwarded, 0)

@@ -11,8 +11,8 @@ from typing import Any
 from ichd.domain.finding import CLASSES
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record
-from ichd.store.arrivals import Refusal
 from ichd.store.listing import Conflict, Delivery, JobSummary, SeriesSummary, StudyDetail, StudySummary
+from ichd.store.refusals import Refusal
 
 
 def reading_shape(record: Mapping[str, Any] | None) -> Record:
@@ -79,6 +79,7 @@ def study_shape(detail: StudyDetail) -> Record:
         "jobs": [_job(job) for job in detail.jobs],
         "deliveries": [_delivery(d) for d in detail.deliveries],
         "conflicts": [_conflict(c) for c in detail.conflicts],
+        "refusals": [refusal_shape(r) for r in detail.refusals],
     }
 
 

@@ -1,14 +1,16 @@
 """A store with real files behind the pages: a phantom head, and whatever else a test files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Protocol
 
 from fastapi.testclient import TestClient
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,6 +27,20 @@ from ichd.web import Entry
 from tests.web.conftest import client_of
 
 NAMESPACE = "/dicom-web"
+
+
+class Answer(Protocol):
+    """What tests look at of a response, whichever HTTP library the test client is made of."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def content(self) -> bytes: ...
+    @property
+    def text(self) -> str: ...
+    def json(self) -> Any: ...
 
 
 @dataclass
@@ -84,8 +100,3 @@ def changed(content: bytes, **values: object) -> FileDataset:
     if "SOPInstanceUID" in values:
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     return dataset
-
-
-def uids(dataset: Dataset) -> tuple[str, str, str]:
-    """Study, series, instance."""
-    return dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from ichd.domain.study import InstanceFacts
-from tests.web.archive import NAMESPACE, Archive, changed, slices
+from ichd.web import Entry
+from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
 
 DICOM = 'multipart/related; type="application/dicom"'
 OCTETS = 'multipart/related; type="application/octet-stream"'
@@ -46,7 +46,7 @@ def address(dataset: FileDataset) -> str:
     return f"{series}/instances/{dataset.SOPInstanceUID}"
 
 
-def parts_of(answer: Response) -> list[tuple[str, bytes]]:
+def parts_of(answer: Answer) -> list[tuple[str, bytes]]:
     """Media type and content of each part, by an independent parser."""
     assert answer.status_code == 200, answer.text
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
@@ -61,7 +61,7 @@ def parts_of(answer: Response) -> list[tuple[str, bytes]]:
     return found
 
 
-def get(viewer: TestClient, path: str, accept: str) -> Response:
+def get(viewer: TestClient, path: str, accept: str) -> Answer:
     return viewer.get(path, headers={"Accept": accept})
 
 
@@ -134,7 +134,7 @@ def encoded(content: bytes, syntax: str) -> bytes:
     renewed.file_meta = dataset.file_meta
     for element in dataset:
         renewed.add(element)
-    renewed.file_meta.TransferSyntaxUID = syntax
+    renewed.file_meta.TransferSyntaxUID = UID(syntax)
     if syntax == ExplicitVRBigEndian:
         renewed.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     little = syntax != ExplicitVRBigEndian
@@ -156,7 +156,7 @@ def test_a_damaged_file_is_never_served(tmp_path: Path, harm: str) -> None:
 
     with archive.client() as client:
         image = address(dcmread(BytesIO(slices()[0])))
-        answers = [
+        answers: list[Answer] = [
             get(client, image, f"{DICOM}; transfer-syntax=*"),
             client.get(f"{image}/frames/1"),
             client.get(f"{image}/rendered"),
@@ -285,7 +285,7 @@ def test_frames_come_in_the_order_of_the_question(film: tuple[Archive, InstanceF
     assert (picture.status_code, several.status_code) == (200, 400)
 
 
-def picture_of(answer: Response) -> np.ndarray:
+def picture_of(answer: Answer) -> np.ndarray:
     assert answer.status_code == 200, answer.text
     return np.asarray(Image.open(BytesIO(answer.content)))
 
@@ -362,3 +362,20 @@ def test_a_picture_that_makes_no_sense_is_refused(viewer: TestClient, sources: l
 
 def test_a_picture_is_no_tiff(viewer: TestClient, sources: list[FileDataset]) -> None:
     assert get(viewer, f"{address(sources[0])}/rendered", "image/tiff").status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("host", "proxied", "root"),
+    [
+        ("127.0.0.1:8642", False, "http://127.0.0.1:8642"),
+        # dicomweb-client leaves the port out.
+        ("127.0.0.1", False, "http://127.0.0.1:8642"),
+        ("pacs.example", True, "https://pacs.example"),
+    ],
+)
+def test_addresses_lead_back_to_us(archive: Archive, host: str, proxied: bool, root: str) -> None:
+    entry = Entry(hosts=["pacs.example"], behind_proxy=proxied)
+    with archive.client(entry=entry) as client:
+        (study,) = client.get(f"{NAMESPACE}/studies", headers={"Host": host}).json()
+
+    assert study["00081190"]["Value"][0].startswith(f"{root}{NAMESPACE}/studies/")

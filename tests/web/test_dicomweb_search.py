@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 from pydicom import Dataset
 
 from ichd.web.dicomweb import search as search_module
-from tests.web.archive import NAMESPACE, Archive, changed, slices
+from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
 
 STUDY, OTHER = "1.2.826.0.1.3680043.10.1553.7", "1.2.826.0.1.3680043.10.1553.8"
 
@@ -61,7 +60,7 @@ def ask(viewer: TestClient, path: str, **parameters: object) -> list[Dataset]:
     return [Dataset.from_json(result) for result in answer.json()]
 
 
-def get(viewer: TestClient, path: str, **parameters: object) -> Response:
+def get(viewer: TestClient, path: str, **parameters: object) -> Answer:
     return viewer.get(f"{NAMESPACE}{path}", params=parameters)  # type: ignore[arg-type]
 
 

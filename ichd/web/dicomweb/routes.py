@@ -219,5 +219,12 @@ def _criteria(request: Request) -> Criteria:
 
 
 def _root(request: Request) -> str:
-    """The address of DICOMweb as the client knows us."""
-    return str(request.base_url).rstrip("/") + ROOT
+    """The address of DICOMweb as the client knows us.
+
+    dicomweb-client leaves the port out of Host; without a proxy in between it can only be the one that we listen on.
+    """
+    base, server = request.base_url, request.scope.get("server")
+    usual = {"http": 80, "https": 443}.get(base.scheme)
+    if base.port is None and server is not None and server[1] != usual:
+        base = base.replace(port=server[1])
+    return str(base).rstrip("/") + ROOT
