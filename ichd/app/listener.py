@@ -3,9 +3,11 @@
 import threading
 
 from ichd.app.clock import utc_now
-from ichd.app.sources import sources_by_ae_title
+from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
 from ichd.intake.admit import Counter
+from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
+from ichd.intake.ask.expected import ExpectedCounts
 from ichd.intake.commitment import PUSH_MODEL, CommitmentRequests
 from ichd.intake.commitment_report import CommitmentReporter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
@@ -13,6 +15,7 @@ from ichd.intake.dimse.tls import TlsFiles
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.service import Service
 from ichd.settings import DicomSettings, Settings, TlsSettings
+from ichd.store.announcements import Announcements
 from ichd.store.arrivals import Arrivals
 from ichd.store.commitments import Commitments
 
@@ -32,14 +35,23 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     commitments, sources = Commitments(storage.engine), sources_by_ae_title(settings)
     reporter = CommitmentReporter(commitments, storage.spool, sources, utc_now)
     commitment = CommitmentRequests(commitments, arrivals, answerable=sources, filed=reporter.wake)
+    announcements = Announcements(storage.engine)
+    announced = AnnouncedStudies(announcements)
+    expected = ExpectedCounts(announcements, counting_sources(settings), utc_now)
     #: By SOP class UID.
-    services: dict[str, Service] = {PUSH_MODEL: commitment.accept}
+    services: dict[str, Service] = {
+        PUSH_MODEL: commitment.accept,
+        INSTANCE_AVAILABILITY: announced.available,
+        PERFORMED_STEP: announced.performed_step,
+    }
     listener = Listener(listener_config(dicom), counter, arrivals, utc_now, services=services)
     listener.start()
     reporter.start()
+    expected.start()
     stop.wait()
     listener.stop()
     reporter.stop()
+    expected.stop()
     storage.engine.dispose()
 
 

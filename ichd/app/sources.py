@@ -51,3 +51,8 @@ def sources_by_ae_title(settings: Settings) -> dict[str, DimseSource]:
     """Where to answer an AE that asks for storage commitment; of two sources with one AE title the first."""
     found = [source_of(source, settings) for source in reversed(settings.source) if source.kind == "dimse"]
     return {source.ae_title.strip(): source for source in found if isinstance(source, DimseSource)}
+
+
+def counting_sources(settings: Settings) -> list[Source]:
+    """Those that are asked how many images a study has."""
+    return [source_of(source, settings) for source in settings.source if source.counts]
