@@ -1,5 +1,6 @@
 """status, retry, reprocess."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from ichd.domain.finding import CLASSES
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.listing import StudyDetail, StudySummary
+from ichd.store.refusals import Refusal
 from ichd.telemetry import configure_logging
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
@@ -57,13 +59,7 @@ def status(
         return
     dicom = settings.dicom
     _show_list(summaries, f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}")
-    if refusals:
-        rows = (
-            (_when(r.refused_at), r.calling_ae_title, r.address, r.reason, r.detail, r.sop_instance_uid or "-")
-            for r in refusals
-        )
-        columns = ("at", "from", "address", "reason", "detail", "SOP Instance UID")
-        console().print(table("\nRefused at the door", columns, rows))
+    _show_refusals(refusals)
 
 
 def retry(context: typer.Context, study: StudyUid) -> None:
@@ -168,6 +164,18 @@ def _show_detail(detail: StudyDetail) -> None:
         shown.print(
             f"conflict: {Reason.CONFLICTING_DUPLICATE.meaning}: {conflict.sop_uid}", markup=False, soft_wrap=True
         )
+    _show_refusals(detail.refusals)
+
+
+def _show_refusals(refusals: Sequence[Refusal]) -> None:
+    if not refusals:
+        return
+    rows = (
+        (_when(r.refused_at), r.calling_ae_title, r.address, r.reason, r.detail, r.sop_instance_uid or "-")
+        for r in refusals
+    )
+    columns = ("at", "from", "address", "reason", "detail", "SOP Instance UID")
+    console().print(table("\nRefused at the door", columns, rows))
 
 
 def _triage_in_words(summary: StudySummary) -> str:

@@ -1,7 +1,6 @@
 """What the listener writes down: associations, and the images that they carry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, exists, select, union_all, update
@@ -16,28 +15,15 @@ from ichd.store.facts import storable_text
 from ichd.store.group_commit import GroupCommit
 from ichd.store.queue import Queue
 from ichd.store.recording import Arrival, ArrivalKind, record_all
+from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow
 from ichd.store.transaction import insert_link, reading, writing
 
-__all__ = ["ArrivalKind", "Arrivals", "Refusal"]
+__all__ = ["ArrivalKind", "Arrivals"]
 
 _WHO = (AssociationRow.calling_ae_title, AssociationRow.address)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """An image that was turned away at the door, as `ichd status` shows it."""
-
-    refused_at: datetime
-    reason: Reason
-    detail: str
-    calling_ae_title: str
-    address: str
-    #: As the sender named them; None where that was not a UID.
-    sop_class_uid: str | None
-    sop_instance_uid: str | None
 
 
 class Arrivals:
@@ -195,20 +181,8 @@ class Arrivals:
 
     def refusals(self, *, limit: int = 50) -> list[Refusal]:
         """The latest images that were turned away, newest first."""
-        newest = select(RefusalRow).order_by(RefusalRow.refused_at.desc(), RefusalRow.id.desc()).limit(limit)
         with reading(self._engine) as session:
-            return [
-                Refusal(
-                    refused_at=row.refused_at,
-                    reason=row.reason,
-                    detail=row.detail,
-                    calling_ae_title=row.calling_ae_title,
-                    address=row.address,
-                    sop_class_uid=row.sop_class_uid,
-                    sop_instance_uid=row.sop_instance_uid,
-                )
-                for row in session.scalars(newest)
-            ]
+            return latest_refusals(session, limit=limit)
 
     def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
         """Those of some spool paths that have a row: what `Spool.sweep` must not remove."""

@@ -18,8 +18,12 @@ from ichd.domain.reason import Reason
 from ichd.domain.record import Record
 from ichd.domain.study import StudyState
 from ichd.store.contents import StoredImage, images_of, select_finding, study_facts
+from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.tables import ConflictRow, FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
 from ichd.store.transaction import reading
+
+#: Of one study, that are shown.
+_REFUSALS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,8 @@ class StudyDetail:
     jobs: tuple[JobSummary, ...]
     deliveries: tuple[Delivery, ...]
     conflicts: tuple[Conflict, ...]
+    #: The latest, as far as their headers could be read; an image may have come well since.
+    refusals: tuple[Refusal, ...]
 
 
 def study_summaries(engine: Engine, *, limit: int, state: StudyState | None) -> list[StudySummary]:
@@ -148,6 +154,7 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
             jobs=tuple(_job(row) for row in jobs),
             deliveries=tuple(_deliveries(session, [study.id])[study.id]),
             conflicts=tuple(_conflicts(session, study.id)),
+            refusals=tuple(latest_refusals(session, limit=_REFUSALS, study_instance_uid=study_uid)),
         )
 
 

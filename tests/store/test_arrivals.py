@@ -11,7 +11,7 @@ from ichd.domain.completeness import Closing, CompletenessPolicy
 from ichd.domain.errors import LeaseLost, Transient
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
-from ichd.domain.study import StudyState
+from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.spool import StoredFile
 from tests.store.house import NOON, POLICY, STUDY, House, image, read_record, unread
@@ -362,3 +362,21 @@ def test_a_row_is_taken_back_with_what_came_of_it(house: House) -> None:
     assert house.arrivals.first_file(image(1)) is None
     assert house.summary().slices == 1
     assert house.arrive(image(1), association_id=association_id) is ArrivalKind.NEW
+
+
+def test_a_study_shows_what_was_refused_of_it(house: House) -> None:
+    house.receive(1)
+    for number, study in ((2, STUDY), (3, "1.2.840.2"), (4, None)):
+        house.arrivals.refuse(
+            Reason.TRUNCATED,
+            detail="20 of 128 pixel bytes",
+            calling_ae_title="CT1",
+            address="192.0.2.1",
+            sop_class_uid=CT_IMAGE_STORAGE,
+            sop_instance_uid=image(number).sop_instance_uid,
+            study_instance_uid=study,
+            now=house.now,
+        )
+    (refusal,) = house.studies.detail(STUDY).refusals
+    assert (refusal.reason, refusal.sop_instance_uid) == (Reason.TRUNCATED, image(2).sop_instance_uid)
+    assert len(house.arrivals.refusals()) == 3
