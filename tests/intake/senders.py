@@ -39,6 +39,7 @@ class Sender:
         transfer_syntax_uid: str | list[str] = EXPLICIT,
         sop_classes: tuple[str, ...] = (CT_IMAGE_STORAGE,),
         timeout_s: float = 8.0,
+        address: str = "127.0.0.1",
     ) -> None:
         ae = AE(ae_title=calling_ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
@@ -50,6 +51,7 @@ class Sender:
             "127.0.0.1",
             port,
             ae_title="ICHD",
+            bind_address=(address, 0),
             evt_handlers=[(evt.EVT_DATA_SENT, lambda event: self.sent.append(bytes(event.data)))],
         )
 
