@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def test_an_ae_that_no_source_names_is_told_so(tmp_path: Path, series: list[Path
     assert (status.Status, status.ErrorComment) == (0x0124, "no [[source]] has this AE title")
 
 
-def question(images: list[Dataset]) -> Dataset:
+def question(images: Sequence[Dataset]) -> Dataset:
     information = Dataset()
     information.TransactionUID = "1.2.840.99.7"
     information.ReferencedSOPSequence = []
