@@ -32,6 +32,7 @@ from ichd.vision.shelf import find_bundle
 from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
 from ichd.web.gate import NoteLogIn, account_of
+from ichd.web.patience import PatientProtocol
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     listening = _bind(settings.web)
     config = uvicorn.Config(
         _application(settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1])),
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

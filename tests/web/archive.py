@@ -21,6 +21,7 @@ from ichd.intake.part10 import split_file
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.store.arrivals import Arrivals
 from ichd.store.engine import migrate, open_database
+from ichd.store.ownership import claim_spool
 from ichd.store.spool import Spool
 from ichd.store.tables import InstanceRow
 from ichd.web import Entry
@@ -55,6 +56,7 @@ class Archive:
         migrate(url)
         self.engine = open_database(url)
         self.spool = Spool(self.folder / "spool")
+        claim_spool(self.engine, self.spool)
         self.arrivals = Arrivals(self.engine)
         self.association = self.arrivals.open_association(calling_ae_title="CT1", address="192.0.2.1", now=self.now)
 
