@@ -204,12 +204,12 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
+        folder = self._root.absolute()
         with disk_trouble():
-            for folder in (self._root, *self._root.absolute().parents):
-                with suppress(FileNotFoundError):
-                    usage = os.statvfs(folder)
-                    return usage.f_bavail / usage.f_blocks
-        return 0.0
+            while not folder.exists():
+                folder = folder.parent
+            usage = os.statvfs(folder)
+        return usage.f_bavail / usage.f_blocks
 
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""

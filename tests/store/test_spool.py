@@ -53,6 +53,36 @@ def test_names_are_our_own_and_never_the_same(tmp_path: Path) -> None:
     assert {str(p.relative_to(tmp_path)) for p in _files(tmp_path)} == paths
 
 
+def test_names_follow_the_time(tmp_path: Path) -> None:
+    """So that the index over them grows at its ends; within a millisecond chance decides."""
+    spool = Spool(tmp_path)
+    early = [Path(spool.write([b"x"]).path).name for _ in range(5)]
+    time.sleep(0.005)
+    late = [Path(spool.write([b"x"]).path).name for _ in range(5)]
+    assert max(early) < min(late)
+
+
+def test_a_draft_is_seen_while_it_grows_and_only_then(tmp_path: Path) -> None:
+    with Spool(tmp_path).draft() as draft:
+        assert bytes(draft.view()) == b""
+        for fragment in (b"pre", bytearray(b"am"), memoryview(b"ble")):
+            draft.write(fragment)
+        seen = draft.view(3)
+        assert bytes(seen) == b"amble"
+        assert draft.seal().size == draft.size == 8
+    assert bytes(seen) == b"amble", "a view outlives the draft"
+    assert bytes(draft.view()) == b""
+    assert len(_files(tmp_path)) == 1
+
+
+def test_a_draft_that_is_left_is_gone(tmp_path: Path) -> None:
+    with Spool(tmp_path).draft() as draft:
+        draft.write(b"half")
+        assert [path.suffix for path in _files(tmp_path)] == [".part"]
+    assert _files(tmp_path) == []
+    draft.discard()
+
+
 @pytest.mark.parametrize("path", ["../etc/passwd", "/etc/passwd", "ab/../../x.dcm", "", "ab/cd.dcm", "ab/" + "0" * 32])
 def test_a_path_that_is_not_ours_is_refused(tmp_path: Path, path: str) -> None:
     spool = Spool(tmp_path)
