@@ -1,6 +1,7 @@
 """PDUs as pynetdicom encodes them: a second opinion on our own, and the raw material of attacks."""
 
 import io
+import socket
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -49,6 +50,17 @@ def associate_rq(
 ) -> bytes:
     primitive = associate_primitive(proposals, calling=calling, called=called, max_pdu=max_pdu)
     return bytes(A_ASSOCIATE_RQ(primitive).encode())
+
+
+def rejection_from(port: int, **request: Any) -> tuple[int, int, int] | None:
+    """Result, source and diagnostic of the A-ASSOCIATE-RJ that a request gets; None where it is accepted.
+
+    Asked by hand: pynetdicom takes a rejection that comes before it looks for an aborted connection.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(associate_rq(**request))
+        heard = connection.recv(4096)
+    return None if heard[0] == 2 else (heard[7], heard[8], heard[9])
 
 
 def p_data(*values: tuple[int, int, bytes]) -> bytes:

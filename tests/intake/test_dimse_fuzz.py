@@ -1,7 +1,6 @@
 """Whatever a stranger sends, a conversation ends: it neither crashes nor hangs, and leaves no partial file."""
 
 import socket
-import struct
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime

@@ -16,7 +16,7 @@ from ichd.domain.reason import Reason
 from ichd.store.tables import AssociationRow
 from tests.intake.conftest import House, OpenHouse
 from tests.intake.images import encode, image
-from tests.intake.pdus import associate_rq
+from tests.intake.pdus import rejection_from
 from tests.intake.senders import SUCCESS
 from tests.intake.test_scp import uid, until
 
@@ -205,18 +205,12 @@ def test_an_address_that_is_full_of_associations_gets_no_more_connections(open_h
 def test_associations_from_one_address_have_a_limit_of_their_own(open_house: OpenHouse) -> None:
     house = open_house(max_associations_per_address=1)
     with house.sender():
-        rejected = house.sender().association
-        assert rejected.is_rejected
-        assert rejected.acceptor.primitive is not None
-        answer = rejected.acceptor.primitive
-        assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+        assert rejection_from(house.port) == (2, 3, 2)
 
 
 def test_who_calls_us_by_another_name_is_rejected_where_that_matters(open_house: OpenHouse) -> None:
     house = open_house(require_called_ae_title=True)
-    with attacker(house) as connection:
-        connection.sendall(associate_rq(called="SOMEBODY"))
-        assert connection.recv(64) == bytes((3, 0, 0, 0, 0, 4, 0, 1, 1, 7))
+    assert rejection_from(house.port, called="SOMEBODY") == (1, 1, 7)
     until(lambda: [row.reason for row in house.arrivals.refusals()] == [Reason.CALLED_AE_TITLE_UNKNOWN])
     with house.sender() as sender:
         assert sender.store(encode(image(1)), uid(1)).status == SUCCESS

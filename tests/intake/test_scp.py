@@ -16,17 +16,14 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from ichd.domain.errors import Transient, UserError
+from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Counter
-from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.header import read_facts
 from ichd.intake.part10 import split_file
-from ichd.intake.peers import AllowedPeer
 from ichd.store.spool import Draft, Spool
-from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow, RefusalRow
+from ichd.store.tables import AssociationRow, ConflictRow, InstanceRow
 from tests.intake.conftest import House, OpenHouse, now
-from tests.intake.images import EXPLICIT, MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
+from tests.intake.images import MARKED_BIRTH, MARKED_ID, MARKED_NAME, ROOT, encode, image
 from tests.intake.senders import SUCCESS, Answer, Sender, as_data_set, claimed_uid
 from tests.peers.ports import free_port
 
@@ -181,27 +178,6 @@ def test_other_bytes_under_the_same_uid_are_kept_beside_the_first(house: House) 
     assert bytes(split_file(house.spool.locate(conflict.path).read_bytes())[1]) == other
 
 
-def test_other_sop_classes_are_refused_by_their_presentation_context(house: House) -> None:
-    with house.sender(sop_classes=("1.2.840.10008.5.1.4.1.1.2", MR_IMAGE_STORAGE)) as sender:
-        accepted = [context.abstract_syntax for context in sender.association.accepted_contexts]
-    assert accepted == ["1.2.840.10008.5.1.4.1.1.2"]
-
-
-def test_of_several_transfer_syntaxes_an_uncompressed_one_is_chosen(house: House) -> None:
-    offered = ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2", EXPLICIT]
-    with house.sender(transfer_syntax_uid=offered) as sender:
-        assert sender.association.accepted_contexts[0].transfer_syntax == [EXPLICIT]
-
-
-def test_the_address_in_use_is_an_error_that_names_the_mend(house: House) -> None:
-    config = ListenerConfig(port=house.port)
-    second = Listener(config, Counter(house.arrivals, house.spool), house.arrivals, now)
-    with pytest.raises(UserError, match=r"dicom\.port"):
-        second.start()
-    with house.sender() as sender:
-        assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
-
-
 def test_a_low_disk_refuses_until_there_is_room(open_house: OpenHouse, tmp_path: Path) -> None:
     class Filling(Spool):
         free = 0.01
@@ -248,51 +224,6 @@ def test_a_listener_whose_spool_can_not_be_made_does_not_start(open_house: OpenH
     (tmp_path / "spool").write_text("in the way")
     with pytest.raises(Transient):
         open_house()
-
-
-@pytest.mark.parametrize(
-    ("allowed", "answer"),
-    [
-        ((AllowedPeer(ae_title="SCANNER", address="127.0.0.0/8"),), None),
-        ((AllowedPeer(address="127.0.0.1"),), None),
-        ((AllowedPeer(ae_title="OTHER"),), (1, 1, 3)),
-        ((AllowedPeer(ae_title="SCANNER", address="10.1.0.0/16"), AllowedPeer(ae_title="OTHER")), (1, 1, 1)),
-    ],
-)
-def test_only_allowed_peers_associate(
-    open_house: OpenHouse, allowed: tuple[AllowedPeer, ...], answer: tuple[int, int, int] | None
-) -> None:
-    house = open_house(allowed_peers=allowed)
-    association = house.sender().association
-    if answer is None:
-        assert association.is_established
-        association.release()
-        return
-    assert association.is_rejected
-    rejected = association.acceptor.primitive
-    assert rejected is not None
-    assert (rejected.result, rejected.result_source, rejected.diagnostic) == answer
-    until(lambda: house.count(RefusalRow) == 1)
-    (refusal,) = house.arrivals.refusals()
-    assert (refusal.reason, refusal.calling_ae_title) == (Reason.ASSOCIATION_NOT_ALLOWED, "SCANNER")
-    assert (refusal.address, refusal.sop_instance_uid) == ("127.0.0.1", None)
-    with capture_logs() as logs:
-        assert house.sender().association.is_rejected
-        until(lambda: any(entry["event"] == "association_rejected" for entry in logs))
-    assert house.count(RefusalRow) == 1, "who knocks once a second does not fill the table"
-
-
-def test_associations_beyond_the_limit_are_told_to_come_back(open_house: OpenHouse) -> None:
-    house = open_house(max_associations=2)
-    with house.sender() as first, house.sender():
-        third = house.sender().association
-        assert third.is_rejected
-        assert third.acceptor.primitive is not None
-        assert (third.acceptor.primitive.result, third.acceptor.primitive.diagnostic) == (2, 2)
-        until(lambda: house.count(RefusalRow) == 1)
-        assert house.arrivals.refusals()[0].reason is Reason.TOO_MANY_ASSOCIATIONS
-        first.association.release()
-        until(lambda: house.sender().association.is_established)
 
 
 def test_an_abort_in_the_middle_leaves_no_file_and_no_release(house: House) -> None:
