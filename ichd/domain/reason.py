@@ -73,6 +73,9 @@ class Reason(StrEnum):
     DESTINATION_UNKNOWN = "destination_unknown"
     REPORT_INVALID = "report_invalid"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    # The audit trail on its way to a syslog collector.
+    COLLECTOR_UNREACHABLE = "collector_unreachable"
+    COLLECTOR_LOST = "collector_lost"
 
     @property
     def meaning(self) -> str:
@@ -149,4 +152,8 @@ MEANINGS: dict[Reason, str] = {
     Reason.DESTINATION_UNKNOWN: "the destination is no longer in the settings; add it again or leave the job dead",
     Reason.REPORT_INVALID: "the report could not be built from the source images",
     Reason.ATTEMPTS_EXHAUSTED: "all attempts failed; run `ichd retry` once the cause is mended",
+    Reason.COLLECTOR_UNREACHABLE: (
+        "the syslog collector does not take our connection; check audit.syslog, that it runs, and the TLS files"
+    ),
+    Reason.COLLECTOR_LOST: "the connection to the syslog collector broke; what was on its way is sent again",
 }
