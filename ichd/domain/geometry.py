@@ -15,7 +15,9 @@ Orientation = tuple[float, float, float, float, float, float]
 _UNIT_TOLERANCE = 1e-2
 #: No head protocol leaves more between two slices.
 _LONGEST_SPACING_MM = 12.0
-#: Of so few slices nobody can say what their usual spacing is; views for planning are as few.
+#: One missing slice makes a step twice as long as its neighbours.
+_LONE_STEP = 1.8
+#: Of fewer slices nobody can say what their usual spacing is; views for planning are fewer.
 _FEWEST_IN_STACK = 6
 
 
@@ -70,7 +72,21 @@ def holes_in_stacks(slices: Iterable[tuple[Hashable, Vector | None, Orientation 
             continue
         stack = (series, *(round(component, 2) for component in normal))
         stacks.setdefault(stack, set()).add(round(dot(position, normal), 1))
-    return sum(len(holes(sorted(stack))) for stack in stacks.values() if len(stack) >= _FEWEST_IN_STACK)
+    return sum(_missing(sorted(stack)) for stack in stacks.values() if len(stack) >= _FEWEST_IN_STACK)
+
+
+def _missing(positions_mm: Sequence[float]) -> int:
+    """Holes, and single slices that are missing: a step much longer than both of its neighbours.
+
+    Where the spacing changes on purpose, one of the neighbours is as long.
+    """
+    steps = [above - below for below, above in pairwise(positions_mm)]
+    lone = {
+        index
+        for index in range(1, len(steps) - 1)
+        if steps[index] > _LONE_STEP * max(steps[index - 1], steps[index + 1])
+    }
+    return len(lone | {index for index, _ in holes(positions_mm)})
 
 
 def degrees_from_axial(normal: Vector) -> float:

@@ -126,6 +126,11 @@ SAGITTAL: Orientation = (0, 1, 0, 0, 0, -1)
         (stack(1, *reversed(WHOLE)), 0),
         (stack(1, 0, 5, 10, 30, 35, 40, 45), 1),
         (stack(1, 0, 5, 10, 30, 35, 40, 60, 65, 70), 2),
+        # One slice, in the middle; and on purpose, thin below and thick above.
+        (stack(1, 0, 5, 10, 20, 25, 30), 1),
+        (stack(1, 0, 0.6, 1.2, 2.4, 3.0, 3.6, 4.8, 5.4, 6.0), 2),
+        (stack(1, 0, 2.5, 5, 7.5, 12.5, 17.5, 22.5, 27.5), 0),
+        (stack(1, 0, 4.9, 9.8, 14.8, 19.6, 24.5, 29.5), 0),
         # What one series lacks, another one does not fill.
         (stack(1, 0, 5, 10, 30, 35, 40, 45) + stack(2, 15, 20, 25, 30, 35, 40), 1),
         # The same places again and again, as in perfusion; and a view for planning, at a right angle, in the series.
