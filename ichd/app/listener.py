@@ -33,7 +33,7 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         max_visit_bytes=dicom.max_association_mb << 20,
     )
     commitments, sources = Commitments(storage.engine), sources_by_ae_title(settings)
-    reporter = CommitmentReporter(commitments, storage.spool, sources, utc_now)
+    reporter = CommitmentReporter(commitments, arrivals, storage.spool, sources, utc_now)
     commitment = CommitmentRequests(commitments, arrivals, answerable=sources, filed=reporter.wake)
     announcements = Announcements(storage.engine)
     announced = AnnouncedStudies(announcements)

@@ -23,7 +23,9 @@ from ichd.domain.errors import CodedError, LeaseLost, SettingsError, Transient
 from ichd.domain.job import RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
 from ichd.intake.ask.sources import DimseSource
+from ichd.intake.commitment import PUSH_MODEL
 from ichd.intake.event_report import FailureReason, Verdict, report
+from ichd.store.arrivals import Arrivals
 from ichd.store.commitments import Commitment, Commitments, Holding, Reference
 from ichd.store.spool import Spool
 
@@ -56,6 +58,7 @@ class CommitmentReporter:
     def __init__(
         self,
         commitments: Commitments,
+        arrivals: Arrivals,
         spool: Spool,
         sources: Mapping[str, DimseSource],
         clock: Callable[[], datetime],
@@ -63,6 +66,7 @@ class CommitmentReporter:
         policy: ReportingPolicy | None = None,
     ) -> None:
         self._commitments = commitments
+        self._arrivals = arrivals
         self._spool = spool
         #: By the AE title that asks.
         self._sources = sources
@@ -199,6 +203,7 @@ class CommitmentReporter:
         if delay is None:
             self._commitments.give_up(commitment, reason=error.reason, detail=error.detail, now=now)
             _log.error("commitment_given_up", commitment=commitment.id, **outcome)
+            self._show(commitment, error, now)
             return
         self._commitments.postpone(
             commitment,
@@ -209,6 +214,18 @@ class CommitmentReporter:
             now=now,
         )
         _log.warning("commitment_report_postponed", commitment=commitment.id, **outcome)
+
+    def _show(self, commitment: Commitment, error: CodedError, now: datetime) -> None:
+        """Where a user looks: among what was turned away, since that AE will not delete its images."""
+        self._arrivals.refuse(
+            error.reason,
+            detail=f"storage commitment given up: {error.detail}",
+            calling_ae_title=commitment.calling_ae_title,
+            address=commitment.address,
+            sop_class_uid=PUSH_MODEL,
+            sop_instance_uid=None,
+            now=now,
+        )
 
 
 class _Hold:

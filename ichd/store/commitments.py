@@ -51,6 +51,8 @@ class Commitment:
     id: int
     transaction_uid: str
     calling_ae_title: str
+    #: Where the question came from.
+    address: str
     requested_at: datetime
     references: tuple[Reference, ...]
     #: Failed attempts so far.
@@ -132,6 +134,7 @@ class Commitments:
                 id=row.id,
                 transaction_uid=row.transaction_uid,
                 calling_ae_title=row.calling_ae_title,
+                address=row.address,
                 requested_at=row.requested_at,
                 references=tuple(Reference(sop_class_uid=c, sop_instance_uid=i) for c, i in row.instances),
                 attempts=row.attempts,

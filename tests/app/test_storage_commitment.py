@@ -13,6 +13,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from ichd.app.listener import run_listener
+from ichd.app.sources import sources_by_ae_title
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.settings import DicomSettings, Settings, SourceSettings
 from ichd.settings.sections import DatabaseSettings, SpoolSettings
@@ -135,3 +136,14 @@ def question(images: Sequence[Dataset]) -> Dataset:
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = each.SOPClassUID, each.SOPInstanceUID
         information.ReferencedSOPSequence.append(item)
     return information
+
+
+def test_of_two_sources_with_one_ae_title_the_first_is_told() -> None:
+    settings = Settings(
+        source=(
+            SourceSettings(name="web", kind="dicomweb", url="https://pacs/dicom-web"),
+            SourceSettings(name="first", address="10.0.0.1:104", ae_title="CT1"),
+            SourceSettings(name="second", address="10.0.0.2:104", ae_title="CT1"),
+        )
+    )
+    assert {title: source.name for title, source in sources_by_ae_title(settings).items()} == {"CT1": "first"}

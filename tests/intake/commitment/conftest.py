@@ -129,7 +129,7 @@ class House:
             return list(session.scalars(select(CommitmentRow)))
 
     def report(self, *, policy: ReportingPolicy = BRISK) -> CommitmentReporter:
-        reporter = CommitmentReporter(self.commitments, self.spool, self.sources, now, policy=policy)
+        reporter = CommitmentReporter(self.commitments, self.arrivals, self.spool, self.sources, now, policy=policy)
         reporter.start()
         self.reporters.append(reporter)
         return reporter

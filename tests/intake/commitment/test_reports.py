@@ -111,6 +111,10 @@ def test_a_peer_that_stays_away_is_given_up_and_logged(house: House) -> None:
         house.ask(question(*map(item, uids)))
         until(lambda: house.row().state is CommitmentState.FAILED)
         until(lambda: any(entry["event"] == "commitment_given_up" for entry in logs))
+    until(lambda: house.arrivals.refusals() != [])
+    (shown,) = house.arrivals.refusals()
+    assert (shown.reason, shown.calling_ae_title) == (Reason.SOURCE_UNREACHABLE, "CT1")
+    assert shown.detail.startswith("storage commitment given up: ")
     row = house.row()
     assert (row.attempts, row.reason, row.finished_at is not None) == (3, Reason.SOURCE_UNREACHABLE, True)
 
