@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 #: The quiet period counts in seconds; a study should not wait much longer for the tick that notices it.
 CLOSE_EVERY_S = 0.25
 SWEEP_EVERY_S = 3600.0
+SHIP_AUDIT_EVERY_S = 2.0
 #: A file without a row that is older than any transaction that could still give it one: a writer waits for its turn
 #: and then for the database, 15 s each.
 ORPHAN_AFTER = timedelta(seconds=90)
@@ -35,8 +36,10 @@ class TickPolicy:
     lease_s: float
 
 
-def start_ticks(studies: Studies, policy: TickPolicy, clock: Clock) -> BackgroundScheduler:
-    """Start the ticks of one worker in a thread of their own; the caller shuts the scheduler down."""
+def start_ticks(
+    studies: Studies, policy: TickPolicy, clock: Clock, *, ship_audit: Callable[[], None] | None = None
+) -> BackgroundScheduler:
+    """Start the ticks of one worker, each in a thread of its own; the caller shuts the scheduler down."""
 
     def close_quiet_studies() -> None:
         for study_uid in studies.close_complete(policy.completeness, now=clock()):
@@ -55,11 +58,14 @@ def start_ticks(studies: Studies, policy: TickPolicy, clock: Clock) -> Backgroun
     # Only a death leaves orphans, so the sweep that matters is the one soon after a start.
     first_sweep = clock() + ORPHAN_AFTER + timedelta(seconds=5)
     scheduler = BackgroundScheduler(timezone="UTC")
-    for tick, every_s, first_at in (
+    ticks = [
         (close_quiet_studies, CLOSE_EVERY_S, clock()),
         (reap_leases, max(policy.lease_s / 3, 1.0), clock()),
         (sweep_spool, SWEEP_EVERY_S, first_sweep),
-    ):
+    ]
+    if ship_audit is not None:
+        ticks.append((ship_audit, SHIP_AUDIT_EVERY_S, clock()))
+    for tick, every_s, first_at in ticks:
         scheduler.add_job(
             _guarded(tick),
             "interval",
