@@ -58,7 +58,7 @@ def worker(context: typer.Context, supervised: Supervised = False) -> None:
 
 
 def web(context: typer.Context, supervised: Supervised = False) -> None:
-    """The status page alone, read-only, on loopback."""
+    """The status page and DICOMweb alone."""
     from ichd.app.web import run_web
 
     settings, stop = _start(context, supervised=supervised)

@@ -85,8 +85,8 @@ class Accounts:
         self._lock = threading.Lock()
         self._remembered: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        #: One at a time: a crowd of guessers must not take 32 MiB each.
-        self._hashing = threading.Lock()
+        #: One at a time: a crowd of guessers must not take 32 MiB each, and is a crowd no longer once ten were wrong.
+        self._comparing = threading.Lock()
         #: Compared where there is no such account, so that an answer takes as long as for one that exists.
         self._nobody = hash_password(secrets.token_urlsafe(32))
 
@@ -102,14 +102,18 @@ class Accounts:
         key = hmac.digest(self._key, authorization.encode("utf-8", "replace"), "sha256")
         if (account := self._recall(key)) is not None:
             return Judgement(verdict=Verdict.KNOWN, account=account)
-        if self._is_blocked(address):
-            return Judgement(verdict=Verdict.LATER)
-        judgement = self._compare(authorization)
-        if judgement.verdict is Verdict.KNOWN:
-            self._remember(key, judgement.account)
-        else:
-            self._count_failure(address)
-        return judgement
+        with self._comparing:
+            # A viewer's first requests come together: those that waited find what the first one found.
+            if (account := self._recall(key)) is not None:
+                return Judgement(verdict=Verdict.KNOWN, account=account)
+            if self._is_blocked(address):
+                return Judgement(verdict=Verdict.LATER)
+            judgement = self._compare(authorization)
+            if judgement.verdict is Verdict.KNOWN:
+                self._remember(key, judgement.account)
+            else:
+                self._count_failure(address)
+            return judgement
 
     def _compare(self, authorization: str) -> Judgement:
         scheme, _, credential = authorization.partition(" ")
@@ -139,8 +143,7 @@ class Accounts:
         if secret is not None and _SHA256.fullmatch(secret):
             fits = hmac.compare_digest(_token_hash(password), secret.encode())
         else:
-            with self._hashing:
-                fits = _fits(password, secret or self._nobody) and secret is not None
+            fits = _fits(password, secret or self._nobody) and secret is not None
         account = name if secret is not None else ""
         return Judgement(verdict=Verdict.KNOWN if fits else Verdict.WRONG, account=account)
 

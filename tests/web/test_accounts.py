@@ -5,6 +5,7 @@ import hmac
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,6 +159,19 @@ def test_a_guesser_has_to_wait_and_nobody_else() -> None:
     assert accounts.judge(f"Bearer {TOKEN}", "192.0.2.2").verdict is Verdict.KNOWN
     clock.now += 61
     assert accounts.judge(f"Bearer {TOKEN}", "192.0.2.1").verdict is Verdict.KNOWN
+
+
+def test_requests_that_come_together_cost_one_scrypt_and_ten_for_guessers(counted: list[str]) -> None:
+    accounts = Accounts(SECRETS)
+    counted.clear()
+    with ThreadPoolExecutor(20) as crowd:
+        right = list(crowd.map(lambda _: accounts.judge(basic("viewer", PASSWORD), "192.0.2.1"), range(20)))
+        assert counted.count("_scrypt") == 1
+        wrong = list(crowd.map(lambda guess: accounts.judge(basic("viewer", str(guess)), "192.0.2.2"), range(20)))
+
+    assert {each.verdict for each in right} == {Verdict.KNOWN}
+    assert counted.count("_scrypt") == 11
+    assert [each.verdict for each in wrong].count(Verdict.LATER) == 10
 
 
 def test_an_unknown_name_costs_what_a_known_one_costs(counted: list[str]) -> None:
