@@ -17,7 +17,7 @@ from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
 from ichd.publish.dimse import DimsePeer, echo
 from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings
-from ichd.store.engine import check_schema, open_database
+from ichd.store.engine import check_schema, check_writable, open_database
 from ichd.store.spool import Spool
 from ichd.vision.bundle import find_bundle, load_bundle
 
@@ -98,7 +98,8 @@ def _database(settings: Settings) -> str:
     engine = open_database(settings.database.url)
     try:
         check_schema(engine)
-        return f"{engine.url.render_as_string(hide_password=True)}, schema up to date"
+        check_writable(engine)
+        return f"{engine.url.render_as_string(hide_password=True)}, schema up to date, can be written"
     finally:
         engine.dispose()
 

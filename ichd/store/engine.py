@@ -1,5 +1,7 @@
 """Opening the database, bringing it to the newest schema, and refusing to run on another one."""
 
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from tempfile import TemporaryDirectory
@@ -11,12 +13,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ichd.domain.errors import UserError
-from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated
+from ichd.store.tables import DestinationRow
+from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated, writing
 
 if TYPE_CHECKING:
     from psycopg import Connection as PostgresqlConnection
@@ -85,6 +88,24 @@ def check_schema(engine: Engine) -> None:
             f"the database has schema {found or 'none'}, this ichd needs {expected}; run `ichd migrate` "
             "(with the newest ichd that used this database)"
         )
+
+
+def check_writable(engine: Engine) -> None:
+    """Begin to write, and take it back: a full disk, a standby server or a lock that nobody releases shows here.
+
+    Raises:
+        UserError: our user may not write; names the mend.
+        Transient: the database does not answer, or does not take it.
+    """
+    never = {"name": f"write-test-{secrets.token_hex(8)}", "failures": 0, "closed_until": datetime.now(UTC)}
+    try:
+        with writing(engine) as session:
+            session.execute(insert(DestinationRow).values(never))
+            session.rollback()
+    except ProgrammingError as error:
+        raise UserError(
+            "the database lets our user read but not write; grant it all rights on the tables of ichd"
+        ) from error
 
 
 def draft_migration(message: str) -> Path:
