@@ -139,7 +139,7 @@ def converse(room: Room, stream: bytes) -> bytes:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        peer.settimeout(10)
+        peer.settimeout(30)
         heard = b""
         try:
             peer.sendall(stream)
@@ -148,7 +148,7 @@ def converse(room: Room, stream: bytes) -> bytes:
                 heard += part
         except (ConnectionError, OSError):
             pass  # it had heard enough
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
         assert failures == []
     return heard

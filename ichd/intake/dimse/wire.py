@@ -10,17 +10,16 @@ from contextlib import suppress
 import structlog
 
 from ichd.intake.dimse.associate import LONGEST_REQUEST
-from ichd.intake.dimse.pdu import HEADER, PduType, PeerGone, PeerSilent, Violation
-from ichd.intake.dimse.pdu import AbortReason as Because
+from ichd.intake.dimse.pdu import HEADER, AbortReason, PduType, PeerGone, PeerSilent, Violation
 
 _log = structlog.get_logger(__name__)
 
 _TIMEVAL = struct.Struct("@ll")
 #: For the last words to be heard: closing over bytes that nobody read makes the kernel take them back.
 _LINGER_S = 1.0
+_LINGER_BYTES = 16 << 20
 #: A thread that waits for TLS looks up so often, to see whether it is wanted elsewhere.
 _LOOK_UP_S = 0.25
-_LINGER_BYTES = 16 << 20
 
 
 class Wire:
@@ -122,7 +121,7 @@ class Wire:
         limit = LONGEST_REQUEST if kind == PduType.ASSOCIATE_RQ else self._max_pdu
         if length > limit:
             _log.warning("pdu_too_long", size=length, limit=limit)
-            raise Violation(Because.INVALID_PARAMETER_VALUE, f"a PDU of {length} bytes, at most {limit}")
+            raise Violation(AbortReason.INVALID_PARAMETER_VALUE, f"a PDU of {length} bytes, at most {limit}")
 
     def _fill(self, view: memoryview, deadline: float) -> None:
         # The kernel gathers a whole PDU: one system call, and one hand-over between threads, in place of many.
