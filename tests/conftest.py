@@ -11,7 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-#: Set by .ci/run, which installs the peers: Orthanc, dcmtk, dicom3tools, PostgreSQL.
+#: Set by .ci/run, which installs the peers: Orthanc, dcmtk, dicom3tools, OpenJPH, PostgreSQL.
 PEERS_PROMISED = "PEERS_PROMISED"
 #: How every skip says that a peer is missing.
 _MISSING_PEER = "is not installed"
