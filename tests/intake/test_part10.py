@@ -52,7 +52,8 @@ def test_addresses_in_the_meta_information_are_passed_over() -> None:
     """(0002,0026) Source Presentation Address is a UR, whose length has four bytes."""
     address = b"https://pacs.example/studies"
     element = struct.pack("<HH2sHL", 2, 0x26, b"UR", 0, len(address)) + address
-    assert split_file(META + element + DATASET) == (EXPLICIT, DATASET)
+    syntax, dataset = split_file(META + element + DATASET)
+    assert (syntax, bytes(dataset)) == (EXPLICIT, DATASET)
 
 
 @pytest.mark.parametrize("size", [1000, 1 << 20])
