@@ -199,10 +199,11 @@ def weigh(evidence: Evidence, policy: CompletenessPolicy, now: datetime) -> Verd
     return Verdict(closing=case.closing, detail=_detail(evidence))
 
 
-def may_close(last_instance_at: datetime, policy: CompletenessPolicy, now: datetime) -> bool:
-    """Whether any evidence at all could close a study with such a last image: it is dear to look for it."""
-    shortest_s = min(policy.settle_s, policy.quiet_period_s)
-    return now - last_instance_at >= timedelta(seconds=shortest_s)
+def may_close(evidence: Evidence, policy: CompletenessPolicy, now: datetime) -> bool:
+    """Whether the study could close at `now` by any number and any geometry: these are dear to look for."""
+    most_s = policy.silent_period_s if evidence.is_open else policy.settle_s
+    shortest_s = min(policy.quiet_period_s, most_s)
+    return now - evidence.last_instance_at >= timedelta(seconds=shortest_s)
 
 
 def _case(evidence: Evidence, policy: CompletenessPolicy) -> _Case:

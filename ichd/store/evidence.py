@@ -6,7 +6,7 @@ would close the study, and once for as long as no image comes in.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.arrival import AnnouncementKind
-from ichd.domain.completeness import Announcement, Carrier, Evidence
+from ichd.domain.completeness import Announcement, Carrier, CompletenessPolicy, Evidence, may_close
 from ichd.domain.geometry import holes_in_stacks
 from ichd.store.tables import AnnouncementRow, ArrivalRow, AssociationRow, InstanceRow, SeriesRow, StudyRow
 
@@ -40,10 +40,12 @@ class EvidenceRoom:
 
     def forget_others(self, study_ids: Collection[int]) -> None:
         """Keep only what is known of these studies."""
-        self._headers = {study_id: h for study_id, h in self._headers.items() if study_id in study_ids}
+        self._headers = {study_id: self._headers[study_id] for study_id in study_ids if study_id in self._headers}
 
-    def gather(self, session: Session, study_ids: Collection[int]) -> dict[int, Evidence]:
-        """The evidence by study id."""
+    def gather(
+        self, session: Session, study_ids: Collection[int], policy: CompletenessPolicy, *, now: datetime
+    ) -> dict[int, Evidence]:
+        """The evidence by study id; that of the headers only of studies that it could close."""
         if not study_ids:
             return {}
         studies = select(StudyRow.id, StudyRow.last_instance_at).where(StudyRow.id.in_(study_ids))
@@ -51,19 +53,16 @@ class EvidenceRoom:
         announcements = _announcements(session, study_ids)
         stored = _stored(session, study_ids)
         gathered = {}
-        for study_id, last_instance_at in session.execute(studies):
-            headers = self._headers_of(session, study_id, stored[study_id])
-            said = list(announcements[study_id])
-            if headers.announced is not None:
-                said.append(_announced_by_header(headers.announced, last_instance_at))
-            gathered[study_id] = Evidence(
+        for study_id, last_instance_at in session.execute(studies).all():
+            evidence = Evidence(
                 last_instance_at=last_instance_at,
                 carriers=carriers[study_id],
                 stored=stored[study_id],
-                announcements=said,
-                holes=headers.holes,
-                series_short=headers.series_short,
+                announcements=announcements[study_id],
             )
+            if may_close(evidence, policy, now):
+                evidence = _with_headers(evidence, self._headers_of(session, study_id, stored[study_id]))
+            gathered[study_id] = evidence
         return gathered
 
     def _headers_of(self, session: Session, study_id: int, stored: int) -> HeaderEvidence:
@@ -156,7 +155,16 @@ def _tuple(numbers: list[float] | None) -> Any:
     return None if numbers is None else tuple(numbers)
 
 
-def _announced_by_header(instances: int, made_at: datetime) -> Announcement:
-    return Announcement(
-        kind=AnnouncementKind.HEADER, source="the images", complete=False, instances=instances, made_at=made_at
-    )
+def _with_headers(evidence: Evidence, headers: HeaderEvidence) -> Evidence:
+    announcements = list(evidence.announcements)
+    if headers.announced is not None:
+        announcements.append(
+            Announcement(
+                kind=AnnouncementKind.HEADER,
+                source="the images",
+                complete=False,
+                instances=headers.announced,
+                made_at=evidence.last_instance_at,
+            )
+        )
+    return replace(evidence, announcements=announcements, holes=headers.holes, series_short=headers.series_short)

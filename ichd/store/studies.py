@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from ichd.domain.completeness import CompletenessPolicy, may_close, weigh
+from ichd.domain.completeness import CompletenessPolicy, weigh
 from ichd.domain.delivery import Receipt
 from ichd.domain.errors import LeaseLost, UserError
 from ichd.domain.finding import Triage
@@ -59,10 +59,9 @@ class Studies:
         Called by one thread at a time.
         """
         with reading(self._engine) as session:
-            receiving = select(StudyRow.id, StudyRow.last_instance_at).where(StudyRow.state == StudyState.RECEIVING)
-            at_rest = [row.id for row in session.execute(receiving) if may_close(row.last_instance_at, policy, now)]
-            self._evidence.forget_others(at_rest)
-            evidence = self._evidence.gather(session, at_rest)
+            receiving = session.scalars(select(StudyRow.id).where(StudyRow.state == StudyState.RECEIVING)).all()
+            self._evidence.forget_others(receiving)
+            evidence = self._evidence.gather(session, receiving, policy, now=now)
         closed = [self._close(study_id, policy, now) for study_id, e in evidence.items() if weigh(e, policy, now)]
         return [study_uid for study_uid in closed if study_uid is not None]
 
@@ -248,7 +247,8 @@ class Studies:
             study = locked(session, study_id)
             if study.state is not StudyState.RECEIVING:
                 return None
-            verdict = weigh(self._evidence.gather(session, [study.id])[study.id], policy, now)
+            evidence = self._evidence.gather(session, [study.id], policy, now=now)
+            verdict = weigh(evidence[study.id], policy, now)
             if verdict is None:
                 return None
             study.closing, study.closing_detail = verdict.closing, verdict.detail

@@ -161,3 +161,14 @@ def test_headers_are_read_once_for_as_long_as_no_image_comes(house: House, studi
     asked = [statement for statement in statements if statement.startswith("SELECT")]
     assert len(asked) == 5
     assert not any("facts" in statement for statement in asked)
+
+
+def test_headers_are_not_read_while_a_study_streams_in(house: House) -> None:
+    association = house.open_association()
+    statements: list[str] = []
+    event.listen(house.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    for number in range(8):
+        house.arrive(image(number), association_id=association)
+        house.wait(POLICY.quiet_period_s / 2)
+        assert house.studies.close_complete(POLICY, now=house.now) == []
+    assert not any("facts" in statement for statement in statements if statement.startswith("SELECT"))
