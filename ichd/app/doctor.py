@@ -12,11 +12,12 @@ from ichd.app.clock import utc_now
 from ichd.app.listener import tls_files
 from ichd.app.policies import peer_of
 from ichd.app.sources import source_of
+from ichd.app.web import accounts_of, web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
 from ichd.publish.dimse import DimsePeer, echo
-from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings
+from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings, WebSettings
 from ichd.store.engine import check_schema, check_writable, open_database
 from ichd.store.spool import Spool
 from ichd.vision.bundle import find_bundle, load_bundle
@@ -38,6 +39,11 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.dicom.tls is not None:
         files = tls_files(settings.dicom.tls)
         yield _checked("certificate", lambda: check_certificate(files, now=utc_now()))
+    web_files = web_tls_files(settings.web)
+    if web_files is not None:
+        yield _checked("web certificate", lambda: check_certificate(web_files, now=utc_now()))
+    if settings.web.account:
+        yield _checked("web accounts", lambda: _accounts(settings.web))
     yield _checked("database", lambda: _database(settings))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
@@ -91,6 +97,11 @@ def _tls_listener(dicom: DicomSettings) -> str:
     except OSError as error:
         raise _NotOk(f"nobody listens on port {dicom.port}; start `ichd serve`") from error
     return f"takes TLS connections on port {dicom.port}"
+
+
+def _accounts(web: WebSettings) -> str:
+    accounts_of(web)
+    return f"{len(web.account)}, each with a hash of its secret"
 
 
 def _database(settings: Settings) -> str:

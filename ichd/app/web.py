@@ -113,15 +113,32 @@ def _bind(web: WebSettings) -> socket.socket:
     return listening
 
 
+def web_tls_files(web: WebSettings) -> TlsFiles | None:
+    """The certificate of https, where there is one."""
+    if web.certificate is None or web.key is None:
+        return None
+    return TlsFiles(certificate=web.certificate, key=web.key, section="web")
+
+
+def accounts_of(web: WebSettings) -> Accounts | None:
+    """Who gets in, where anybody is asked.
+
+    Raises:
+        UserError: a secret is no hash of ours.
+    """
+    return Accounts({account.name: account.secret for account in web.account}) if web.account else None
+
+
 def _encryption(web: WebSettings) -> ssl.SSLContext | None:
     """What handshakes use; each takes the certificate as it is then, so that a renewed one needs no restart.
 
     Raises:
         UserError: the files can't be used, or the certificate is not valid today.
     """
-    if web.certificate is None or web.key is None:
+    files = web_tls_files(web)
+    if files is None:
         return None
-    tls = ServerTls(TlsFiles(certificate=web.certificate, key=web.key, section="web"), utc_now)
+    tls = ServerTls(files, utc_now)
 
     def follow(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = tls.context()
@@ -138,7 +155,7 @@ def _entry(web: WebSettings, storage: Storage) -> Entry:
         UserError: an account's secret is no hash of ours.
     """
     return Entry(
-        accounts=Accounts({account.name: account.secret for account in web.account}) if web.account else None,
+        accounts=accounts_of(web),
         note=_note_log_ins(storage),
         hosts=(web.host, *web.hosts),
         any_address=web.host in _EVERY_INTERFACE,

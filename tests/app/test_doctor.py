@@ -47,5 +47,22 @@ def test_the_certificate_of_the_door_is_looked_at(
     assert "ichd serve" in listener.detail
 
 
+def test_the_door_of_the_web_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = Authority(tmp_path).issue("web", from_days=-3, to_days=-1)
+    (tmp_path / "ichd.toml").write_text(
+        f'[web]\ncertificate = "{pair.certificate}"\nkey = "{pair.key}"\n'
+        '[[web.account]]\nname = "viewer"\nsecret = "a password as it is"\n'
+    )
+
+    checks = {check.name: check for check in _first(3, tmp_path)}
+
+    assert not checks["web certificate"].ok
+    assert "web.certificate" in checks["web certificate"].detail
+    assert not checks["web accounts"].ok
+    assert "ichd secret" in checks["web accounts"].detail
+    assert "as it is" not in checks["web accounts"].detail
+
+
 def _first(number: int, folder: Path) -> list[Check]:
     return list(islice(examine(load_settings(folder / "ichd.toml")), number))

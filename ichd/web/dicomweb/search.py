@@ -169,6 +169,8 @@ def _result(hit: Hit, header: Dataset, *, described: Sequence[Level], root: str)
         address += f"/series/{facts.series_instance_uid}"
         result |= element("SeriesInstanceUID", facts.series_instance_uid)
     if Level.STUDY in described and hit.study is not None:
+        if "AccessionNumber" not in header:
+            result |= element("AccessionNumber", *filter(None, [hit.study.accession_number]))
         result |= element("NumberOfStudyRelatedSeries", hit.study.series)
         result |= element("NumberOfStudyRelatedInstances", hit.study.instances)
         result |= element("ModalitiesInStudy", *filter(None, hit.study.modalities))
