@@ -1,5 +1,6 @@
 """QIDO-RS: what a search finds, what it says of it, what it leaves aside and says so."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from fastapi.testclient import TestClient
 from pydicom import Dataset
 
 from ichd.web.dicomweb import search as search_module
+from ichd.web.dicomweb.attributes import CATALOGUED, READ, Level
 from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
 
 STUDY, OTHER = "1.2.826.0.1.3680043.10.1553.7", "1.2.826.0.1.3680043.10.1553.8"
@@ -196,6 +198,8 @@ def test_what_is_left_aside_is_said(viewer: TestClient) -> None:
         {"StudyDate": "-"},
         {"StudyInstanceUID": "1.2.x"},
         {"SeriesNumber": "two"},
+        {"Modality": "C\0T"},
+        {"ModalitiesInStudy": "C*"},
         {"Nonsense": "1"},
         {"includefield": "Nonsense"},
         {"PatientBirthDate": "1950"},
@@ -236,3 +240,20 @@ def test_what_is_no_json_is_not_to_be_had(viewer: TestClient) -> None:
     answer = viewer.get(f"{NAMESPACE}/studies", headers={"Accept": "application/dicom+xml"})
 
     assert answer.status_code == 406
+
+
+def test_nothing_that_a_stranger_types_is_a_defect(viewer: TestClient) -> None:
+    chance = random.Random(20261124)
+    image = f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1"
+    paths = ["/studies", "/series", "/instances", image, f"{image}/metadata", f"{image}/rendered"]
+    paths += [f"{image}/frames/{'9' * 30}", f"{image}/frames/1/rendered", f"{image}/bulkdata/00100010"]
+    names = [*CATALOGUED[Level.STUDY], *READ[Level.STUDY], "SeriesNumber", "limit", "offset", "includefield"]
+    names += ["window", "viewport", "quality", "accept", "0040A043", "", "\0", "RequestAttributesSequence.StudyID"]
+    values = ["", "*", "?", "\\", "-1", "20260101-20251231", "\u0663", "nan", "%", "\0", "a" * 5000, "1,2,linear", "--"]
+    values += ["[", "(", '"', ",", ";;q=1", 'multipart/related; type="x', "FFFFFFFF", "0" * 30, "9" * 12, "4096,4096"]
+
+    for _ in range(400):
+        parameters = {chance.choice(names): chance.choice(values) for _ in range(chance.randint(0, 3))}
+        path, accept = chance.choice(paths), chance.choice(["*/*", "image/*", ",,;", "a" * 3000])
+        answer = viewer.get(f"{NAMESPACE}{path}", params=parameters, headers={"Accept": accept})
+        assert answer.status_code < 500, (path, parameters)

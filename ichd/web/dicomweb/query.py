@@ -108,7 +108,7 @@ def _criterion(keyword: str, value: str, path: Criteria) -> dict[str, Any]:
         case "InstanceNumber":
             return {"instance_number": _integer(keyword, value)}
         case _:
-            return {"modalities": tuple(part.strip() for part in re.split(r"[,\\]", value))}
+            return {"modalities": _codes(keyword, value)}
 
 
 def _uids(keyword: str, value: str, of_path: Sequence[str]) -> tuple[str, ...]:
@@ -118,6 +118,13 @@ def _uids(keyword: str, value: str, of_path: Sequence[str]) -> tuple[str, ...]:
         _refuse(f"{keyword} takes up to {_MOST_NAMES} UIDs with commas between them")
     # A UID that no image can have, where the two exclude one another: it finds nothing.
     return uids if not of_path else tuple(uid for uid in uids if uid in of_path) or ("0",)
+
+
+def _codes(keyword: str, value: str) -> tuple[str, ...]:
+    codes = tuple(part.strip() for part in re.split(r"[,\\]", value))
+    if len(codes) > _MOST_NAMES or not all(re.fullmatch("[A-Z0-9_ ]{1,16}", code) for code in codes):
+        _refuse(f"{keyword} takes codes like CT, with commas between them")
+    return codes
 
 
 def date_range(keyword: str, value: str) -> tuple[str, str]:
