@@ -1,16 +1,21 @@
 """Which studies the options of `ichd pull` mean, and that two pulls never run at once."""
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from ichd.app.pull import pulling, studies_meant
 from ichd.domain.errors import UserError
 from ichd.settings import Settings
 from ichd.settings.dicom import SourceSettings
 from ichd.settings.sections import DatabaseSettings, SpoolSettings
-from ichd.store.engine import migrate
+from ichd.store.arrivals import Arrivals
+from ichd.store.engine import migrate, open_database
+from ichd.store.tables import AssociationRow
 
 NOW = datetime(2024, 2, 1, 1, 30, tzinfo=UTC)
 
@@ -57,18 +62,31 @@ def test_what_can_not_be_meant_says_what_can(options: dict[str, str], mend: str)
         meant(**options)
 
 
-def test_two_pulls_do_not_run_at_once(tmp_path: Path) -> None:
-    settings = Settings(
-        database=DatabaseSettings(url=f"sqlite:///{tmp_path / 'ichd.db'}"),
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    url = f"sqlite:///{tmp_path / 'ichd.db'}"
+    migrate(url)
+    return Settings(
+        database=DatabaseSettings(url=url),
         spool=SpoolSettings(url=str(tmp_path / "spool")),
         source=(SourceSettings(name="pacs", address="127.0.0.1:104", ae_title="PACS"),),
     )
-    migrate(settings.database.url)
-    with (
-        pulling(settings, "pacs"),
-        pytest.raises(UserError, match="another `ichd pull` runs"),
-        pulling(settings, "pacs"),
-    ):
+
+
+def test_a_pull_that_was_killed_is_ended_by_the_next(settings: Settings) -> None:
+    engine = open_database(settings.database.url)
+    place = f"{socket.gethostname()}/pull"
+    Arrivals(engine).open_association(calling_ae_title="pacs", address="127.0.0.1", listener=place, now=NOW)
+    with pulling(settings, "pacs"), Session(engine) as session:
+        (row,) = session.scalars(select(AssociationRow))
+        assert row.ended_at is not None
+        assert not row.released
+    engine.dispose()
+
+
+def test_two_pulls_do_not_run_at_once(settings: Settings) -> None:
+    busy = pytest.raises(UserError, match="another `ichd pull` runs")
+    with pulling(settings, "pacs"), busy, pulling(settings, "pacs"):
         pytest.fail("two pulls at once")
     with pulling(settings, "pacs"):
         pass
