@@ -1,8 +1,29 @@
 """The one place where the composition asks what time it is; every room is told."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+
+from ichd.domain.errors import UserError
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 
 
 def utc_now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def ago(since: str, now: datetime) -> datetime:
+    """The moment that `--since` means.
+
+    Raises:
+        UserError: it is no duration, or longer than time is.
+    """
+    duration = _DURATION.fullmatch(since)
+    if duration is None:
+        raise UserError(f"--since {since!r} is no duration; write 30m, 2h or 1d")
+    try:
+        return now - timedelta(**{_UNITS[duration[2]]: int(duration[1])})
+    except OverflowError:
+        raise UserError(f"--since {since} is too long; write 30m, 2h or 1d") from None

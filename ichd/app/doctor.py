@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
 from ichd.app.listener import tls_files
@@ -17,6 +18,7 @@ from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
 from ichd.publish.dimse import DimsePeer, echo
+from ichd.publish.syslog import Collector, greet
 from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings, WebSettings
 from ichd.store.engine import check_schema, check_writable, open_database
 from ichd.store.spool import Spool
@@ -55,6 +57,9 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield Check(name="destinations", ok=False, detail="none: add a [[destination]], or findings reach nobody")
     for destination in settings.destination:
         yield _checked(f"destination {destination.name}", partial(_destination, destination, settings))
+    collector = collector_of(settings)
+    if collector is not None:
+        yield _checked("audit trail", lambda: _collector(collector))
 
 
 class _NotOk(IchdError):
@@ -145,6 +150,13 @@ def _device(settings: Settings) -> str:
 
 def _source(source: SourceSettings, settings: Settings) -> str:
     return check_source(source_of(source, settings))
+
+
+def _collector(collector: Collector) -> str:
+    greet(collector)
+    if collector.transport == "udp":
+        return f"goes to {collector}, where nobody answers; what gets lost on the way is lost"
+    return f"{collector} takes our connection"
 
 
 def _destination(destination: DestinationSettings, settings: Settings) -> str:

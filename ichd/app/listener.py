@@ -2,6 +2,7 @@
 
 import threading
 
+from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
@@ -48,7 +49,10 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     listener.start()
     reporter.start()
     expected.start()
+    trail = RoleTrail(storage.engine, settings, "listen")
+    trail.started()
     stop.wait()
+    trail.stopped()
     listener.stop()
     reporter.stop()
     expected.stop()

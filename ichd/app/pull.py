@@ -7,11 +7,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from ichd.app.checks import require_database
-from ichd.app.clock import utc_now
+from ichd.app.clock import ago, utc_now
 from ichd.app.sources import source_named
 from ichd.app.storage import open_storage
 from ichd.domain.errors import UserError
@@ -29,8 +29,6 @@ from ichd.settings import Settings
 from ichd.store.arrivals import Arrivals
 from ichd.store.held import Holdings
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 #: SH (PS3.5 6.2), less what C-FIND takes for wildcards or for several values.
 _ACCESSION = re.compile(r"[^\x00-\x1f\\*?]{1,16}")
 #: Below the spool's root, beside the folders of images.
@@ -63,13 +61,7 @@ def studies_meant(*, study: str | None, accession: str | None, since: str | None
         if not _ACCESSION.fullmatch(accession.strip()):
             raise UserError("--accession takes one number of at most 16 characters, without wildcards")
         return Meant(query=StudyQuery(accession_number=accession.strip()))
-    duration = _DURATION.fullmatch(since or "")
-    if duration is None:
-        raise UserError(f"--since {since!r} is no duration; write 30m, 2h or 1d")
-    try:
-        start = now - timedelta(**{_UNITS[duration[2]]: int(duration[1])})
-    except OverflowError:
-        raise UserError(f"--since {since} is too long; write 30m, 2h or 1d") from None
+    start = ago(since or "", now)
     # The archive's clock may be ahead of ours, so the range has no end.
     return Meant(query=StudyQuery(first_date=f"{start:%Y%m%d}"), since=start)
 

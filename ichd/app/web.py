@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from ichd import __version__
+from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
 from ichd.app.storage import Storage, open_storage
@@ -76,6 +77,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     config.load()
     config.ssl = encryption
     server = uvicorn.Server(config)
+    trail = RoleTrail(storage.engine, settings, "web")
     # In a thread of its own the server leaves the signals to whoever set `stop` up.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
     thread.start()
@@ -84,9 +86,11 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
             time.sleep(0.01)
         if thread.is_alive():
             log.info("web_ready", host=settings.web.host, port=listening.getsockname()[1])
+            trail.started()
         while not stop.wait(0.2):
             if not thread.is_alive():
                 raise IchdError("the web server ended by itself; the log says why")
+        trail.stopped()
     finally:
         server.should_exit = True
         thread.join(_GRACE_S + 0.5)

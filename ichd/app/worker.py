@@ -7,16 +7,19 @@ import threading
 
 import structlog
 
+from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
 from ichd.app.policies import delivery_policy, reading_policy, tick_policy, worker_policy
 from ichd.app.storage import open_storage
 from ichd.domain.job import JobKind
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.deliver import publish
+from ichd.pipeline.ship import AuditShipper
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
 from ichd.report.warmup import warm_up
 from ichd.settings import ModelSettings, Settings
+from ichd.store.audit import Audit
 from ichd.store.queue import Queue
 from ichd.vision.bundle import find_bundle, load_bundle
 from ichd.vision.engines import TorchEngine
@@ -66,12 +69,19 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         policy=policy,
         clock=utc_now,
     )
-    ticks = start_ticks(storage.studies, tick_policy(settings), utc_now)
+    collector = collector_of(settings)
+    shipper = collector and AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now)
+    ticks = start_ticks(
+        storage.studies, tick_policy(settings), utc_now, ship_audit=None if shipper is None else shipper.ship
+    )
+    trail = RoleTrail(storage.engine, settings, "worker")
+    trail.started()
     identity = reader.engine.bundle.identity
     log.info("worker_ready", model=identity.name, weights=identity.weights_sha256[:12])
     try:
         worker.run(stop)
     finally:
+        trail.stopped()
         ticks.shutdown(wait=True)
         storage.engine.dispose()
     log.info("worker_stopped")

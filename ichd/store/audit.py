@@ -16,6 +16,8 @@ from ichd.store.transaction import insert_if_new, reading, writing
 #: How long whoever hands the trail on waits for those who write it, who in turn wait behind him. Their transactions
 #: last milliseconds; where one does not, the next try is the better one.
 _PATIENCE_MS = 200
+#: What `ichd.store.settings_seen` compares by, and nobody needs to read.
+_KEPT_BACK = frozenset({"salt", "fingerprints"})
 
 
 def record_audit(
@@ -27,18 +29,18 @@ def record_audit(
     actor: str,
     address: str = "",
     subject: Mapping[str, Any],
-) -> None:
+) -> AuditRow:
     """Add one thing that happened. `subject` holds UIDs, counts, names of settings; never who the patient is."""
-    session.add(
-        AuditRow(
-            at=at,
-            event=event,
-            outcome=outcome,
-            actor=storable_text(actor),
-            address=storable_text(address),
-            subject={name: _storable(value) for name, value in subject.items()},
-        )
+    row = AuditRow(
+        at=at,
+        event=event,
+        outcome=outcome,
+        actor=storable_text(actor),
+        address=storable_text(address),
+        subject={name: _storable(value) for name, value in subject.items()},
     )
+    session.add(row)
+    return row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,7 @@ def _entries(
             outcome=row.outcome,
             actor=row.actor,
             address=row.address,
-            subject=row.subject,
+            subject={name: value for name, value in row.subject.items() if name not in _KEPT_BACK},
         )
         for row in session.scalars(statement)
     ]
