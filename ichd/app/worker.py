@@ -70,10 +70,10 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         clock=utc_now,
     )
     collector = collector_of(settings)
-    shipper = collector and AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now)
-    ticks = start_ticks(
-        storage.studies, tick_policy(settings), utc_now, ship_audit=None if shipper is None else shipper.ship
-    )
+    ship_audit = None
+    if collector is not None:
+        ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
+    ticks = start_ticks(storage.studies, tick_policy(settings), utc_now, ship_audit=ship_audit)
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     identity = reader.engine.bundle.identity

@@ -76,9 +76,14 @@ def _row(entry: AuditEntry) -> tuple[str, ...]:
         entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         entry.event,
         _outcome(entry).replace("_", " "),
-        " at ".join(part for part in (entry.actor, entry.address) if part),
-        _what(entry),
+        _harmless(" at ".join(part for part in (entry.actor, entry.address) if part)),
+        _harmless(_what(entry)),
     )
+
+
+def _harmless(words: str) -> str:
+    """A stranger may call himself by an escape sequence, which would speak to the terminal of who looks for him."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
 
 
 def _outcome(entry: AuditEntry) -> str:

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -20,10 +21,15 @@ def home(tmp_path: Path) -> Path:
     migrate(url)
     engine = open_database(url)
     role = {"role": "listen", "version": "1.0", "host": "here"}
-    kinds = [
+    kinds: list[tuple[AuditEvent, str, str, dict[str, Any]]] = [
         (AuditEvent.APPLICATION_STARTED, "daemon", "", role),
         (AuditEvent.SETTINGS_CHANGED, "daemon", "", {"changed": ["dicom.port", "web.host"]}),
-        (AuditEvent.ASSOCIATION_REFUSED, "CT9", "192.0.2.9", {"reason": "association_not_allowed", "detail": "a\nb"}),
+        (
+            AuditEvent.ASSOCIATION_REFUSED,
+            "CT9",
+            "192.0.2.9",
+            {"reason": "association_not_allowed", "detail": "a\n\x1b[31mb"},
+        ),
         (AuditEvent.INSTANCES_STORED, "CT1", "192.0.2.1", {"study_instance_uid": "1.2.3", "instances": 40}),
         (AuditEvent.RESULTS_SENT, "ichd", "", {"study_instance_uid": "1.2.3", "destination": "pacs"}),
         (AuditEvent.LOG_IN, "jane", "192.0.2.5", {}),
@@ -55,6 +61,7 @@ def test_people_see_a_line_an_entry(home: Path) -> None:
         ("instances_stored", "CT1 at 192.0.2.1", "40 new in study 1.2.3"),
         ("results_sent", "success", "to pacs, study 1.2.3"),
         ("log_in", "jane at 192.0.2.5"),
+        ("association_refused", "minor failure", "association_not_allowed (a\ufffd\ufffd[31mb)"),
     ):
         assert any(all(word in line for word in words) for line in lines), words
 
