@@ -37,7 +37,7 @@ EXPECTED: dict[str, float | Reason] = {
     "1.2.840.10008.1.2.4.91": 40,
     "1.2.840.10008.1.2.4.203": 4,
     "1.2.840.10008.1.2.4.50": 20,  # a grey level of 8 bits is 8 HU
-    "1.2.840.10008.1.2.4.51": NONE_READS,  # 12 bits: the only decoder is under the GPL
+    "1.2.840.10008.1.2.4.51": 20,
     "1.2.840.10008.1.2.4.53": NONE_READS,
     "1.2.840.10008.1.2.4.55": NONE_READS,
 }

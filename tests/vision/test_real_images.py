@@ -2,14 +2,18 @@
 
 import importlib.util
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.reason import Reason
 from ichd.vision.headness import require_head
+from ichd.vision.jpeg import decode_twelve_bit_jpeg
 from ichd.vision.preprocess import head_centre
 from ichd.vision.scan import load_scan
 
@@ -89,7 +93,7 @@ SYNTAXES: dict[str, int | Reason] = {
     "1.2.840.10008.1.2.4.90": 0,
     "1.2.840.10008.1.2.4.91": 40,
     "1.2.840.10008.1.2.4.50": 65,  # two grey levels of 32 HU
-    "1.2.840.10008.1.2.4.51": Reason.UNSUPPORTED_TRANSFER_SYNTAX,
+    "1.2.840.10008.1.2.4.51": 40,
     "1.2.840.10008.1.2.4.53": Reason.UNSUPPORTED_TRANSFER_SYNTAX,
     "1.2.840.10008.1.2.4.55": Reason.UNSUPPORTED_TRANSFER_SYNTAX,
 }
@@ -130,3 +134,17 @@ def outcome(path: Path) -> Reason | None:
     except NotAnalysable as error:
         return error.reason
     return None
+
+
+@needs_data
+@pytest.mark.skipif(shutil.which("dcmdjpeg") is None, reason="dcmtk is not installed (Debian: apt-get install dcmtk)")
+def test_twelve_bit_jpeg_decodes_as_dcmtk_decodes_it(tmp_path: Path) -> None:
+    (path,) = data("transfer-syntaxes").glob("CTImage.dcm_*_1.2.840.10008.1.2.4.51.dcm")
+    subprocess.run(["dcmdjpeg", str(path), str(tmp_path / "decoded.dcm")], check=True)
+    np.testing.assert_array_equal(decode_twelve_bit_jpeg(path), dcmread(tmp_path / "decoded.dcm").pixel_array)
+
+
+def test_what_is_no_twelve_bit_jpeg_is_a_value_error(tmp_path: Path) -> None:
+    (tmp_path / "noise.dcm").write_bytes(bytes(200))
+    with pytest.raises(ValueError, match="GDCM"):
+        decode_twelve_bit_jpeg(tmp_path / "noise.dcm")
