@@ -1,14 +1,17 @@
 """What a person sees."""
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from ichd.domain.arrival import AnnouncementKind
 from ichd.domain.finding import ModelIdentity
 from ichd.domain.reason import Reason
+from ichd.store.announcements import Announcements
 from ichd.store.engine import migrate
 from tests.web.conftest import NOW, Filled, client_of
 from tests.web.worklist_of_all_states import STATEMENT, Hospital
@@ -176,3 +179,20 @@ def test_an_unknown_study_is_a_page_that_says_so(client: TestClient, uid: str) -
     assert answer.status_code == 404
     assert "There is no study with this Study Instance UID" in text_of(answer.text)
     assert "<b>" not in answer.text
+
+
+def test_a_study_page_says_what_closed_the_study_with_its_numbers(tmp_path: Path) -> None:
+    hospital = Hospital(folder=tmp_path, now=NOW)
+    study_uid = hospital.receive(1, slices=11)
+    Announcements(hospital.engine).note(
+        AnnouncementKind.COUNT, study_uid=study_uid, source="<pacs>", complete=False, instances=12, now=hospital.now
+    )
+    hospital.close()
+    assert "Taken as complete" not in client_of(tmp_path).get(f"/studies/{study_uid}").text
+    hospital.now += timedelta(seconds=20)
+    hospital.close()
+    shown = text_of(client_of(tmp_path).get(f"/studies/{study_uid}").text)
+    assert (
+        "Taken as complete because nothing more came, though the study has more images elsewhere "
+        "(11 of 12 images by the count at <pacs>)."
+    ) in shown

@@ -81,3 +81,8 @@ def test_notes_of_a_reading_are_shown_wherever_it_is(client: TestClient, filled:
     assert "the gantry was &lt;tilted&gt; by 12.0°" in client.get(f"/studies/{uid}").text
     assert note in status(filled, tmp_path, uid)["notes"]
     assert f"note       {note}" in run_status(filled, tmp_path, uid)
+
+
+def test_the_command_line_says_in_words_what_closed_a_study(filled: Filled, tmp_path: Path) -> None:
+    shown = run_status(filled, tmp_path, filled.uids["late slice"])
+    assert "closed by  released_and_quiet: the sender released its association, and nothing more came" in shown
