@@ -74,7 +74,8 @@ def _shape(entry: AuditEntry) -> dict[str, object]:
 def _row(entry: AuditEntry) -> tuple[str, ...]:
     return (
         entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-        entry.event,
+        # In words, which fold where a terminal is narrow.
+        entry.event.replace("_", " "),
         _outcome(entry).replace("_", " "),
         _harmless(" at ".join(part for part in (entry.actor, entry.address) if part)),
         _harmless(_what(entry)),
