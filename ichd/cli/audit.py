@@ -55,8 +55,7 @@ def _print_messages(entries: list[AuditEntry], settings: "Settings") -> None:
 
     source = audit_source(settings)
     for entry in entries:
-        # The declaration has a line of its own.
-        typer.echo(render(entry, source).decode().partition("\n")[2].replace("\n", "&#10;"))
+        typer.echo(render(entry, source).decode())
 
 
 def _shape(entry: AuditEntry) -> dict[str, object]:

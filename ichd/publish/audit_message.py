@@ -24,8 +24,10 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from ichd.domain.audit import OURSELVES, AuditEntry, AuditEvent, AuditOutcome
 from ichd.domain.reason import Reason
 
-#: What XML 1.0 has no place for (2.2); a peer may call itself anything.
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What XML 1.0 has no place for (2.2), and the ends of lines and tabs that it has; a peer may call itself anything.
+_ILLEGAL = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: No line ends here either: rsyslog would put "#012" in its place, and what arrives would be no XML.
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ _APPLICATION_SERVER = "4"
 
 
 def render(entry: AuditEntry, source: AuditSource) -> bytes:
-    """The AuditMessage of PS3.15 A.5.1 as UTF-8."""
+    """The AuditMessage of PS3.15 A.5.1 as UTF-8, in one line."""
     message = Element("AuditMessage")
     _event(message, entry)
     _participants(message, entry, source)
@@ -106,7 +108,7 @@ def render(entry: AuditEntry, source: AuditSource) -> bytes:
         case AuditEvent.SETTINGS_CHANGED:
             changed = ", ".join(entry.subject["changed"])
             _alert(message, source, "settings changed: " + changed if changed else "settings seen for the first time")
-    return bytes(tostring(message, encoding="UTF-8", xml_declaration=True))
+    return (_DECLARATION + tostring(message, encoding="unicode")).encode()
 
 
 def _participants(message: Element, entry: AuditEntry, source: AuditSource) -> None:

@@ -83,7 +83,7 @@ def test_a_part_as_json(home: Path, options: tuple[str, ...], events: list[str])
 def test_each_line_is_an_audit_message(home: Path) -> None:
     done = ichd("audit", "--xml", cwd=home)
     assert done.returncode == 0, done.stderr
-    messages = [etree.fromstring(line) for line in done.stdout.splitlines()]
+    messages = [etree.fromstring(line.encode()) for line in done.stdout.splitlines()]
     assert [message.tag for message in messages] == ["AuditMessage"] * 7
 
 

@@ -1,5 +1,6 @@
 """Audit messages against the schema of PS3.15 A.5.1.1, and row by row against the tables of A.5.3."""
 
+import re
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -45,7 +46,9 @@ def message(event: AuditEvent, **changes: Any) -> etree._Element:
         "address": "192.0.2.1",
         "subject": SUBJECTS[event],
     }
-    root = etree.fromstring(render(AuditEntry(**entry | changes), SOURCE))
+    rendered = render(AuditEntry(**entry | changes), SOURCE)
+    assert not re.search(rb"[\x00-\x1f]", rendered), "collectors put other characters in the place of these"
+    root = etree.fromstring(rendered)
     SCHEMA.assertValid(root)
     return root
 
