@@ -121,9 +121,11 @@ def test_a_collector_that_breaks_off_has_not_taken_them() -> None:
 
 
 @contextmanager
-def strange_collector(close_at_once: bool) -> Iterator[int]:
+def strange_collector(*, close_at_once: bool, buffer: int | None = None) -> Iterator[int]:
     """One that hangs up before it has read anything, or one that never reads nor hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        if buffer is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         done = threading.Event()
 
         def serve() -> None:
@@ -150,6 +152,19 @@ def test_a_collector_that_hangs_up_unread_has_not_taken_them() -> None:
 def test_a_collector_that_stops_reading_does_not_hold_us() -> None:
     with strange_collector(close_at_once=False) as port, pytest.raises(Transient, match="timed out"):
         send(tcp(port, timeout_s=0.3), MANY)
+
+
+def test_what_still_waits_on_our_side_was_not_taken() -> None:
+    """A write succeeds as soon as our own machine has taken it."""
+    with (
+        strange_collector(close_at_once=False, buffer=2048) as port,
+        socket.create_connection(("127.0.0.1", port)) as ours,
+    ):
+        assert ours.send(b"x" * 20_000) == 20_000
+    with strange_collector(close_at_once=False, buffer=2048) as port:
+        with pytest.raises(Transient, match="timed out") as caught:
+            send(tcp(port, timeout_s=0.3), MANY[:20])
+        assert caught.value.reason is Reason.COLLECTOR_LOST
 
 
 def test_a_collector_that_never_says_goodbye_has_what_its_machine_acknowledged() -> None:

@@ -1,6 +1,9 @@
 """Settings that changed between two starts."""
 
+import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine
@@ -17,16 +20,23 @@ class Machine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._audit = Audit(engine)
+        self.meeting: threading.Barrier | None = None
 
     def start(self, host: str = "here", **settings: str) -> list[str]:
         return record_settings(
             self._engine,
-            lambda salt: {name: salt + value for name, value in settings.items()},
+            lambda salt: self._fingerprints(salt, settings),
             host=host,
             user="daemon",
             version="1",
             now=NOON,
         )
+
+    def _fingerprints(self, salt: str, settings: Mapping[str, str]) -> Mapping[str, str]:
+        if self.meeting is not None:
+            with suppress(threading.BrokenBarrierError):
+                self.meeting.wait()
+        return {name: salt + value for name, value in settings.items()}
 
     def told(self) -> list[list[str]]:
         entries = self._audit.read(limit=50, event=AuditEvent.SETTINGS_CHANGED)
@@ -69,6 +79,8 @@ def test_a_container_with_a_new_name_is_compared_with_the_last_one(machine: Mach
 
 def test_roles_that_start_together_tell_of_a_change_once(machine: Machine) -> None:
     machine.start(port="1")
+    # Roles that don't wait for one another meet while each compares.
+    machine.meeting = threading.Barrier(3, timeout=0.3)
     with ThreadPoolExecutor(3) as pool:
         told = list(pool.map(lambda _: machine.start(port="2"), range(3)))
     assert sorted(told) == [[], [], ["port"]]
