@@ -19,7 +19,7 @@ from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow
-from ichd.store.transaction import insert_link, reading, writing
+from ichd.store.transaction import insert_link, reading, writing, writing_rows
 
 __all__ = ["ArrivalKind", "Arrivals"]
 
@@ -194,5 +194,5 @@ class Arrivals:
             return frozenset(session.scalars(statement))
 
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
-        with writing(self._engine) as session:
-            return record_all(session, self._queue, arrivals)
+        with writing_rows(self._engine) as connection:
+            return record_all(connection, self._queue, arrivals)

@@ -1,4 +1,8 @@
-"""A file of the spool while it is being written, and what it is once it is durable."""
+"""A file of the spool while it is being written, and what it is once it is durable.
+
+An image of usual size is gathered in memory and goes to its file in one piece: with several senders every system call is
+a hand-over between their threads, and those cost more than the copies. A longer one goes there in pieces.
+"""
 
 import hashlib
 import mmap
@@ -30,32 +34,52 @@ class StoredFile:
     size: int
 
 
+class Buffers:
+    """Memory for pieces of files, used again and again. Safe for any number of threads."""
+
+    def __init__(self, size: int = 1 << 20) -> None:
+        self._size = size
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """One that nobody uses, with whatever it held before."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return bytearray(self._size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Let others use it."""
+        self._free.append(buffer)
+
+
 class Draft:
-    """One file on its way into the spool, hashed as it grows. It belongs to one thread.
+    """One file on its way into the spool. It belongs to one thread.
 
     Leaving the block without `seal` removes it; nothing is left behind unless the process dies on the way, and
     `Spool.sweep` finds that.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Begin a file under a name of our own.
-
-        Raises:
-            Transient: the spool can't be written.
-        """
+    def __init__(self, root: Path, buffers: Buffers) -> None:
+        """Begin a file under a name of our own."""
         # In the order of time: the index over a million names grows at its ends, and not on a page of its own for each.
         name = f"{time.time_ns() >> 20:012x}{secrets.token_hex(10)}"
         folder = name[-2:]
         self._path = f"{folder}/{name}.dcm"
-        self._folder = root / folder
-        self._target = self._folder / f"{name}.dcm"
-        self._partial = self._folder / f"{name}{PARTIAL}"
+        # Strings: paths as objects cost as much as the system calls that they are for.
+        self._folder = f"{root}/{folder}"
+        self._target = f"{root}/{self._path}"
+        self._partial = f"{self._folder}/{name}{PARTIAL}"
         self._digest = hashlib.sha256()
+        self._buffers = buffers
+        self._buffer = buffers.take()
+        #: Bytes of the buffer that are not in the file yet.
+        self._held = 0
+        #: None until there is a file.
+        self._descriptor: int | None = None
+        self._over = False
         #: Bytes written so far.
         self.size = 0
-        with disk_trouble():
-            # Readable as well, for `view`.
-            self._descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
     def __enter__(self) -> Self:
         return self
@@ -72,22 +96,28 @@ class Draft:
             Transient: the disk is full (DISK_LOW) or fails (STORE_UNAVAILABLE); the draft is of no use any more.
         """
         rest = memoryview(fragment).cast("B")
-        self._digest.update(rest)
         self.size += rest.nbytes
-        with disk_trouble():
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        while rest:
+            room = len(self._buffer) - self._held
+            piece, rest = rest[:room], rest[room:]
+            self._buffer[self._held : self._held + len(piece)] = piece
+            self._held += len(piece)
+            if self._held == len(self._buffer):
+                self._flush()
 
     def view(self, begin: int = 0) -> memoryview:
-        """The bytes from `begin` on, mapped and not read: what is not looked at costs no memory.
+        """The bytes from `begin` on; of a file they are mapped and not read: what is not looked at costs no memory.
 
         Nothing is left to see once the draft is sealed or discarded.
 
         Raises:
             Transient: the disk fails.
         """
-        if self.size == 0 or self._descriptor < 0:
+        if self.size == 0 or self._over:
             return memoryview(b"")
+        if self._descriptor is None:
+            return memoryview(self._buffer)[begin : self._held]
+        self._flush()
         with disk_trouble():
             return memoryview(mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ))[begin:]
 
@@ -98,9 +128,10 @@ class Draft:
             Transient: the disk fails, and the file is gone.
         """
         try:
+            descriptor = self._flush()
             with disk_trouble():
-                os.fsync(self._descriptor)
-                self._partial.rename(self._target)
+                os.fsync(descriptor)
+                os.rename(self._partial, self._target)
                 self._close()
                 sync_folder(self._folder)
         finally:
@@ -109,12 +140,31 @@ class Draft:
 
     def discard(self) -> None:
         """Remove what was written; nothing happens to a file that has its name."""
-        if self._descriptor < 0:
+        if self._over:
             return
+        has_file = self._descriptor is not None
         self._close()
-        with suppress(OSError):
-            self._partial.unlink()
+        if has_file:
+            with suppress(OSError):
+                os.unlink(self._partial)
+
+    def _flush(self) -> int:
+        """Bring what is held into the file, and say which descriptor it has."""
+        with disk_trouble():
+            if self._descriptor is None:
+                # Readable as well, for `view`.
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._descriptor = os.open(self._partial, flags, 0o640)
+            rest = memoryview(self._buffer)[: self._held]
+            self._digest.update(rest)
+            self._held = 0
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        return self._descriptor
 
     def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        self._over = True
+        self._buffers.give_back(self._buffer)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

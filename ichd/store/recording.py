@@ -96,18 +96,17 @@ def _unless_there(dialect: str) -> dict[str, Insert]:
 _INSERTS = {dialect: _unless_there(dialect) for dialect in ("postgresql", "sqlite")}
 
 
-def record_all(session: Session, queue: Queue, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
+def record_all(connection: Connection, queue: Queue, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
     """Write the rows of images, and say what became of each, in their order."""
-    return _Recording(session, queue).record(arrivals)
+    return _Recording(connection, queue).record(arrivals)
 
 
 class _Recording:
     """One transaction."""
 
-    def __init__(self, session: Session, queue: Queue) -> None:
-        self._session = session
+    def __init__(self, connection: Connection, queue: Queue) -> None:
+        self._connection = connection
         self._queue = queue
-        self._connection: Connection = session.connection()
         self._inserts = _INSERTS[self._connection.dialect.name]
         self._studies: dict[str, _Study] = {}
         self._series: dict[tuple[int, str], int] = {}
@@ -129,9 +128,12 @@ class _Recording:
         study = self._studies[arrival.facts.study_instance_uid]
         kind = self._place(study, arrival)
         if kind is ArrivalKind.NEW and study.state is not StudyState.RECEIVING:
-            reopened = reopen(self._session, self._queue, study.id, now=arrival.at)
-            study.state, study.revision = reopened.state, reopened.revision
-            study.last_instance_at = reopened.last_instance_at
+            with Session(self._connection) as session:
+                reopened = reopen(session, self._queue, study.id, now=arrival.at)
+                study.state, study.revision = reopened.state, reopened.revision
+                study.last_instance_at = reopened.last_instance_at
+                # Of the session only: the transaction is not its own.
+                session.commit()
         if study.state is StudyState.RECEIVING:
             study.touched = True
             study.last_instance_at = max(study.last_instance_at, arrival.at)

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from ichd.store.disk import disk_trouble, make_durably, named, sync_folder
-from ichd.store.draft import PARTIAL, Draft, Fragment, StoredFile
+from ichd.store.draft import PARTIAL, Buffers, Draft, Fragment, StoredFile
 
 __all__ = ["Draft", "Fragment", "Spool", "StoredFile"]
 
@@ -34,6 +34,7 @@ class Spool:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._prepared = False
+        self._buffers = Buffers()
 
     @property
     def root(self) -> Path:
@@ -114,7 +115,7 @@ class Spool:
         """
         if not self._prepared:
             self.prepare()
-        return Draft(self._root)
+        return Draft(self._root, self._buffers)
 
     def write(self, parts: Sequence[Fragment]) -> StoredFile:
         """Store the concatenation of `parts` durably.

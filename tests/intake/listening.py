@@ -21,8 +21,9 @@ from typing import Any
 from ichd.intake.admit import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.draft import Buffers, Draft, StoredFile
 from ichd.store.engine import migrate, open_database
-from ichd.store.spool import Draft, Spool, StoredFile
+from ichd.store.spool import Spool
 from ichd.telemetry import configure_logging
 
 
@@ -30,7 +31,7 @@ class DyingDraft(Draft):
     """Dies by SIGKILL once it is durable, if it is the last of a count, and before its row is."""
 
     def __init__(self, root: Path, left: Iterator[int]) -> None:
-        super().__init__(root)
+        super().__init__(root, Buffers())
         self._left = left
 
     def seal(self) -> StoredFile:
