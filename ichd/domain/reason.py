@@ -99,7 +99,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.TOO_MANY_ASSOCIATIONS: "dicom.max_associations were open already; the sender is told to come back",
     Reason.SOURCE_UNKNOWN: "no [[source]] has the AE title of who asks, so there is no address to answer to; add one",
     Reason.CALLED_AE_TITLE_UNKNOWN: "the sender calls us by another name than dicom.ae_title; correct it in the sender",
-    Reason.ASSOCIATION_UNSUPPORTED: "the peer asks for a protocol or an application that is not DICOM; correct it there",
+    Reason.ASSOCIATION_UNSUPPORTED: "the peer asks for a protocol or application that is not DICOM; correct it there",
     Reason.TLS_HANDSHAKE_FAILED: (
         "the peer could not agree on TLS with us; it must speak TLS 1.2 or newer, trust dicom.tls.certificate and, "
         "with dicom.tls.client_ca, show a certificate of its own"

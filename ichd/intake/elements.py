@@ -10,7 +10,6 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ichd.domain.errors import Refused
 from ichd.domain.reason import Reason
@@ -101,9 +100,11 @@ class _Walk:
         self._implicit_header = struct.Struct(order + "HHL")
         self._explicit_header = struct.Struct(order + "HH2sH")
         self._long_length = struct.Struct(order + "L")
+        self._readable = min(size, len(head))
         self._steps = 0
 
     def top_level(self, wanted: frozenset[int], last: int) -> Elements:
+        """A hundred elements an image: what is done for each of them is written out, not called."""
         values: dict[int, bytes] = {}
         pixel_bytes: int | None = None
         has_pixels = False
@@ -111,10 +112,14 @@ class _Walk:
         while offset < len(self._head):
             if has_pixels and self._is_padding(offset):
                 break
-            tag, vr, length, start = self._element(offset, explicit_vr=self._explicit_vr)
+            tag, vr, length, start = self._element(offset, self._explicit_vr)
             if tag > last:
                 break
-            end = self._skip(start, vr, length)
+            end = start + length
+            if length == _UNDEFINED:
+                end = self._skip_sequence(start, self._explicit_vr and vr != b"UN")
+            elif end > self._size:
+                raise self._truncated(start, length)
             if tag == PIXEL_DATA:
                 has_pixels = True
                 pixel_bytes = None if length == _UNDEFINED else length
@@ -123,16 +128,18 @@ class _Walk:
             offset = end
         return Elements(values=values, pixel_bytes=pixel_bytes, has_pixels=has_pixels)
 
-    def _element(self, offset: int, *, explicit_vr: bool) -> tuple[int, bytes, int, int]:
+    def _element(self, offset: int, explicit_vr: bool) -> tuple[int, bytes, int, int]:
         """Tag, VR, length and place of the value of the element at `offset`."""
+        self._step(offset + 8)
         start = offset + 8
         if not explicit_vr:
-            group, element, length = self._unpack(self._implicit_header, offset)
+            group, element, length = self._implicit_header.unpack_from(self._head, offset)
             vr = b""
         else:
-            group, element, vr, length = self._unpack(self._explicit_header, offset)
+            group, element, vr, length = self._explicit_header.unpack_from(self._head, offset)
             if vr in LONG_VRS:
-                (length,) = self._unpack(self._long_length, start)
+                self._step(start + 4)
+                (length,) = self._long_length.unpack_from(self._head, start)
                 start += 4
             elif vr not in _SHORT_VRS and group != 0xFFFE:
                 raise Refused(Reason.NOT_DICOM, f"unknown value representation at byte {offset}")
@@ -140,13 +147,7 @@ class _Walk:
             raise Refused(Reason.NOT_DICOM, f"item or delimiter out of place at byte {offset}")
         return (group << 16) + element, vr, length, start
 
-    def _skip(self, start: int, vr: bytes, length: int) -> int:
-        """Where the element ends whose value begins at `start`."""
-        if length == _UNDEFINED:
-            return self._skip_sequence(start, explicit_vr=self._explicit_vr and vr != b"UN")
-        return self._past(start, length)
-
-    def _skip_sequence(self, offset: int, *, explicit_vr: bool) -> int:
+    def _skip_sequence(self, offset: int, explicit_vr: bool) -> int:
         """Where a sequence of undefined length ends, fragments of pixel data included.
 
         Iterative, with its own stack: what is open, and whether VRs are explicit in it, because inside an UN of
@@ -156,13 +157,14 @@ class _Walk:
         while stack:
             inside_item, explicit_vr = stack[-1]
             # Items and delimiters have no VR in any syntax (PS3.5 7.5).
-            group, element, length = self._unpack(self._implicit_header, offset)
+            self._step(offset + 8)
+            group, element, length = self._implicit_header.unpack_from(self._head, offset)
             tag = (group << 16) + element
             if tag == (_ITEM_END if inside_item else _SEQUENCE_END):
                 stack.pop()
                 offset += 8
             elif inside_item:
-                _, vr, length, start = self._element(offset, explicit_vr=explicit_vr)
+                _, vr, length, start = self._element(offset, explicit_vr)
                 if length == _UNDEFINED:
                     stack.append((False, explicit_vr and vr != b"UN"))
                     offset = start
@@ -181,19 +183,24 @@ class _Walk:
 
     def _past(self, start: int, length: int) -> int:
         if start + length > self._size:
-            raise Refused(Reason.TRUNCATED, f"{length} bytes announced, {self._size - start} there")
+            raise self._truncated(start, length)
         return start + length
 
-    def _unpack(self, layout: struct.Struct, offset: int) -> tuple[Any, ...]:
+    def _truncated(self, start: int, length: int) -> Refused:
+        return Refused(Reason.TRUNCATED, f"{length} bytes announced, {self._size - start} there")
+
+    def _step(self, end: int) -> None:
+        """One more header, or the rest of one, which ends at `end`."""
         self._steps += 1
+        if end > self._readable or self._steps > MAX_STEPS:
+            raise self._lost(end)
+
+    def _lost(self, end: int) -> Refused:
         if self._steps > MAX_STEPS:
-            raise Refused(Reason.NOT_DICOM, f"more than {MAX_STEPS} elements")
-        end = offset + layout.size
+            return Refused(Reason.NOT_DICOM, f"more than {MAX_STEPS} elements")
         if end > self._size:
-            raise Refused(Reason.TRUNCATED, f"the bytes end inside an element header at byte {offset}")
-        if end > len(self._head):
-            raise Refused(Reason.TOO_LARGE, f"the header is longer than {len(self._head)} bytes")
-        return layout.unpack_from(self._head, offset)
+            return Refused(Reason.TRUNCATED, f"the bytes end inside an element header before byte {end}")
+        return Refused(Reason.TOO_LARGE, f"the header is longer than {len(self._head)} bytes")
 
     def _is_padding(self, offset: int) -> bool:
         """Fewer bytes than an element header has, all zero: some writers round a file up."""

@@ -1,5 +1,6 @@
 """From a whole file to a committed row: the last steps before a sender is told yes."""
 
+import time
 from datetime import datetime
 
 import structlog
@@ -11,6 +12,9 @@ from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.spool import Draft, Spool, StoredFile
 
 _log = structlog.get_logger(__name__)
+
+#: A file without a row is safe from the sweep for longer than this: it goes by the time of the last write.
+_SWEPT_AFTER_S = 30.0
 
 
 class Shelf:
@@ -40,6 +44,7 @@ class Shelf:
             Transient: the spool or the database fails; the image may be sent again.
         """
         stored = draft.seal()
+        sealed_at = time.monotonic()
         # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
         # spool sets aside what has no row.
         kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
@@ -47,8 +52,8 @@ class Shelf:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
             self._spool.discard(stored.path)
-        elif not self._spool.holds(stored):
-            # A database that kept us waiting for minutes let the sweep take the file for an orphan.
+        elif time.monotonic() - sealed_at > _SWEPT_AFTER_S and not self._spool.holds(stored):
+            # The database kept us waiting for so long that the sweep took the file for an orphan.
             self._arrivals.forget(stored)
             raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
         return kind

@@ -8,6 +8,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 
 #: Single-byte and Unicode repertoires by Specific Character Set (PS3.3 C.12.1.1.2). What is missing here (code
 #: extensions by ISO 2022 escapes) shows replacement characters in a description, and nothing else.
@@ -37,6 +38,9 @@ _MAX_INTEGER = 2**31 - 1
 _MAX_TEXT = 64
 _MAX_CODES = 16
 
+#: All but a few values are the same in each image of a series; to remember them is faster than to read them again.
+_remembered = lru_cache(maxsize=1024)
+
 
 def is_uid(text: str) -> bool:
     """Digits and dots, at most 64: the letters of PS3.5 9.1, but not its finer grammar, which senders break."""
@@ -63,18 +67,16 @@ class Values:
 
     def code(self, keyword: str) -> str:
         """CS, upper case; empty where it holds anything but the letters of the VR."""
-        return self._code(self._ascii(keyword))
+        codes = _codes(self._raw(keyword))
+        return codes[0] if len(codes) == 1 else ""
 
     def codes(self, keyword: str) -> tuple[str, ...]:
         """CS of several values."""
-        text = self._ascii(keyword)
-        return tuple(self._code(part) for part in text.split("\\")[:_MAX_CODES]) if text else ()
+        return _codes(self._raw(keyword))
 
     def text(self, keyword: str) -> str:
         """LO, SH, DA, TM: at most 64 printable characters; NUL in particular is no text for a database."""
-        raw = self._values.get(self._tags[keyword], b"")
-        decoded = raw.decode(self._encoding, errors="replace")
-        return "".join(c for c in decoded if c.isprintable()).strip()[:_MAX_TEXT]
+        return _text(self._raw(keyword), self._encoding)
 
     def integer(self, keyword: str) -> int | None:
         """IS of one value."""
@@ -86,21 +88,40 @@ class Values:
 
     def decimals(self, keyword: str) -> tuple[float, ...]:
         """DS of any number of values; all of them or none."""
-        parts = [part.strip("\0 ") for part in self._ascii(keyword).split("\\")]
-        if not all(_DECIMAL.fullmatch(part) for part in parts):
-            return ()
-        numbers = tuple(float(part) for part in parts)
-        return numbers if all(math.isfinite(n) for n in numbers) else ()
+        return _decimals(self._raw(keyword))
 
     def unsigned_short(self, keyword: str) -> int | None:
         """US of one value."""
-        raw = self._values.get(self._tags[keyword], b"")
+        raw = self._raw(keyword)
         return int(self._short.unpack(raw)[0]) if len(raw) == self._short.size else None
 
-    def _ascii(self, keyword: str) -> str:
-        return self._values.get(self._tags[keyword], b"").decode("ascii", errors="replace")
+    def _raw(self, keyword: str) -> bytes:
+        return self._values.get(self._tags[keyword], b"")
 
-    @staticmethod
-    def _code(text: str) -> str:
-        stripped = text.strip("\0 ").upper()
-        return stripped if re.fullmatch(r"[A-Z0-9_ ]{1,16}", stripped) else ""
+    def _ascii(self, keyword: str) -> str:
+        return self._raw(keyword).decode("ascii", errors="replace")
+
+
+@_remembered
+def _codes(raw: bytes) -> tuple[str, ...]:
+    text = raw.decode("ascii", errors="replace")
+    return tuple(_code(part) for part in text.split("\\")[:_MAX_CODES]) if text else ()
+
+
+def _code(text: str) -> str:
+    stripped = text.strip("\0 ").upper()
+    return stripped if re.fullmatch(r"[A-Z0-9_ ]{1,16}", stripped) else ""
+
+
+@_remembered
+def _text(raw: bytes, encoding: str) -> str:
+    return "".join(c for c in raw.decode(encoding, errors="replace") if c.isprintable()).strip()[:_MAX_TEXT]
+
+
+@_remembered
+def _decimals(raw: bytes) -> tuple[float, ...]:
+    parts = [part.strip("\0 ") for part in raw.decode("ascii", errors="replace").split("\\")]
+    if not all(_DECIMAL.fullmatch(part) for part in parts):
+        return ()
+    numbers = tuple(float(part) for part in parts)
+    return numbers if all(math.isfinite(n) for n in numbers) else ()

@@ -1,7 +1,7 @@
 """A file of the spool while it is being written, and what it is once it is durable.
 
-An image of usual size is gathered in memory and goes to its file in one piece: with several senders every system call is
-a hand-over between their threads, and those cost more than the copies. A longer one goes there in pieces.
+An image of usual size is gathered in memory and goes to its file in one piece: with several senders every system call
+is a hand-over between their threads, and those cost more than the copies. A longer one goes there in pieces.
 """
 
 import hashlib
@@ -21,6 +21,8 @@ Fragment = bytes | bytearray | memoryview
 
 #: What a file is called until it is whole.
 PARTIAL = ".part"
+#: A slow sender's file is written to so often.
+_SIGN_OF_LIFE_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class Draft:
         self._held = 0
         #: None until there is a file.
         self._descriptor: int | None = None
+        self._flushed_at = 0.0
         self._over = False
         #: Bytes written so far.
         self.size = 0
@@ -104,6 +107,9 @@ class Draft:
             self._held += len(piece)
             if self._held == len(self._buffer):
                 self._flush()
+        # A file that is not written to for long is taken for one that was left behind.
+        if self._descriptor is not None and time.monotonic() - self._flushed_at > _SIGN_OF_LIFE_S:
+            self._flush()
 
     def view(self, begin: int = 0) -> memoryview:
         """The bytes from `begin` on; of a file they are mapped and not read: what is not looked at costs no memory.
@@ -131,7 +137,7 @@ class Draft:
             descriptor = self._flush()
             with disk_trouble():
                 os.fsync(descriptor)
-                os.rename(self._partial, self._target)
+                os.rename(self._partial, self._target)  # noqa: PTH104
                 self._close()
                 sync_folder(self._folder)
         finally:
@@ -146,7 +152,7 @@ class Draft:
         self._close()
         if has_file:
             with suppress(OSError):
-                os.unlink(self._partial)
+                os.unlink(self._partial)  # noqa: PTH108
 
     def _flush(self) -> int:
         """Bring what is held into the file, and say which descriptor it has."""
@@ -155,6 +161,7 @@ class Draft:
                 # Readable as well, for `view`.
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._partial, flags, 0o640)
+            self._flushed_at = time.monotonic()
             rest = memoryview(self._buffer)[: self._held]
             self._digest.update(rest)
             self._held = 0
