@@ -1,5 +1,6 @@
 """The listener role: the door, without anything that reads pixels."""
 
+import gc
 import threading
 
 from ichd.app.audit import RoleTrail
@@ -46,6 +47,9 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         PERFORMED_STEP: announced.performed_step,
     }
     listener = Listener(listener_config(dicom), counter, arrivals, utc_now, services=services)
+    # What was made so far lives as long as the process: the collector need not look at it in the middle of images.
+    gc.collect()
+    gc.freeze()
     listener.start()
     reporter.start()
     expected.start()

@@ -19,7 +19,7 @@ from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow
-from ichd.store.transaction import insert_link, reading, writing, writing_rows
+from ichd.store.transaction import RowWriter, insert_link, reading, writing
 
 __all__ = ["ArrivalKind", "Arrivals"]
 
@@ -32,6 +32,7 @@ class Arrivals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue = Queue(engine)
+        self._writer = RowWriter(engine)
         self._recordings = GroupCommit(self._record_all)
 
     def open_association(
@@ -194,5 +195,5 @@ class Arrivals:
             return frozenset(session.scalars(statement))
 
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
-        with writing_rows(self._engine) as connection:
+        with self._writer.transaction() as connection:
             return record_all(connection, self._queue, arrivals)

@@ -5,6 +5,7 @@ is a hand-over between their threads, and those cost more than the copies. A lon
 """
 
 import hashlib
+import itertools
 import mmap
 import os
 import secrets
@@ -21,6 +22,9 @@ Fragment = bytes | bytearray | memoryview
 
 #: What a file is called until it is whole.
 PARTIAL = ".part"
+#: No other process has this part of a name.
+_OURS = secrets.token_hex(7)
+_COUNT = itertools.count()
 #: A slow sender's file is written to so often.
 _SIGN_OF_LIFE_S = 20.0
 
@@ -65,7 +69,7 @@ class Draft:
     def __init__(self, root: Path, buffers: Buffers) -> None:
         """Begin a file under a name of our own."""
         # In the order of time: the index over a million names grows at its ends, and not on a page of its own for each.
-        name = f"{time.time_ns() >> 20:012x}{secrets.token_hex(10)}"
+        name = f"{time.time_ns() >> 20:012x}{_OURS}{next(_COUNT) & 0xFFFFFF:06x}"
         folder = name[-2:]
         self._path = f"{folder}/{name}.dcm"
         # Strings: paths as objects cost as much as the system calls that they are for.

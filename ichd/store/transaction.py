@@ -52,17 +52,41 @@ def writing(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-@contextmanager
-def writing_rows(engine: Engine) -> Iterator[Connection]:
-    """The same without the object mapper, for the hot path: a session costs more than a row.
+class RowWriter:
+    """Transactions without the object mapper, one at a time and from any thread: for the hot path.
 
-    Raises:
-        Transient: the database does not answer.
+    A session costs more than a row, and so does a connection that is taken from the pool and given back. SQLite's is
+    kept for the next time, since it can't go stale; PostgreSQL's may have lost its server meanwhile, which the pool
+    would notice.
     """
-    with _turn(engine), translated(), engine.connect() as connection:
-        connection.execution_options(**{BEGIN_MODE: "IMMEDIATE"})
-        with connection.begin():
-            yield connection
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._keeps = engine.dialect.name == "sqlite"
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose transaction is committed at the end, or rolled back as a whole.
+
+        Raises:
+            Transient: the database does not answer.
+        """
+        with _turn(self._engine), translated():
+            connection, self._connection = self._connection or self._connect(), None
+            try:
+                with connection.begin():
+                    yield connection
+            except BaseException:
+                connection.close()
+                raise
+            if self._keeps:
+                self._connection = connection
+            else:
+                connection.close()
+
+    def _connect(self) -> Connection:
+        return self._engine.connect().execution_options(**{BEGIN_MODE: "IMMEDIATE"})
 
 
 @contextmanager

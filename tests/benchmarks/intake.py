@@ -3,10 +3,10 @@
 Every sender is dcmtk's storescu with TCP_NODELAY=1, every store is fresh, and the senders of a round share 300 CT
 images of 512x512 between them. ichd answers only once an image is synced and its row committed; Orthanc syncs its
 files; storescp syncs nothing. The ratios are medians over the rounds of one run. Then ichd alone: memory with 16
-senders, and its rate on databases that already hold 100,000 and 1,000,000 instances.
+senders, and its rate on databases that already hold 100,000 and 1,000,000 instances. Nothing is deleted before the end:
+for minutes after many files were deleted ext4 is slow to make new ones.
 """
 
-import shutil
 import statistics
 import sys
 import tempfile
@@ -68,9 +68,6 @@ def _against_others(folder: Path, images: Images, *, rounds: int) -> tuple[Rates
                         rss_mb = max(rss_mb, psutil.Process(server.pid).memory_info().rss / 1e6)
                 rates.setdefault((name, senders), []).append(rate)
                 print(f"round {number + 1}: {name:<9}{senders:>3} senders {rate:8.0f} images/s", flush=True)
-                shutil.rmtree(folder / f"{name}-{number}-{senders}")
-            for each in sets:
-                shutil.rmtree(each)
     return rates, rss_mb
 
 
@@ -89,13 +86,11 @@ def _on_filled_databases(folder: Path, images: Images, rounds: int = 3) -> dict[
             servers[instances] = stack.enter_context(ichd_listener(database.parent, database=database))
         for number in range(rounds + 1):
             for instances, server in servers.items():
-                rate = send(server, sets := images.sets(4, IMAGES))
+                rate = send(server, images.sets(4, IMAGES))
                 # The first round warms up what the operating system keeps of a file that was just written.
                 if number:
                     rates[instances].append(rate)
                     print(f"round {number}: {instances:>9} instances before: {rate:8.0f} images/s", flush=True)
-                for each in sets:
-                    shutil.rmtree(each)
     return {instances: statistics.median(found) for instances, found in rates.items()}
 
 

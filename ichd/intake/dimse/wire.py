@@ -20,6 +20,9 @@ _LINGER_S = 1.0
 _LINGER_BYTES = 16 << 20
 #: A thread that waits for TLS looks up so often, to see whether it is wanted elsewhere.
 _LOOK_UP_S = 0.25
+#: Whoever has sent a PDU of more than this sends images, and gets a buffer for several of them.
+_LONG = 1 << 14
+_ROOM = 1 << 19
 
 
 class Wire:
@@ -30,8 +33,10 @@ class Wire:
         self._max_pdu = max_pdu
         #: Silence, and also the whole of one PDU, may last this long.
         self._timeout_s = timeout_s
-        #: As long as the longest PDU so far: an idle connection costs next to nothing.
+        #: An idle connection costs next to nothing.
         self._buffer = bytearray(256)
+        #: Where the bytes begin and end that came and were not handed out yet.
+        self._begin = self._end = 0
         self._interrupted = False
         self._milliseconds = 0
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -61,19 +66,21 @@ class Wire:
             PeerSilent: it does not come in time, or not all of it.
             PeerGone: the connection ended.
         """
-        # Many senders write a command and its data set apart and leave Nagle's algorithm on: they hold the second back
-        # until we acknowledge the first, which the kernel delays by 40 ms unless it is told anew each time.
-        with suppress(OSError):
-            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        head = memoryview(self._buffer)[: HEADER.size]
-        self._fill(head, deadline if deadline < math.inf else time.monotonic() + self._timeout_s)
-        kind, length = HEADER.unpack(head)
+        by = deadline if deadline < math.inf else time.monotonic() + self._timeout_s
+        if self._end - self._begin < HEADER.size:
+            # As much as is there: from a fast sender the rest of the PDU, and the next ones.
+            sends_images = _LONG < len(self._buffer) < _ROOM
+            self._move_to(bytearray(_ROOM) if sends_images else self._buffer)
+            self._receive(HEADER.size, by, at_most=len(self._buffer))
+        kind, length = HEADER.unpack_from(self._buffer, self._begin)
         self._require_length(kind, length)
-        if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        body = memoryview(self._buffer)[:length]
-        self._fill(body, min(deadline, time.monotonic() + self._timeout_s))
-        return kind, body
+        whole = HEADER.size + length
+        if self._end - self._begin < whole:
+            self._make_room(whole)
+            # Just what is missing, gathered by the kernel: one hand-over between threads in place of many.
+            self._receive(whole, min(deadline, time.monotonic() + self._timeout_s), at_most=whole)
+        begin, self._begin = self._begin + HEADER.size, self._begin + whole
+        return kind, memoryview(self._buffer)[begin : self._begin]
 
     def send(self, content: bytes) -> None:
         """Send all of it.
@@ -123,18 +130,35 @@ class Wire:
             _log.warning("pdu_too_long", size=length, limit=limit)
             raise Violation(AbortReason.INVALID_PARAMETER_VALUE, f"a PDU of {length} bytes, at most {limit}")
 
-    def _fill(self, view: memoryview, deadline: float) -> None:
-        # The kernel gathers a whole PDU: one system call, and one hand-over between threads, in place of many.
+    def _make_room(self, size: int) -> None:
+        """Let the bytes at hand stand where `size` of them have room."""
+        if size > len(self._buffer):
+            self._move_to(bytearray(size))
+        elif self._begin + size > len(self._buffer):
+            self._move_to(self._buffer)
+
+    def _move_to(self, buffer: bytearray) -> None:
+        """Let the bytes at hand stand at the beginning of a buffer."""
+        at_hand = self._buffer[self._begin : self._end]
+        buffer[: len(at_hand)] = at_hand
+        self._buffer, self._begin, self._end = buffer, 0, len(at_hand)
+
+    def _receive(self, size: int, deadline: float, *, at_most: int) -> None:
+        """Receive until `size` bytes are at hand, or up to `at_most` where they are there already."""
+        # Many senders write a command and its data set apart and leave Nagle's algorithm on: they hold the second back
+        # until we acknowledge the first, which the kernel delays by 40 ms unless it is told anew each time.
+        with suppress(OSError):
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         encrypted = isinstance(self._connection, ssl.SSLSocket)
-        flags = 0 if encrypted else socket.MSG_WAITALL
-        filled = 0
-        while filled < len(view):
+        flags = socket.MSG_WAITALL if size == at_most and not encrypted else 0
+        while self._end - self._begin < size:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise PeerSilent("a PDU was not there in time")
             try:
                 self._set_timeout(min(remaining, _LOOK_UP_S) if encrypted else remaining)
-                received = self._connection.recv_into(view[filled:], 0, flags)
+                room = memoryview(self._buffer)[self._end : self._begin + at_most]
+                received = self._connection.recv_into(room, 0, flags)
             except (TimeoutError, BlockingIOError):
                 if self._interrupted:
                     raise PeerGone("we want no more") from None
@@ -143,7 +167,7 @@ class Wire:
                 raise PeerGone("the connection broke") from None
             if received == 0:
                 raise PeerGone("the connection ended")
-            filled += received
+            self._end += received
 
     def _set_timeout(self, seconds: float) -> None:
         """How long a call may wait. A socket with a timeout of Python's own never blocks in the kernel, where
