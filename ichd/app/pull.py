@@ -85,7 +85,7 @@ def pulling(settings: Settings, name: str) -> Iterator[Pull]:
         max_instance_bytes=settings.dicom.max_instance_mb << 20,
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
-    counter.open()
+    counter.open(now=utc_now())
     try:
         with _alone(storage.spool.root / _LOCK), archive_of(source) as archive:
             place = f"{socket.gethostname()}/pull"

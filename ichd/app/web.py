@@ -186,7 +186,7 @@ def _note_log_ins(storage: Storage) -> NoteLogIn:
 def _door(settings: Settings, storage: Storage, counter: Counter, port: int) -> APIRouter:
     """STOW-RS."""
     try:
-        counter.open()
+        counter.open(now=utc_now())
     except Transient as error:
         # The page must come up all the same: it says what is wrong. The first image tries again.
         log.warning("spool_not_ready", error=str(error))

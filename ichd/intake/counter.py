@@ -35,13 +35,14 @@ class Counter:
             max_visit_bytes=max_visit_bytes,
         )
 
-    def open(self) -> None:
+    def open(self, *, now: datetime) -> None:
         """Make ready to store, before anybody is let in.
 
         Raises:
-            Transient: the spool can't be written.
+            Transient: the spool or the database can't be written.
         """
         self._spool.prepare()
+        self._desk.arrivals.rehearse(now=now)
 
     def close(self) -> None:
         """Nobody is at the counter any more: what could not be written down is tried once more, and then given up."""

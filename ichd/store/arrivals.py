@@ -1,9 +1,11 @@
 """What the listener writes down: associations, and the images that they carry."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, exists, select, union_all, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ichd.domain.arrival import Door
 from ichd.domain.audit import AuditEvent, AuditOutcome
@@ -26,6 +28,14 @@ __all__ = ["ArrivalKind", "Arrivals"]
 _WHO = (AssociationRow.calling_ae_title, AssociationRow.address)
 
 
+class _TakenBack(Exception):
+    """What was written is not meant to stay."""
+
+
+def _end(association_id: int) -> ReturningUpdate[str, str]:
+    return update(AssociationRow).where(AssociationRow.id == association_id).returning(*_WHO)
+
+
 class Arrivals:
     """Each method is one transaction, committed when it returns; each raises Transient where the database fails."""
 
@@ -34,6 +44,37 @@ class Arrivals:
         self._queue = Queue(engine)
         self._writer = RowWriter(engine)
         self._recordings = GroupCommit(self._record_all)
+
+    def rehearse(self, *, now: datetime) -> None:
+        """Write down an association with an image, and take both back.
+
+        A database that can't be written is found out before anybody is let in, and the first sender does not wait until
+        statements are compiled.
+        """
+        # No UID, so that it can't be anybody's.
+        facts = InstanceFacts(
+            study_instance_uid="rehearsal",
+            series_instance_uid="rehearsal",
+            sop_instance_uid="rehearsal",
+            sop_class_uid="rehearsal",
+            transfer_syntax_uid="rehearsal",
+        )
+        stored = StoredFile(path="rehearsal", sha256="", size=0)
+        with suppress(_TakenBack), writing(self._engine) as session:
+            association = AssociationRow(
+                door=Door.DIMSE, calling_ae_title="", address="", opened_at=now, listener="rehearsal"
+            )
+            session.add(association)
+            session.flush()
+            arrival = Arrival(facts=facts, stored=stored, association_id=association.id, at=now)
+            # The second time it is there already, which is another way through.
+            for _ in range(2):
+                record_all(session.connection(), self._queue, [arrival])
+            deposit = Deposit(study_instance_uid="rehearsal").plus("rehearsal")
+            audit_deposits(session, [deposit], calling_ae_title="", address="", now=now)
+            session.execute(_end(association.id).values(ended_at=now, released=False, refused=0)).all()
+            session.flush()
+            raise _TakenBack
 
     def open_association(
         self, *, calling_ae_title: str, address: str, now: datetime, listener: str = "", door: Door = Door.DIMSE
@@ -62,9 +103,9 @@ class Arrivals:
 
         The last word counts.
         """
-        statement = update(AssociationRow).where(AssociationRow.id == association_id).returning(*_WHO)
+        ended = _end(association_id).values(ended_at=now, released=released, refused=refused)
         with writing(self._engine) as session:
-            who = session.execute(statement.values(ended_at=now, released=released, refused=refused)).one()
+            who = session.execute(ended).one()
             audit_deposits(session, deposits, calling_ae_title=who.calling_ae_title, address=who.address, now=now)
 
     def end_interrupted(self, *, listener: str, now: datetime) -> int:

@@ -75,7 +75,8 @@ class Draft:
         # Strings: paths as objects cost as much as the system calls that they are for.
         self._folder = f"{root}/{folder}"
         self._target = f"{root}/{self._path}"
-        self._partial = f"{self._folder}/{name}{PARTIAL}"
+        #: Under which it lies as long as it is not sealed; one that is gathered in memory never does.
+        self._name = f"{self._folder}/{name}{PARTIAL}"
         self._digest = hashlib.sha256()
         self._buffers = buffers
         self._buffer = buffers.take()
@@ -134,29 +135,33 @@ class Draft:
     def seal(self) -> StoredFile:
         """Give the file its name; when this returns, it is durable.
 
+        The name comes first and is synced last: the file's own sync then commits both in one go, and the folder's finds
+        nothing left to do. What a loss of power leaves in between has a name, no row, and is set aside by the sweep.
+
         Raises:
             Transient: the disk fails, and the file is gone.
         """
         try:
-            descriptor = self._flush()
             with disk_trouble():
-                os.fsync(descriptor)
-                os.rename(self._partial, self._target)  # noqa: PTH104
-                self._close()
+                if self._descriptor is not None:
+                    os.rename(self._name, self._target)  # noqa: PTH104
+                self._name = self._target
+                os.fsync(self._flush())
                 sync_folder(self._folder)
+            self._close()
         finally:
             self.discard()
         return StoredFile(path=self._path, sha256=self._digest.hexdigest(), size=self.size)
 
     def discard(self) -> None:
-        """Remove what was written; nothing happens to a file that has its name."""
+        """Remove what was written; nothing happens to a file that is sealed."""
         if self._over:
             return
         has_file = self._descriptor is not None
         self._close()
         if has_file:
             with suppress(OSError):
-                os.unlink(self._partial)  # noqa: PTH108
+                os.unlink(self._name)  # noqa: PTH108
 
     def _flush(self) -> int:
         """Bring what is held into the file, and say which descriptor it has."""
@@ -164,7 +169,7 @@ class Draft:
             if self._descriptor is None:
                 # Readable as well, for `view`.
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._descriptor = os.open(self._partial, flags, 0o640)
+                self._descriptor = os.open(self._name, flags, 0o640)
             self._flushed_at = time.monotonic()
             rest = memoryview(self._buffer)[: self._held]
             self._digest.update(rest)

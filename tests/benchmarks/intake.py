@@ -59,7 +59,8 @@ def _against_others(folder: Path, images: Images, *, rounds: int) -> tuple[Rates
     for number in range(rounds):
         for senders in SENDERS:
             sets = images.sets(senders, IMAGES)
-            for name, receiver in receivers.items():
+            # In turns: nobody is always the first.
+            for name, receiver in sorted(receivers.items(), reverse=bool(number % 2)):
                 if senders > 4 and name != "ichd":
                     continue
                 with receiver(folder / f"{name}-{number}-{senders}") as server:

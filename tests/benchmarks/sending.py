@@ -1,5 +1,6 @@
 """CT images to send, and dcmtk's storescu to send them: the same sender for every receiver."""
 
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -36,8 +37,13 @@ class Images:
         return folder
 
     def sets(self, senders: int, count: int) -> list[Path]:
-        """One set a sender, `count` images in all."""
-        return [self.make(count // senders) for _ in range(senders)]
+        """One set a sender, `count` images in all, and all of them on the disk.
+
+        Unwritten ones would be written by the first sync of whoever receives first.
+        """
+        sets = [self.make(count // senders) for _ in range(senders)]
+        os.sync()
+        return sets
 
 
 def send(server: Server, sets: Sequence[Path]) -> float:

@@ -100,7 +100,7 @@ def stow_house(
     counter = Counter(
         house.arrivals, house.spool, min_free_fraction=min_free_fraction, max_instance_bytes=max_instance_bytes
     )
-    counter.open()
+    counter.open(now=datetime.now(UTC))
     config = StowConfig(place="web", max_request_bytes=max_request_bytes, **settings)
     app = FastAPI()
     app.include_router(stow_router(config, counter, clock=utc_now, account_of=lambda _: "clinic"))

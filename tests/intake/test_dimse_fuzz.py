@@ -95,7 +95,7 @@ class Room:
         self.engine = open_database(url)
         self.spool = folder / "spool"
         counter = Counter(Arrivals(self.engine), Spool(self.spool), min_free_fraction=0.0)
-        counter.open()
+        counter.open(now=datetime.now(UTC))
         caps = Caps(connections=9, connections_per_address=9, associations=9, associations_per_address=9)
         self.terms = Terms(
             counter=counter,

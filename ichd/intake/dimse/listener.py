@@ -111,7 +111,7 @@ class Listener:
         tls = ServerTls(self._config.tls, self._clock) if self._config.tls else None
         self._socket = listening = self._bind()
         try:
-            self._counter.open()
+            self._counter.open(now=self._clock())
             # Only after the port is ours: a second listener started by mistake must not end what the first one serves.
             interrupted = self._arrivals.end_interrupted(listener=self.place, now=self._clock())
         except Transient:
