@@ -121,7 +121,6 @@ class Visit:
             study_uid = facts.study_instance_uid
             before = self._deposits.get(study_uid, Deposit(study_instance_uid=study_uid))
             self._deposits[study_uid] = before.plus(facts.sop_class_uid)
-        _log.debug("instance_stored", kind=str(kind), study=facts.study_instance_uid)
         return Admission(kind=kind, facts=facts)
 
     def turn_away(
