@@ -1,5 +1,7 @@
 """From settings to the archives that may be asked."""
 
+from pathlib import Path
+
 from ichd.domain.errors import UserError
 from ichd.intake.ask.sources import ClientTls, DimseSource, Source, WebSource
 from ichd.settings import Settings, SourceSettings
@@ -7,15 +9,19 @@ from ichd.settings.base import host_of, port_of
 
 
 def source_of(source: SourceSettings, settings: Settings) -> Source:
-    """A source as intake knows it."""
+    """A source as intake knows it.
+
+    Raises:
+        UserError: a file that holds a secret of it can't be read.
+    """
     tls = None if source.tls is None else ClientTls(**source.tls.model_dump())
     if source.kind == "dicomweb":
         return WebSource(
             name=source.name,
             url=source.url or "",
-            token=source.token,
+            token=_secret(source.token, source.token_file),
             account=source.account,
-            password=source.password,
+            password=_secret(source.password, source.password_file),
             tls=tls,
             timeout_s=source.timeout_s,
         )
@@ -30,6 +36,16 @@ def source_of(source: SourceSettings, settings: Settings) -> Source:
         tls=tls,
         timeout_s=source.timeout_s,
     )
+
+
+def _secret(value: str | None, file: Path | None) -> str | None:
+    if file is None:
+        return value
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UserError(f"the secret file {file} of a [[source]] can't be read: {why}") from None
 
 
 def source_named(name: str, settings: Settings) -> Source:

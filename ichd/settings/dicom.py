@@ -90,9 +90,11 @@ class SourceSettings(Section):
     retrieve: Literal["get", "move"] = Field(default="get", description="How a DIMSE source is asked for images.")
     counts: bool = Field(default=False, description="Ask how many images a study has, so that it is complete sooner.")
     tls: TlsClientSettings | None = Field(default=None, description="TLS to this source.")
-    token: str | None = Field(default=None, description="Bearer token of a DICOMweb source; better in a secret file.")
+    token: str | None = Field(default=None, description="Bearer token of a DICOMweb source.")
+    token_file: Path | None = Field(default=None, description="File that holds it, in place of `token`.")
     account: str | None = Field(default=None, description="Account of a DICOMweb source that wants a password.")
-    password: str | None = Field(default=None, description="Its password; better in a secret file.")
+    password: str | None = Field(default=None, description="Its password.")
+    password_file: Path | None = Field(default=None, description="File that holds it, in place of `password`.")
     timeout_s: Seconds = Field(default=30.0, description="Longest wait for any answer.")
 
     @field_validator("address")
@@ -106,4 +108,7 @@ class SourceSettings(Section):
             raise ValueError("is a DIMSE source and needs address and ae_title")
         if self.kind == "dicomweb" and self.url is None:
             raise ValueError("is a DICOMweb source and needs url")
+        for secret, file in ((self.token, self.token_file), (self.password, self.password_file)):
+            if secret is not None and file is not None:
+                raise ValueError("names a secret and a file for it; give one of them")
         return self

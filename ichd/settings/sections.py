@@ -72,9 +72,7 @@ class AccountSettings(Section):
     """Who may use the web door, beyond loopback."""
 
     name: Name = Field(description="Name, as in basic authentication and in the audit trail; unique.")
-    secret: str = Field(
-        description="Hash of a password or of a bearer token, as `ichd secret` prints it; better in a secret file."
-    )
+    secret: str = Field(description="Hash of a password or of a bearer token, as `ichd secret` prints it.")
 
 
 class WebSettings(Section):
