@@ -205,11 +205,11 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
-        folder = self._root.absolute()
         with disk_trouble():
-            while not folder.exists():
-                folder = folder.parent
-            usage = os.statvfs(folder)
+            try:
+                usage = os.statvfs(self._root)
+            except FileNotFoundError:
+                usage = os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
         return usage.f_bavail / usage.f_blocks
 
     def _set_aside(self, path: str) -> None:

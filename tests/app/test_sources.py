@@ -18,7 +18,7 @@ def test_a_secret_is_read_from_its_file_without_the_line_end(tmp_path: Path) -> 
     (tmp_path / "token").write_text("s3cret\n")
     source = source_named("vna", load_settings(settings_with(tmp_path, f'token_file = "{tmp_path / "token"}"')))
     assert isinstance(source, WebSource)
-    assert source.token == "s3cret"
+    assert source.token == "s3cret"  # noqa: S105
 
 
 def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
