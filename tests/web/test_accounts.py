@@ -111,6 +111,27 @@ def knock(filled: Filled, trail: Trail) -> Knock:
         ("Basic " + "A" * 5000, Verdict.WRONG, ""),
         ("Digest x", Verdict.WRONG, ""),
     ],
+    # Of their own: the token is another one in each process, and a parallel run compares the names.
+    ids=[
+        "nothing",
+        "empty",
+        "password",
+        "small letters",
+        "token",
+        "token as password",
+        "wrong password",
+        "no password",
+        "token of another",
+        "password of another",
+        "unknown name",
+        "no name",
+        "hash as token",
+        "password as token",
+        "no token",
+        "no base64",
+        "endless",
+        "another scheme",
+    ],
 )
 def test_a_request_is_judged(authorization: str | None, verdict: Verdict, account: str) -> None:
     judgement = Accounts(SECRETS).judge(authorization, "192.0.2.1")
