@@ -132,7 +132,7 @@ class Visit:
 
 
 class Reception:
-    """One data set on its way in; whatever its size, no more of it is held than the fragment at hand.
+    """One data set on its way in; whatever its size, no more of it is held than one buffer of the spool.
 
     Leaving the block without `admit` abandons it: the sender broke off.
     """

@@ -108,7 +108,8 @@ class Draft:
         while rest:
             room = len(self._buffer) - self._held
             piece, rest = rest[:room], rest[room:]
-            self._buffer[self._held : self._held + len(piece)] = piece
+            # A slice of the buffer itself would copy the piece to a buffer of its own first.
+            memoryview(self._buffer)[self._held : self._held + len(piece)] = piece
             self._held += len(piece)
             if self._held == len(self._buffer):
                 self._flush()
