@@ -176,9 +176,9 @@ class Spool:
 
         Partial files are deleted: no sender was told that they are safe. Files without a row are moved to a folder
         beside the spool, `<spool>.orphans`: a database restored from a backup has forgotten images that were
-        acknowledged. A writer that was killed while it sealed a file leaves one there that need not be whole. `known` answers which of a batch of paths have a row. Files younger than `older_than` are left
-        alone: their row may be about to be committed. Files whose names are not ours are never touched. Returns the
-        number of files that are gone from the spool.
+        acknowledged. One whose writer was killed while it sealed need not be whole. `known` answers which of a batch of
+        paths have a row. Files younger than `older_than` are left alone: their row may be about to be committed. Files
+        whose names are not ours are never touched. Returns the number of files that are gone from the spool.
 
         Raises:
             Transient: the disk fails, or `known` does.
