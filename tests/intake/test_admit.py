@@ -9,7 +9,9 @@ from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
+from ichd.intake import shelf
 from ichd.intake.admit import Admission, Claim, Counter, Sender, Visit
+from ichd.pipeline.ticks import ORPHAN_AFTER
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.studies import Studies
 from ichd.store.tables import InstanceRow
@@ -71,8 +73,10 @@ def test_a_resend_mends_a_file_that_is_gone_or_damaged(house: House, harm: Any) 
     assert admit(house) is ArrivalKind.DUPLICATE
 
 
-def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House) -> None:
+def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database kept the listener waiting for so long that its file looked like an orphan."""
+    assert timedelta(seconds=shelf._SWEPT_AFTER_S) < ORPHAN_AFTER, "nobody looks who need not"
+    monkeypatch.setattr(shelf, "_SWEPT_AFTER_S", 0.0)
 
     class Slow(Arrivals):
         def record(self, *args: Any, **kwargs: Any) -> ArrivalKind:

@@ -40,12 +40,16 @@ def is_at_work(house: StowHouse) -> None:
     assert (answer.status_code, len(answer.json()["00081199"]["Value"])) == (200, 1)
 
 
+def partial_files(house: StowHouse) -> int:
+    return sum(file.suffix == ".part" for file in house.files())
+
+
 def test_a_sender_that_hangs_up_in_the_middle_of_an_image_leaves_no_file(house: StowHouse) -> None:
     body = message(file(1), file(2, PixelData=bytes(4 << 20)))
     with RawClient(house.port) as client:
         client.head(f"Content-Length: {len(body)}")
         client.send(body[: 3 << 20])
-        wait_until(lambda: len(house.files()) == 2)
+        wait_until(lambda: partial_files(house) == 1)
     wait_until(lambda: [row.released for row in house.rows(AssociationRow)] == [False])
     assert len(house.files()) == house.count() == 1
     is_at_work(house)
@@ -54,8 +58,8 @@ def test_a_sender_that_hangs_up_in_the_middle_of_an_image_leaves_no_file(house: 
 def test_a_chunked_request_that_breaks_off_leaves_no_file(house: StowHouse) -> None:
     with RawClient(house.port) as client:
         client.head("Transfer-Encoding: chunked")
-        client.chunk(message(file(1), file(2))[:-20])
-        wait_until(lambda: len(house.files()) == 2)
+        client.chunk(message(file(1), file(2, PixelData=bytes(2 << 20)))[:-20])
+        wait_until(lambda: partial_files(house) == 1)
     wait_until(lambda: [row.released for row in house.rows(AssociationRow)] == [False])
     assert len(house.files()) == 1
 
@@ -64,8 +68,8 @@ def test_a_server_that_stops_leaves_no_file(tmp_path: Path) -> None:
     with stow_house(tmp_path) as house:
         client = RawClient(house.port)
         client.head("Content-Length: 5000000")
-        client.send(message(file(1, PixelData=bytes(1 << 20)))[:500_000])
-        wait_until(lambda: len(house.files()) == 1)
+        client.send(message(file(1, PixelData=bytes(4 << 20)))[: 2 << 20])
+        wait_until(lambda: partial_files(house) == 1)
     client.close()
     wait_until(lambda: house.files() == [])
 
@@ -128,11 +132,12 @@ def test_ten_thousand_empty_parts_end_after_a_hundred(house: StowHouse) -> None:
     is_at_work(house)
 
 
-def test_a_sender_that_falls_silent_is_let_go(house: StowHouse) -> None:
+@pytest.mark.parametrize(("size", "files"), [(2000, 0), (2 << 20, 1)], ids=["small", "large"])
+def test_a_sender_that_falls_silent_is_let_go(house: StowHouse, size: int, files: int) -> None:
     with RawClient(house.port) as client:
-        client.head("Content-Length: 1000000")
-        client.send(message(file(1, PixelData=bytes(2000)))[:2000])
-        wait_until(lambda: len(house.files()) == 1)
+        client.head("Content-Length: 5000000")
+        client.send(message(file(1, PixelData=bytes(4 << 20)))[:size])
+        wait_until(lambda: partial_files(house) == files)
         assert client.status() == 408
     assert house.files() == []
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from ichd.store.spool import Spool
 from tests.store.house import House, image
 
 AN_HOUR = timedelta(hours=1)
+#: What a draft gathers in memory.
+PIECE = 1 << 20
 
 
 def _later() -> datetime:
@@ -70,17 +73,90 @@ def test_a_draft_is_seen_while_it_grows_and_only_then(tmp_path: Path) -> None:
         seen = draft.view(3)
         assert bytes(seen) == b"amble"
         assert draft.seal().size == draft.size == 8
-    assert bytes(seen) == b"amble", "a view outlives the draft"
     assert bytes(draft.view()) == b""
     assert len(_files(tmp_path)) == 1
 
 
-def test_a_draft_that_is_left_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "files"), [(4, []), (PIECE - 1, []), (PIECE, [".part"]), (5 * PIECE + 1, [".part"])])
+def test_a_draft_that_is_left_is_gone(tmp_path: Path, size: int, files: list[str]) -> None:
+    """And one of usual size was never on the disk."""
     with Spool(tmp_path).draft() as draft:
-        draft.write(b"half")
-        assert [path.suffix for path in _files(tmp_path)] == [".part"]
+        draft.write(bytes(size))
+        assert [path.suffix for path in _files(tmp_path)] == files
     assert _files(tmp_path) == []
     draft.discard()
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+@pytest.mark.parametrize("fragment", [1000, PIECE, 3 * PIECE])
+def test_a_draft_is_the_same_however_it_is_written(tmp_path: Path, size: int, fragment: int) -> None:
+    content = random.Random(size).randbytes(size)
+    spool = Spool(tmp_path)
+    with spool.draft() as draft:
+        for begin in range(0, size, fragment):
+            draft.write(content[begin : begin + fragment])
+        assert bytes(draft.view()) == content
+        stored = draft.seal()
+    assert spool.locate(stored.path).read_bytes() == content
+    assert stored.sha256 == hashlib.sha256(content).hexdigest()
+    assert _files(tmp_path) == [spool.locate(stored.path)]
+
+
+def test_drafts_at_the_same_time_keep_apart(tmp_path: Path) -> None:
+    """Each has a buffer of its own, which the next one gets."""
+    spool = Spool(tmp_path)
+    for _ in range(2):
+        with spool.draft() as one, spool.draft() as other:
+            for _ in range(3):
+                one.write(b"1" * (PIECE // 2))
+                other.write(b"2" * 10)
+            assert spool.is_intact(one.seal())
+            assert bytes(other.view()) == b"2" * 30
+            assert spool.locate(other.seal().path).read_bytes() == b"2" * 30
+    assert len(spool._buffers._free) == 2
+
+
+class Clock:
+    """The time of drafts, turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time_ns = staticmethod(time.time_ns)
+
+
+def test_a_slow_draft_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the sweep would take its file for one that was left behind."""
+    clock = Clock()
+    monkeypatch.setattr("ichd.store.draft.time", clock)
+    spool = Spool(tmp_path)
+    with spool.draft() as draft:
+        draft.write(bytes(PIECE))
+        (file,) = _files(tmp_path)
+        for _ in range(3):
+            os.utime(file, (0, 0))
+            clock.now += 19
+            draft.write(b"x")
+            assert file.stat().st_mtime == 0, "not for every few bytes"
+            clock.now += 2
+            draft.write(b"x")
+            assert spool.sweep(known=_nothing, older_than=AN_HOUR, now=datetime.now(UTC)) == 0
+        assert file.stat().st_size == draft.size == PIECE + 6
+        assert spool.locate(draft.seal().path).read_bytes() == bytes(PIECE) + b"x" * 6
+
+
+def test_a_slow_draft_of_usual_size_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("ichd.store.draft.time", clock)
+    with Spool(tmp_path).draft() as draft:
+        for _ in range(3):
+            draft.write(b"x")
+            clock.now += 3600
+        assert _files(tmp_path) == []
+        assert draft.seal().size == 3
 
 
 @pytest.mark.parametrize("path", ["../etc/passwd", "/etc/passwd", "ab/../../x.dcm", "", "ab/cd.dcm", "ab/" + "0" * 32])
@@ -174,18 +250,20 @@ _WRITER = """
 import sys
 from pathlib import Path
 from ichd.store.spool import Spool
-spool = Spool(Path(sys.argv[1]))
+spool, content = Spool(Path(sys.argv[1])), b"x" * int(sys.argv[2])
 print("ready", flush=True)
 while True:
-    print(spool.write([b"x" * 200_000]).path, flush=True)
+    print(spool.write([content]).path, flush=True)
 """
 
 
-def test_a_writer_that_is_killed_leaves_whole_files_or_partial_ones(tmp_path: Path) -> None:
-    """Whatever it had announced is whole; what it was writing is found by the sweep."""
+@pytest.mark.parametrize("size", [PIECE // 5, 3 * PIECE])
+def test_what_a_writer_announced_before_it_was_killed_is_whole(tmp_path: Path, size: int) -> None:
+    """And what it was writing, one file at most, is found by the sweep."""
     root = tmp_path / "spool"
     for _ in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(root)], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", _WRITER, str(root), str(size)]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
         announced = [writer.stdout.readline().strip()]
@@ -194,9 +272,9 @@ def test_a_writer_that_is_killed_leaves_whole_files_or_partial_ones(tmp_path: Pa
         announced += [line.strip() for line in writer.stdout if line.endswith(".dcm\n")]
         writer.wait()
         writer.stdout.close()
-        assert {(root / path).stat().st_size for path in announced} == {200_000}
-        assert all(p.stat().st_size == 200_000 for p in _files(root) if p.suffix == ".dcm")
-        Spool(root).sweep(known=frozenset(announced).intersection, older_than=AN_HOUR, now=_later())
+        assert {(root / path).stat().st_size for path in announced} == {size}
+        swept = Spool(root).sweep(known=frozenset(announced).intersection, older_than=AN_HOUR, now=_later())
+        assert swept <= 1
         assert sorted(str(p.relative_to(root)) for p in _files(root)) == sorted(announced)
         for path in announced:
             Spool(root).discard(path)
@@ -232,7 +310,8 @@ def test_every_folder_and_all_above_is_made_durable_before_the_first_file(
     assert len(list(spool.root.iterdir())) == 256
     synced.clear()
     stored = spool.write([b"x"])
-    assert [Path(path).suffix for path in synced] == [".part", ""], "the file, and the one folder that it lies in"
+    file = spool.locate(stored.path)
+    assert synced == [str(file), str(file.parent)], "the file under its name, and the one folder that it lies in"
     assert spool.holds(stored)
 
 
