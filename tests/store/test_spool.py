@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -30,11 +29,11 @@ def _later() -> datetime:
     return datetime.now(UTC) + 2 * AN_HOUR
 
 
-def _nothing(_paths: Sequence[str]) -> frozenset[str]:
+def nothing_known(_paths: Sequence[str]) -> frozenset[str]:
     return frozenset()
 
 
-def _files(root: Path) -> list[Path]:
+def files_below(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
@@ -45,7 +44,7 @@ def test_a_file_is_its_parts_in_order(tmp_path: Path) -> None:
     assert spool.locate(stored.path).read_bytes() == expected
     assert stored.sha256 == hashlib.sha256(expected).hexdigest()
     assert stored.size == len(expected)
-    assert _files(tmp_path) == [spool.locate(stored.path)]
+    assert files_below(tmp_path) == [spool.locate(stored.path)]
 
 
 def test_names_are_our_own_and_never_the_same(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_names_are_our_own_and_never_the_same(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         paths = {stored.path for stored in pool.map(spool.write, [[b"same"]] * 300)}
     assert len(paths) == 300
-    assert {str(p.relative_to(tmp_path)) for p in _files(tmp_path)} == paths
+    assert {str(p.relative_to(tmp_path)) for p in files_below(tmp_path)} == paths
 
 
 def test_names_follow_the_time(tmp_path: Path) -> None:
@@ -63,100 +62,6 @@ def test_names_follow_the_time(tmp_path: Path) -> None:
     time.sleep(0.005)
     late = [Path(spool.write([b"x"]).path).name for _ in range(5)]
     assert max(early) < min(late)
-
-
-def test_a_draft_is_seen_while_it_grows_and_only_then(tmp_path: Path) -> None:
-    with Spool(tmp_path).draft() as draft:
-        assert bytes(draft.view()) == b""
-        for fragment in (b"pre", bytearray(b"am"), memoryview(b"ble")):
-            draft.write(fragment)
-        seen = draft.view(3)
-        assert bytes(seen) == b"amble"
-        assert draft.seal().size == draft.size == 8
-    assert bytes(draft.view()) == b""
-    assert len(_files(tmp_path)) == 1
-
-
-@pytest.mark.parametrize(("size", "files"), [(4, []), (PIECE - 1, []), (PIECE, [".part"]), (5 * PIECE + 1, [".part"])])
-def test_a_draft_that_is_left_is_gone(tmp_path: Path, size: int, files: list[str]) -> None:
-    """And one of usual size was never on the disk."""
-    with Spool(tmp_path).draft() as draft:
-        draft.write(bytes(size))
-        assert [path.suffix for path in _files(tmp_path)] == files
-    assert _files(tmp_path) == []
-    draft.discard()
-
-
-@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
-@pytest.mark.parametrize("fragment", [1000, PIECE, 3 * PIECE])
-def test_a_draft_is_the_same_however_it_is_written(tmp_path: Path, size: int, fragment: int) -> None:
-    content = random.Random(size).randbytes(size)
-    spool = Spool(tmp_path)
-    with spool.draft() as draft:
-        for begin in range(0, size, fragment):
-            draft.write(content[begin : begin + fragment])
-        assert bytes(draft.view()) == content
-        stored = draft.seal()
-    assert spool.locate(stored.path).read_bytes() == content
-    assert stored.sha256 == hashlib.sha256(content).hexdigest()
-    assert _files(tmp_path) == [spool.locate(stored.path)]
-
-
-def test_drafts_at_the_same_time_keep_apart(tmp_path: Path) -> None:
-    """Each has a buffer of its own, which the next one gets."""
-    spool = Spool(tmp_path)
-    for _ in range(2):
-        with spool.draft() as one, spool.draft() as other:
-            for _ in range(3):
-                one.write(b"1" * (PIECE // 2))
-                other.write(b"2" * 10)
-            assert spool.is_intact(one.seal())
-            assert bytes(other.view()) == b"2" * 30
-            assert spool.locate(other.seal().path).read_bytes() == b"2" * 30
-    assert len(spool._buffers._free) == 2
-
-
-class Clock:
-    """The time of drafts, turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    time_ns = staticmethod(time.time_ns)
-
-
-def test_a_slow_draft_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the sweep would take its file for one that was left behind."""
-    clock = Clock()
-    monkeypatch.setattr("ichd.store.draft.time", clock)
-    spool = Spool(tmp_path)
-    with spool.draft() as draft:
-        draft.write(bytes(PIECE))
-        (file,) = _files(tmp_path)
-        for _ in range(3):
-            os.utime(file, (0, 0))
-            clock.now += 19
-            draft.write(b"x")
-            assert file.stat().st_mtime == 0, "not for every few bytes"
-            clock.now += 2
-            draft.write(b"x")
-            assert spool.sweep(known=_nothing, older_than=AN_HOUR, now=datetime.now(UTC)) == 0
-        assert file.stat().st_size == draft.size == PIECE + 6
-        assert spool.locate(draft.seal().path).read_bytes() == bytes(PIECE) + b"x" * 6
-
-
-def test_a_slow_draft_of_usual_size_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr("ichd.store.draft.time", clock)
-    with Spool(tmp_path).draft() as draft:
-        for _ in range(3):
-            draft.write(b"x")
-            clock.now += 3600
-        assert _files(tmp_path) == []
-        assert draft.seal().size == 3
 
 
 @pytest.mark.parametrize("path", ["../etc/passwd", "/etc/passwd", "ab/../../x.dcm", "", "ab/cd.dcm", "ab/" + "0" * 32])
@@ -173,11 +78,11 @@ def test_discarding_twice_is_harmless(tmp_path: Path) -> None:
     stored = spool.write([b"x"])
     spool.discard(stored.path)
     spool.discard(stored.path)
-    assert _files(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, Reason.DISK_LOW), (errno.EIO, Reason.STORE_UNAVAILABLE)])
-def test_a_disk_that_fails_leaves_nothing_behind(
+def test_a_disk_that_fails_leavesnothing_known_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: Reason
 ) -> None:
     def fail(_descriptor: int) -> None:
@@ -189,7 +94,7 @@ def test_a_disk_that_fails_leaves_nothing_behind(
     with pytest.raises(Transient) as caught:
         spool.write([b"x"])
     assert caught.value.reason is reason
-    assert _files(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 def test_a_spool_that_can_not_be_written_says_so(tmp_path: Path) -> None:
@@ -199,7 +104,7 @@ def test_a_spool_that_can_not_be_written_says_so(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.STORE_UNAVAILABLE
 
 
-def test_sweep_removes_old_partial_files_and_orphans_and_nothing_else(house: House) -> None:
+def test_sweep_removes_old_partial_files_and_orphans_andnothing_known_else(house: House) -> None:
     association_id = house.open_association()
     house.arrive(image(1), association_id=association_id)
     house.arrive(image(1), association_id=association_id, content=b"a conflict is kept")
@@ -218,7 +123,7 @@ def test_sweep_removes_old_partial_files_and_orphans_and_nothing_else(house: Hou
     assert not partial.exists()
     assert foreign.exists()
     assert house.spool.sweep(known=known, older_than=AN_HOUR, now=_later()) == 0
-    assert len(_files(orphan.parents[1])) == 3
+    assert len(files_below(orphan.parents[1])) == 3
 
 
 def test_sweep_asks_in_batches(tmp_path: Path) -> None:
@@ -238,7 +143,7 @@ def test_sweep_asks_in_batches(tmp_path: Path) -> None:
 
 
 def test_sweeping_a_spool_that_does_not_exist_yet(tmp_path: Path) -> None:
-    assert Spool(tmp_path / "none").sweep(known=_nothing, older_than=AN_HOUR, now=_later()) == 0
+    assert Spool(tmp_path / "none").sweep(known=nothing_known, older_than=AN_HOUR, now=_later()) == 0
 
 
 def test_free_fraction_is_a_share(tmp_path: Path) -> None:
@@ -275,7 +180,7 @@ def test_what_a_writer_announced_before_it_was_killed_is_whole(tmp_path: Path, s
         assert {(root / path).stat().st_size for path in announced} == {size}
         swept = Spool(root).sweep(known=frozenset(announced).intersection, older_than=AN_HOUR, now=_later())
         assert swept <= 1
-        assert sorted(str(p.relative_to(root)) for p in _files(root)) == sorted(announced)
+        assert sorted(str(p.relative_to(root)) for p in files_below(root)) == sorted(announced)
         for path in announced:
             Spool(root).discard(path)
 

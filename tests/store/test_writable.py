@@ -21,6 +21,12 @@ def on_connect(engine: Engine, statement: str) -> None:
     event.listen(engine, "connect", run)
 
 
+def make_read_only(engine: Engine) -> None:
+    """Let each connection that is made from now on only read."""
+    readonly = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET default_transaction_read_only = on"}
+    on_connect(engine, readonly[engine.dialect.name])
+
+
 def test_the_test_leaves_nothing(engine: Engine) -> None:
     check_writable(engine)
     with reading(engine) as session:
@@ -28,8 +34,7 @@ def test_the_test_leaves_nothing(engine: Engine) -> None:
 
 
 def test_a_database_that_can_only_be_read_is_noticed(engine: Engine) -> None:
-    readonly = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET default_transaction_read_only = on"}
-    on_connect(engine, readonly[engine.dialect.name])
+    make_read_only(engine)
     with pytest.raises(Transient, match=r"(?i)read-?only"):
         check_writable(engine)
 
