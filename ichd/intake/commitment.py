@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.information import decode, items_of, uid_of
-from ichd.intake.peers import RecentRejections
+from ichd.intake.refusals import Refusals
 from ichd.intake.service import Answer, Operation, Request, Status
 from ichd.store.arrivals import Arrivals
 from ichd.store.commitments import Commitments, Filing, Reference
@@ -42,12 +42,11 @@ class CommitmentRequests:
         filed: Callable[[], None],
     ) -> None:
         self._commitments = commitments
-        self._arrivals = arrivals
         #: AE titles whose address is known: the answer goes there, not to wherever the question came from.
         self._answerable = frozenset(answerable)
         #: Called after a request was committed.
         self._filed = filed
-        self._refusals = RecentRejections()
+        self._refusals = Refusals(arrivals)
 
     def accept(self, request: Request) -> Answer:
         """Write one request down; success is answered only once that is committed."""
@@ -99,28 +98,8 @@ class CommitmentRequests:
 
     def _refuse(self, request: Request) -> None:
         """Where a user looks: a modality is set up to ask for commitment, and nobody told us where it listens."""
-        sender = request.sender
         error = Refused(Reason.SOURCE_UNKNOWN, "storage commitment")
-        _log.warning(
-            "commitment_refused",
-            reason=str(error.reason),
-            calling_ae_title=sender.calling_ae_title,
-            address=sender.address,
-        )
-        if not self._refusals.is_news(error.reason, sender.address, request.received_at):
-            return
-        try:
-            self._arrivals.refuse(
-                error.reason,
-                detail=error.detail,
-                calling_ae_title=sender.calling_ae_title,
-                address=sender.address,
-                sop_class_uid=PUSH_MODEL,
-                sop_instance_uid=None,
-                now=request.received_at,
-            )
-        except Transient as trouble:
-            _log.error("refusal_not_recorded", reason=str(trouble.reason), detail=trouble.detail)
+        self._refusals.request(error, request.sender, sop_class_uid=PUSH_MODEL, now=request.received_at)
 
 
 def _reference(item: Dataset) -> Reference | None:

@@ -1,5 +1,7 @@
 """What is turned away goes where a user looks: the log, `ichd status`, the audit trail."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import structlog
@@ -35,15 +37,8 @@ class Refusals:
         header's, None where it could not be read.
         """
         sop_class = claim.sop_class_uid if is_uid(claim.sop_class_uid) else None
-        _log.warning(
-            "instance_refused",
-            reason=str(error.reason),
-            detail=error.detail,
-            sop_class=sop_class,
-            calling_ae_title=sender.calling_ae_title,
-            address=sender.address,
-        )
-        try:
+        _warn("instance_refused", error, sender, sop_class=sop_class)
+        with _while_it_works():
             self._arrivals.refuse(
                 error.reason,
                 detail=error.detail,
@@ -54,21 +49,29 @@ class Refusals:
                 study_instance_uid=study_instance_uid,
                 now=now,
             )
-        except Transient as trouble:
-            _not_recorded(trouble)
+
+    def request(self, error: Refused, sender: Sender, *, sop_class_uid: str, now: datetime) -> None:
+        """Write down that a service was denied; to who asks for it again and again, once a minute."""
+        _warn("request_refused", error, sender)
+        if not self._rejections.is_news(error.reason, sender.address, now):
+            return
+        with _while_it_works():
+            self._arrivals.refuse(
+                error.reason,
+                detail=error.detail,
+                calling_ae_title=sender.calling_ae_title,
+                address=sender.address,
+                sop_class_uid=sop_class_uid,
+                sop_instance_uid=None,
+                now=now,
+            )
 
     def association(self, error: Refused | Transient, sender: Sender, *, now: datetime) -> None:
         """Write down a rejected association; one that knocks again and again gets a row a minute."""
-        _log.warning(
-            "association_rejected",
-            reason=str(error.reason),
-            detail=error.detail,
-            calling_ae_title=sender.calling_ae_title,
-            address=sender.address,
-        )
+        _warn("association_rejected", error, sender)
         if not self._rejections.is_news(error.reason, sender.address, now):
             return
-        try:
+        with _while_it_works():
             self._arrivals.refuse_association(
                 error.reason,
                 detail=error.detail,
@@ -76,10 +79,23 @@ class Refusals:
                 address=sender.address,
                 now=now,
             )
-        except Transient as trouble:
-            _not_recorded(trouble)
 
 
-def _not_recorded(trouble: Transient) -> None:
-    """The sender hears of the refusal all the same, and the log has it."""
-    _log.error("refusal_not_recorded", reason=str(trouble.reason), detail=trouble.detail)
+def _warn(event: str, error: Refused | Transient, sender: Sender, **more: str | None) -> None:
+    _log.warning(
+        event,
+        reason=str(error.reason),
+        detail=error.detail,
+        calling_ae_title=sender.calling_ae_title,
+        address=sender.address,
+        **more,
+    )
+
+
+@contextmanager
+def _while_it_works() -> Iterator[None]:
+    """Where the database does not, the sender hears of the refusal all the same, and the log has it."""
+    try:
+        yield
+    except Transient as trouble:
+        _log.error("refusal_not_recorded", reason=str(trouble.reason), detail=trouble.detail)

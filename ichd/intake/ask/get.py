@@ -10,7 +10,6 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
 
-from ichd.domain.arrival import Door
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Counter, Sender, Visit
@@ -18,6 +17,7 @@ from ichd.intake.ask.association import associated, service
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.sources import DimseSource
 from ichd.intake.ask.suboperations import completed, requests_for
+from ichd.intake.ask.visiting import visiting
 from ichd.intake.status import SUCCESS, failure
 from ichd.intake.syntax import TRANSFER_SYNTAXES
 
@@ -42,25 +42,21 @@ class GetRetriever:
             SettingsError, Transient, Permanent: as `Retriever.retrieve`.
         """
         sender = Sender(calling_ae_title=self._source.name, address=self._source.host)
-        visit = self._counter.welcome(sender, door=Door.PULL, place=self._place, now=self._clock())
-        whole = False
-        try:
-            with associated(
+        with (
+            visiting(self._counter, sender, wanted, place=self._place, clock=self._clock) as visit,
+            associated(
                 self._source,
                 _contexts(),
                 stores=ACCEPTED_SOP_CLASSES,
                 handlers=[(evt.EVT_C_STORE, lambda event: self._store(event, visit, tally))],
-            ) as association:
-                for each in wanted:
-                    for request in requests_for(study_uid, each):
-                        answers = association.send_c_get(request, STUDY_ROOT_GET)
-                        # What has come is counted where it comes.
-                        for _ in completed(self._source, answers, "C-GET", unable=Reason.SOURCE_REFUSED):
-                            pass
-            whole = visit.stored >= sum(len(each.images) for each in wanted)
-        finally:
-            # An end that left images behind must not look like one that is complete.
-            visit.end(released=whole, now=self._clock())
+            ) as association,
+        ):
+            for each in wanted:
+                for request in requests_for(study_uid, each):
+                    answers = association.send_c_get(request, STUDY_ROOT_GET)
+                    # What has come is counted where it comes.
+                    for _ in completed(self._source, answers, "C-GET", unable=Reason.SOURCE_REFUSED):
+                        pass
 
     def _store(self, event: evt.Event, visit: Visit, tally: Tally) -> int | Dataset:
         request = cast(C_STORE, event.request)

@@ -6,12 +6,12 @@ from email.message import Message
 
 import httpx
 
-from ichd.domain.arrival import Door
 from ichd.domain.errors import Permanent, Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.admit import Claim, Counter, Sender, Visit
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.sources import WebSource
+from ichd.intake.ask.visiting import visiting
 from ichd.intake.ask.web import answer_to, web_client
 from ichd.intake.part10 import FileHead
 from ichd.intake.stow.multipart import NotMultipart, Part, read_parts
@@ -40,17 +40,13 @@ class WebRetriever:
         """
         address = httpx.URL(self._source.url).host
         sender = Sender(calling_ae_title=self._source.name, address=address)
-        visit = self._counter.welcome(sender, door=Door.PULL, place=self._place, now=self._clock())
-        whole = False
-        try:
-            with web_client(self._source) as client:
-                for each in wanted:
-                    for path, images in _resources(study_uid, each):
-                        self._get(client, path, images, visit, tally)
-            whole = visit.stored >= sum(len(each.images) for each in wanted)
-        finally:
-            # An end that left images behind must not look like one that is complete.
-            visit.end(released=whole, now=self._clock())
+        with (
+            visiting(self._counter, sender, wanted, place=self._place, clock=self._clock) as visit,
+            web_client(self._source) as client,
+        ):
+            for each in wanted:
+                for path, images in _resources(study_uid, each):
+                    self._get(client, path, images, visit, tally)
 
     def _get(self, client: httpx.Client, path: str, images: int, visit: Visit, tally: Tally) -> None:
         try:

@@ -34,7 +34,7 @@ def test_an_ae_without_an_address_is_told_and_shown(house: House) -> None:
     with capture_logs() as logs:
         answers = [house.ask(question(item("1.2.3")), caller="CT9") for _ in range(3)]
     assert set(answers) == {Answer(status=Status.NOT_AUTHORIZED, comment="no [[source]] has this AE title")}
-    assert [entry["event"] for entry in logs] == ["commitment_refused"] * 3
+    assert [entry["event"] for entry in logs] == ["request_refused"] * 3
     assert house.rows() == []
     with Session(house.engine) as session:
         (refusal,) = session.scalars(select(RefusalRow))
