@@ -17,7 +17,8 @@ import httpx
 
 from tests.benchmarks.figures import Figure, arguments, print_figures
 from tests.intake.images import ROOT
-from tests.intake.stowing import BOUNDARY, CONTENT_TYPE, file, peak_resident_mb, stowing
+from tests.intake.processes import peak_resident_mb
+from tests.intake.stowing import BOUNDARY, CONTENT_TYPE, file, stowing
 
 SENDERS = 4
 

@@ -5,14 +5,11 @@ Run by tests: `python -m tests.intake.listening FOLDER [--die-after-write N | --
 
 import argparse
 import os
-import re
-import select
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -25,6 +22,7 @@ from ichd.store.draft import Buffers, Draft, StoredFile
 from ichd.store.engine import migrate, open_database
 from ichd.store.spool import Spool
 from ichd.telemetry import configure_logging
+from tests.intake.processes import serving
 
 
 class DyingDraft(Draft):
@@ -66,24 +64,9 @@ class DyingArrivals(Arrivals):
         return kind
 
 
-@contextmanager
-def listening(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def listening(folder: Path, *arguments: str) -> AbstractContextManager[tuple[subprocess.Popen[str], int]]:
     """A child process that listens, and its port; gone when the block ends."""
-    command = [sys.executable, "-m", "tests.intake.listening", str(folder), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], 30)
-            assert ready, "the listener did not start"
-            yield process, int(process.stdout.readline())
-        finally:
-            process.kill()
-
-
-def peak_resident_mb(process: subprocess.Popen[str]) -> float:
-    """The most memory that a child process has had resident, MB."""
-    (kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-    return int(kib) * 1024 / 1e6
+    return serving("tests.intake.listening", str(folder), *arguments)
 
 
 def main() -> None:

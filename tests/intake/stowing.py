@@ -4,15 +4,12 @@ As a process: `python -m tests.intake.stowing FOLDER [--max-instance-bytes N]`; 
 """
 
 import argparse
-import re
-import select
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +31,7 @@ from ichd.store.spool import Spool
 from ichd.store.tables import Base, InstanceRow
 from ichd.telemetry import configure_logging
 from tests.intake.images import EXPLICIT, encode, image
+from tests.intake.processes import serving
 
 BOUNDARY = "a7c1f0e2-boundary"
 CONTENT_TYPE = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
@@ -159,24 +157,9 @@ def wait_until(condition: Any, *, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-@contextmanager
-def stowing(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def stowing(folder: Path, *arguments: str) -> AbstractContextManager[tuple[subprocess.Popen[str], int]]:
     """A child process that serves, and its port; gone when the block ends."""
-    command = [sys.executable, "-m", "tests.intake.stowing", str(folder), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], 30)
-            assert ready, "the server did not start"
-            yield process, int(process.stdout.readline())
-        finally:
-            process.kill()
-
-
-def peak_resident_mb(process: subprocess.Popen[str]) -> float:
-    """The most memory that a child process has had resident, MB."""
-    (kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-    return int(kib) * 1024 / 1e6
+    return serving("tests.intake.stowing", str(folder), *arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ichd.intake.dimse.associate import LONGEST_REQUEST
 from tests.intake.images import ROOT, encode, image
-from tests.intake.listening import listening, peak_resident_mb
+from tests.intake.listening import listening
 from tests.intake.pdus import CT_CONTEXT, associate_rq, p_data, store_rq
+from tests.intake.processes import peak_resident_mb
 from tests.intake.senders import SUCCESS, Sender
 
 LIMIT_MB = 150

@@ -9,6 +9,7 @@ import pytest
 
 from ichd.store.tables import AssociationRow, RefusalRow
 from tests.intake.images import ROOT
+from tests.intake.processes import peak_resident_mb
 from tests.intake.stowing import (
     BOUNDARY,
     CONTENT_TYPE,
@@ -16,7 +17,6 @@ from tests.intake.stowing import (
     StowHouse,
     file,
     message,
-    peak_resident_mb,
     stow_house,
     stowing,
     wait_until,
