@@ -83,7 +83,7 @@ class WebSettings(Section):
     account: tuple[AccountSettings, ...] = Field(default=(), description="Who may log in: a list of tables.")
     certificate: Path | None = Field(default=None, description="Certificate for https, with its chain: a PEM file.")
     key: Path | None = Field(default=None, description="Its private key: a PEM file.")
-    behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS.")
+    behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS; needs `account`.")
     hosts: tuple[str, ...] = Field(default=(), description="Names by which browsers may call us, beside the address.")
     max_request_mb: int = Field(default=4096, ge=1, description="Largest STOW-RS request that is taken, MiB.")
 
@@ -94,6 +94,9 @@ class WebSettings(Section):
             raise ValueError("two accounts have the same name; give each its own")
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together; give both or none")
+        if self.behind_tls and not self.account:
+            # Whoever the proxy lets through comes from this machine: loopback no longer says who asks.
+            raise ValueError("behind_tls opens it to others and needs an account; make its secret with `ichd secret`")
         if self.host not in LOOPBACK and not self.account:
             raise ValueError("listens beyond loopback and needs an account; make its secret with `ichd secret`")
         if self.host not in LOOPBACK and self.certificate is None and not self.behind_tls:

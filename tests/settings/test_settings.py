@@ -90,6 +90,7 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
             '[web]\nhost = "0.0.0.0"\n[[web.account]]\nname = "pacs"\nsecret = "x"\n',
             ("web", "beyond loopback", "certificate", "behind_tls"),
         ),
+        ("[web]\nbehind_tls = true\n", ("web", "behind_tls", "account", "ichd secret")),
         ('[[source]]\nname = "pacs"\nae_title = "PACS"\n', ("source.0", "address")),
         ('[[source]]\nname = "pacs"\nkind = "dicomweb"\n', ("source.0", "url")),
         ('[[dicom.allowed_peers]]\naddress = "10.1.2"\n', ("allowed_peers.0.address", "10.1.2", "10.1.0.0/16")),
