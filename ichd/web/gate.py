@@ -57,7 +57,8 @@ def is_loopback(address: str) -> bool:
 class BehindProxy:
     """Takes the client's address and scheme from the proxy that takes care of TLS.
 
-    The last entry of X-Forwarded-For is that proxy's own word; those before it are anybody's.
+    The last entry of X-Forwarded-For is that proxy's own word; those before it are anybody's. Some proxies append to
+    the client's line (nginx), some add a line of their own below it (HAProxy).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -69,7 +70,8 @@ class BehindProxy:
             scope["scheme"] = "https"
             # Where we listen is no address that the client knows.
             scope["server"] = None
-            forwarded = Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()
+            lines = Headers(scope=scope).getlist("x-forwarded-for")
+            forwarded = lines[-1].rpartition(",")[2].strip() if lines else ""
             if forwarded:
                 scope["client"] = (forwarded, 0)
         await self._app(scope, receive, send)

@@ -284,6 +284,12 @@ def test_a_trail_that_can_not_be_written_shuts_nobody_out(knock: Knock, trail: T
     assert len(trail.entries) == 1
 
 
+def test_without_a_proxy_nobodys_word_is_taken_for_where_the_client_sits(knock: Knock, trail: Trail) -> None:
+    knock().get("/api/studies", headers={"X-Forwarded-For": "198.51.100.9"}, auth=("viewer", PASSWORD))
+
+    assert trail.entries == [(AuditOutcome.SUCCESS, "viewer", "192.0.2.7")]
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -331,9 +337,10 @@ def test_only_our_own_names_are_answered(filled: Filled, host: str, any_address:
     assert answer.status_code == status
 
 
-def test_behind_a_proxy_the_client_is_who_the_proxy_says(knock: Knock, trail: Trail) -> None:
+@pytest.mark.parametrize("lines", [["127.0.0.1, 198.51.100.9"], ["127.0.0.1", "198.51.100.9"]])
+def test_behind_a_proxy_the_client_is_who_the_proxy_says(knock: Knock, trail: Trail, lines: list[str]) -> None:
     client = knock("127.0.0.1", behind_proxy=True)
-    forged = {"X-Forwarded-For": "127.0.0.1, 198.51.100.9"}
+    forged = [("X-Forwarded-For", line) for line in lines]
 
     answer = client.get("/dicom-web/studies", headers=forged, auth=("viewer", PASSWORD))
 
