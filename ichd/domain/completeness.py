@@ -50,7 +50,7 @@ _MEANINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Carrier:
-    """An association that carried at least one slice of the study."""
+    """An association that carried or lost at least one slice of the study, or the moment at which one was refused."""
 
     opened_at: datetime
     #: None while it is open.
@@ -100,8 +100,13 @@ class Evidence:
 
     @property
     def last_end_at(self) -> datetime | None:
-        """End of the last association, None while none has ended."""
-        return max((c.ended_at for c in self.carriers if c.ended_at is not None), default=None)
+        """End of the last association that may have brought an image, None while none has ended.
+
+        One that was opened after the last image came brought none: who tries the same bad image for ever does not keep
+        the study open for ever.
+        """
+        brought = (c.ended_at for c in self.carriers if c.ended_at is not None and c.opened_at <= self.last_instance_at)
+        return max(brought, default=None)
 
     @property
     def quiet_since(self) -> datetime:

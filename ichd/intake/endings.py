@@ -10,7 +10,9 @@ from datetime import datetime
 
 import structlog
 
+from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient
+from ichd.intake.claim import Sender
 from ichd.store.arrivals import Arrivals
 from ichd.store.deposits import Deposit
 
@@ -29,7 +31,56 @@ class Ending:
     refused: int
     #: What it left of each study.
     deposits: Sequence[Deposit] = ()
+    #: UIDs of studies of which it lost an image.
+    missed: Sequence[str] = ()
     ended_at: datetime
+
+    def write(self, arrivals: Arrivals) -> None:
+        """Write it down.
+
+        Raises:
+            Transient: the database fails.
+        """
+        arrivals.end_association(
+            self.association_id,
+            released=self.released,
+            refused=self.refused,
+            deposits=self.deposits,
+            missed=self.missed,
+            now=self.ended_at,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fruitless:
+    """How an association ended that kept no image, and so has no row, but lost some."""
+
+    door: Door
+    sender: Sender
+    listener: str
+    opened_at: datetime
+    released: bool
+    refused: int
+    missed: Sequence[str]
+    ended_at: datetime
+
+    def write(self, arrivals: Arrivals) -> None:
+        """Write it down.
+
+        Raises:
+            Transient: the database fails.
+        """
+        arrivals.note_fruitless(
+            door=self.door,
+            calling_ae_title=self.sender.calling_ae_title,
+            address=self.sender.address,
+            listener=self.listener,
+            opened_at=self.opened_at,
+            released=self.released,
+            refused=self.refused,
+            missed=self.missed,
+            now=self.ended_at,
+        )
 
 
 class Endings:
@@ -41,12 +92,12 @@ class Endings:
         self._first_wait_s = first_wait_s
         #: After so many the studies of what waits are closed by silence.
         self._attempts = attempts
-        self._waiting: list[Ending] = []
+        self._waiting: list[Ending | Fruitless] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
-    def record(self, ending: Ending) -> None:
+    def record(self, ending: Ending | Fruitless) -> None:
         """Write an end down, at once or, while the database fails, from a thread that tries again."""
         if self._try(ending):
             return
@@ -69,7 +120,8 @@ class Endings:
                 break
         with self._lock:
             lost, self._waiting, self._thread = self._waiting, [], None
-        _log.error("association_ends_not_recorded", associations=[ending.association_id for ending in lost])
+        known = [ending.association_id for ending in lost if isinstance(ending, Ending)]
+        _log.error("association_ends_not_recorded", associations=known, without_images=len(lost) - len(known))
 
     def _flush(self) -> bool:
         """Write down all that waits, oldest first; True once nothing is left and the thread may end."""
@@ -84,15 +136,9 @@ class Endings:
             with self._lock:
                 self._waiting.pop(0)
 
-    def _try(self, ending: Ending) -> bool:
+    def _try(self, ending: Ending | Fruitless) -> bool:
         try:
-            self._arrivals.end_association(
-                ending.association_id,
-                released=ending.released,
-                refused=ending.refused,
-                deposits=ending.deposits,
-                now=ending.ended_at,
-            )
+            ending.write(self._arrivals)
         except Transient as error:
             _log.warning("association_end_postponed", reason=str(error.reason), detail=error.detail)
             return False

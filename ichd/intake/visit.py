@@ -14,7 +14,7 @@ from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
 from ichd.intake.claim import Admission, Claim, Sender, require_acceptable, require_plausible
-from ichd.intake.endings import Ending, Endings
+from ichd.intake.endings import Ending, Endings, Fruitless
 from ichd.intake.header import parse_header, study_uid_of
 from ichd.intake.part10 import file_meta
 from ichd.intake.refusals import Refusals
@@ -24,6 +24,9 @@ from ichd.store.deposits import Deposit
 from ichd.store.spool import Draft, Fragment
 
 _log = structlog.get_logger(__name__)
+
+#: Of one visit; nobody brings more studies at once, and the UIDs are the sender's words.
+_MOST_MISSED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +54,15 @@ class Visit:
         self._opened_at = opened_at
         self._received_bytes = 0
         self._deposits: dict[str, Deposit] = {}
+        #: Studies of which an image was lost here: turned away, or broken off in the middle.
+        self._missed: set[str] = set()
         self._ended = False
         self._ending = threading.Lock()
         #: Images that were acknowledged, repeated ones included.
         self.stored = 0
         #: Images that were turned away.
         self.refused = 0
-        #: None until the first image is kept: a visit that brings none leaves no row.
+        #: None until the first image is kept.
         self.association_id: int | None = None
 
     def receive(self, claim: Claim) -> "Reception":
@@ -79,17 +84,39 @@ class Visit:
             calling_ae_title=self._sender.calling_ae_title,
             address=self._sender.address,
         )
-        if self.association_id is None:
-            return
-        self._desk.endings.record(
-            Ending(
+        ending = self._ending_of(released=released, now=now)
+        if ending is not None:
+            self._desk.endings.record(ending)
+
+    def _ending_of(self, *, released: bool, now: datetime) -> Ending | Fruitless | None:
+        """What there is to write down; nothing where no image was kept and none lost."""
+        missed = tuple(sorted(self._missed))
+        if self.association_id is not None:
+            return Ending(
                 association_id=self.association_id,
                 released=released,
                 refused=self.refused,
                 deposits=tuple(self._deposits.values()),
+                missed=missed,
                 ended_at=now,
             )
+        if not missed:
+            return None
+        return Fruitless(
+            door=self._door,
+            sender=self._sender,
+            listener=self._place,
+            opened_at=self._opened_at,
+            released=released,
+            refused=self.refused,
+            missed=missed,
+            ended_at=now,
         )
+
+    def miss(self, study_instance_uid: str | None) -> None:
+        """An image of this study was lost, by its header where that had come."""
+        if study_instance_uid is not None and len(self._missed) < _MOST_MISSED:
+            self._missed.add(study_instance_uid)
 
     def count(self, size: int) -> None:
         """Add what came to the account of the visit.
@@ -128,6 +155,7 @@ class Visit:
     ) -> None:
         """Account for an image that is not stored."""
         self.refused += 1
+        self.miss(study_instance_uid)
         self._desk.refusals.image(error, self._sender, claim, study_instance_uid=study_instance_uid, now=now)
 
 
@@ -144,6 +172,8 @@ class Reception:
         self._draft: Draft | None = None
         self._meta_bytes = 0
         self._trouble: Refused | Transient | None = None
+        #: It was stored or turned away.
+        self._settled = False
         #: As the header says, where that had come.
         self._study_uid: str | None = None
         #: Bytes of the data set so far, dropped ones included.
@@ -160,7 +190,9 @@ class Reception:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        self._discard()
+        if not self._settled:
+            self._drop()
+            self._visit.miss(self._study_uid)
 
     def write(self, fragment: Fragment) -> None:
         """Take the next bytes. Trouble is remembered for `admit`; from then on bytes are counted and dropped."""
@@ -194,9 +226,10 @@ class Reception:
             admission = self._visit.keep(draft, facts, now=now)
         except (Refused, Transient) as error:
             self._drop()
+            self._settled = True
             self._visit.turn_away(error, self._claim, study_instance_uid=self._study_uid, now=now)
             raise
-        self._draft = None
+        self._draft, self._settled = None, True
         return admission
 
     def _begin(self) -> None:

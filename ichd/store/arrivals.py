@@ -5,12 +5,13 @@ from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, exists, select, union_all, update
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from ichd.domain.arrival import Door
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.reason import Reason
-from ichd.domain.study import InstanceFacts
+from ichd.domain.study import InstanceFacts, StudyState
 from ichd.store.audit import record_audit
 from ichd.store.deposits import Deposit, audit_deposits, deposits_of
 from ichd.store.facts import storable_text
@@ -34,6 +35,13 @@ class _TakenBack(Exception):
 
 def _end(association_id: int) -> ReturningUpdate[str, str]:
     return update(AssociationRow).where(AssociationRow.id == association_id).returning(*_WHO)
+
+
+def _under_reception(session: Session, study_uids: Sequence[str]) -> Sequence[int]:
+    if not study_uids:
+        return ()
+    wanted = (StudyRow.study_instance_uid.in_(study_uids), StudyRow.state == StudyState.RECEIVING)
+    return session.scalars(select(StudyRow.id).where(*wanted)).all()
 
 
 class Arrivals:
@@ -98,15 +106,52 @@ class Arrivals:
         now: datetime,
         refused: int = 0,
         deposits: Sequence[Deposit] = (),
+        missed: Sequence[str] = (),
     ) -> None:
         """Write down that it ended, by A-RELEASE or otherwise, how many images it refused, and what it left.
 
-        The last word counts.
+        `missed` are the UIDs of studies of which it lost an image: it is evidence for each that is received, also where
+        it carried nothing of it. The last word counts.
         """
         ended = _end(association_id).values(ended_at=now, released=released, refused=refused)
         with writing(self._engine) as session:
             who = session.execute(ended).one()
+            for study_id in _under_reception(session, missed):
+                insert_link(session, ArrivalRow, {"study_id": study_id, "association_id": association_id})
             audit_deposits(session, deposits, calling_ae_title=who.calling_ae_title, address=who.address, now=now)
+
+    def note_fruitless(
+        self,
+        *,
+        door: Door,
+        calling_ae_title: str,
+        address: str,
+        listener: str,
+        opened_at: datetime,
+        released: bool,
+        refused: int,
+        missed: Sequence[str],
+        now: datetime,
+    ) -> None:
+        """Write down an association that lost images and kept none, where a study is received that misses one."""
+        row = AssociationRow(
+            door=door,
+            calling_ae_title=storable_text(calling_ae_title),
+            address=address,
+            listener=listener,
+            opened_at=opened_at,
+            ended_at=now,
+            released=released,
+            refused=refused,
+        )
+        with writing(self._engine) as session:
+            study_ids = _under_reception(session, missed)
+            if not study_ids:
+                return
+            session.add(row)
+            session.flush()
+            for study_id in study_ids:
+                insert_link(session, ArrivalRow, {"study_id": study_id, "association_id": row.id})
 
     def end_interrupted(self, *, listener: str, now: datetime) -> int:
         """End what a dead listener left open at this place, as not released; returns how many.

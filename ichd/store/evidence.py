@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.arrival import AnnouncementKind
 from ichd.domain.completeness import Announcement, Carrier, CompletenessPolicy, Evidence, may_close
 from ichd.domain.geometry import holes_in_stacks
-from ichd.store.tables import AnnouncementRow, ArrivalRow, AssociationRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.tables import AnnouncementRow, ArrivalRow, AssociationRow, InstanceRow, RefusalRow, SeriesRow, StudyRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,19 @@ def _carriers(session: Session, study_ids: Collection[int]) -> Mapping[int, Sequ
     for study_id, opened_at, ended_at, released, refused in session.execute(statement):
         carrier = Carrier(opened_at=opened_at, ended_at=ended_at, clean=released and not refused)
         carriers[study_id].append(carrier)
+    for study_id, refused_at in session.execute(_last_refusals(study_ids)):
+        carriers[study_id].append(Carrier(opened_at=refused_at, ended_at=refused_at, clean=False))
     return carriers
+
+
+def _last_refusals(study_ids: Collection[int]) -> Select[int, datetime]:
+    """When an image of a study was turned away last, whoever brought it and whenever that association ends."""
+    return (
+        select(StudyRow.id, func.max(RefusalRow.refused_at))
+        .join_from(StudyRow, RefusalRow, RefusalRow.study_instance_uid == StudyRow.study_instance_uid)
+        .where(StudyRow.id.in_(study_ids))
+        .group_by(StudyRow.id)
+    )
 
 
 def _announcements(session: Session, study_ids: Collection[int]) -> Mapping[int, Sequence[Announcement]]:

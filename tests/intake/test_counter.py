@@ -18,7 +18,7 @@ from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE
 from ichd.intake.admit import Claim
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.spool import Draft, Spool
-from ichd.store.tables import AssociationRow, AuditRow, ConflictRow, RefusalRow
+from ichd.store.tables import ArrivalRow, AssociationRow, AuditRow, ConflictRow, RefusalRow
 from tests.intake.conftest import House, OpenHouse, now
 from tests.intake.images import ROOT, encode, image
 from tests.intake.test_admit import CLAIM, SENDER, bring, counter_of, welcome
@@ -169,6 +169,33 @@ def test_a_sender_that_breaks_off_leaves_nothing(house: House, size: int, files:
         reception.write(encode(image(1, PixelData=bytes(3 << 20)))[:size])
         assert [file.suffix for file in house.files()] == files, "a small one is not on the disk before it is whole"
     assert (house.files(), house.count(RefusalRow), visit.refused) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("brings", ["half an image", "a bad image"])
+def test_a_visit_that_only_lost_an_image_is_known_to_its_study(house: House, brings: str) -> None:
+    counter = counter_of(house)
+    first = welcome(counter)
+    bring(first, encode(image(1)))
+    first.end(released=True, now=now())
+    visit = welcome(counter)
+    content = encode(image(2, PixelData=bytes(3 << 20)))[: 2 << 20]
+    with visit.receive(claim(2)) as reception:
+        reception.write(content)
+        if brings == "a bad image":
+            with pytest.raises(Refused):
+                reception.admit(now=now())
+    visit.end(released=brings == "a bad image", now=now())
+    row = house.rows(AssociationRow)[1]
+    assert (row.released, row.refused) == ((True, 1) if brings == "a bad image" else (False, 0))
+    assert len(house.rows(ArrivalRow)) == 2
+
+
+def test_a_visit_that_lost_an_image_of_nobody_leaves_no_row(house: House) -> None:
+    visit = welcome(counter_of(house))
+    with visit.receive(claim(2)) as reception:
+        reception.write(encode(image(2))[:-10])
+    visit.end(released=False, now=now())
+    assert house.count(AssociationRow) == 0
 
 
 @pytest.mark.parametrize(("full_at", "files"), [(600, []), (3 << 19, [".part"])], ids=["early", "late"])

@@ -8,12 +8,16 @@ from typing import Any
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
+from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
-from ichd.intake.endings import Ending, Endings
+from ichd.intake.claim import Sender
+from ichd.intake.endings import Ending, Endings, Fruitless
 from ichd.store.arrivals import Arrivals
 from ichd.store.tables import AssociationRow
 from tests.intake.conftest import House, now
+from tests.intake.images import encode, image
+from tests.intake.senders import SUCCESS
 
 
 class Flaky(Arrivals):
@@ -73,6 +77,36 @@ def test_trying_again_has_an_end_and_the_next_one_starts_afresh(house: House) ->
     endings.record(kept)
     until(is_idle)
     assert [row.ended_at for row in house.rows(AssociationRow)] == [None, kept.ended_at]
+
+
+def test_the_end_of_one_that_lost_an_image_and_kept_none_is_written_late_as_well(house: House) -> None:
+    class Away(Arrivals):
+        failures = 2
+
+        def note_fruitless(self, **words: Any) -> None:
+            if self.failures > 0:
+                self.failures -= 1
+                raise Transient(Reason.STORE_UNAVAILABLE, "away")
+            super().note_fruitless(**words)
+
+    with house.sender() as sender:
+        assert sender.store(encode(image(1)), image(1).SOPInstanceUID).status == SUCCESS
+    until(lambda: house.association().ended_at is not None)
+    lost = Fruitless(
+        door=Door.DIMSE,
+        sender=Sender(calling_ae_title="CT1", address="127.0.0.1"),
+        listener="here:11112",
+        opened_at=now(),
+        released=False,
+        refused=1,
+        missed=[image(1).StudyInstanceUID],
+        ended_at=now(),
+    )
+    endings = Endings(Away(house.engine), first_wait_s=0.01)
+    endings.record(lost)
+    until(is_idle)
+    row = house.rows(AssociationRow)[1]
+    assert (row.opened_at, row.ended_at, row.released, row.refused) == (lost.opened_at, lost.ended_at, False, 1)
 
 
 def test_stopping_does_not_wait(house: House) -> None:

@@ -1,14 +1,18 @@
 """Studies close by what is known of them: announcements, numbers in headers, gaps; on both databases."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, func, select
+from sqlalchemy.orm import Session
 
-from ichd.domain.arrival import AnnouncementKind
+from ichd.domain.arrival import AnnouncementKind, Door
 from ichd.domain.completeness import Closing
+from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.announcements import Announcements, Brought, StepUpdate
+from ichd.store.tables import AssociationRow
 from tests.store.house import POLICY, STUDY, House, image
 
 STEP = "1.2.3.4.5"
@@ -159,7 +163,7 @@ def test_headers_are_read_once_for_as_long_as_no_image_comes(house: House, studi
     house.wait(1)
     assert house.studies.close_complete(POLICY, now=house.now) == []
     asked = [statement for statement in statements if statement.startswith("SELECT")]
-    assert len(asked) == 5
+    assert len(asked) == 6
     assert not any("facts" in statement for statement in asked)
 
 
@@ -172,3 +176,91 @@ def test_headers_are_not_read_while_a_study_streams_in(house: House) -> None:
         house.wait(POLICY.quiet_period_s / 2)
         assert house.studies.close_complete(POLICY, now=house.now) == []
     assert not any("facts" in statement for statement in statements if statement.startswith("SELECT"))
+
+
+def refuse(house: House, *, study: str = STUDY) -> None:
+    house.arrivals.refuse(
+        Reason.TRUNCATED,
+        detail="",
+        calling_ae_title="CT1",
+        address="192.0.2.1",
+        sop_class_uid=None,
+        sop_instance_uid=None,
+        study_instance_uid=study,
+        now=house.now,
+    )
+
+
+def lose(house: House, *, study: str = STUDY) -> None:
+    """An association is broken off in the middle of its only image."""
+    house.arrivals.note_fruitless(
+        door=Door.DIMSE,
+        calling_ae_title="CT1",
+        address="192.0.2.1",
+        listener="here:11112",
+        opened_at=house.now,
+        released=False,
+        refused=0,
+        missed=[study],
+        now=house.now,
+    )
+
+
+@pytest.mark.parametrize("trouble", [refuse, lose])
+def test_an_image_lost_in_an_association_of_its_own_is_waited_for(
+    house: House, trouble: Callable[[House], None]
+) -> None:
+    house.receive(1, 2)
+    house.wait(1)
+    trouble(house)
+    house.wait(-1)
+    assert closes_after(house, POLICY.interrupted_period_s) == (Closing.INTERRUPTED_AND_QUIET, "")
+
+
+@pytest.mark.parametrize("trouble", [refuse, lose])
+def test_a_lost_image_that_is_sent_again_is_lost_no_more(house: House, trouble: Callable[[House], None]) -> None:
+    house.receive(1, 2)
+    trouble(house)
+    house.wait(1)
+    house.receive(3)
+    assert closes_after(house, POLICY.quiet_period_s) == (Closing.RELEASED_AND_QUIET, "")
+
+
+def test_an_image_refused_before_its_study_was_known(house: House) -> None:
+    association = house.open_association()
+    house.wait(1)
+    refuse(house)
+    house.arrive(image(2), association_id=association)
+    house.end_association(association)
+    assert closes_after(house, POLICY.interrupted_period_s) == (Closing.INTERRUPTED_AND_QUIET, "")
+
+
+def test_who_tries_a_bad_image_for_ever_does_not_keep_the_study_for_ever(house: House) -> None:
+    house.receive(1, 2)
+    for _ in range(3):
+        house.wait(POLICY.interrupted_period_s / 4)
+        refuse(house)
+        lose(house)
+    assert house.studies.close_complete(POLICY, now=house.now) == []
+    house.wait(POLICY.interrupted_period_s / 4)
+    assert house.studies.close_complete(POLICY, now=house.now) == [STUDY]
+
+
+def test_a_lost_image_of_a_study_that_is_not_received_leaves_no_association(house: House) -> None:
+    house.ready(1, 2)
+    lose(house)
+    lose(house, study="1.2.840.99")
+    with Session(house.engine) as session:
+        assert session.scalar(select(func.count()).select_from(AssociationRow)) == 1
+
+
+def test_an_image_of_another_study_lost_in_an_association_that_kept_some(house: House) -> None:
+    house.receive(1, 2)
+    house.wait(1)
+    association = house.open_association()
+    house.arrive(image(1, study="1.2.840.2"), association_id=association)
+    house.arrivals.end_association(association, released=False, missed=[STUDY], now=house.now)
+    house.wait(POLICY.quiet_period_s)
+    assert house.studies.close_complete(POLICY, now=house.now) == []
+    house.wait(POLICY.interrupted_period_s)
+    assert set(house.studies.close_complete(POLICY, now=house.now)) == {STUDY, "1.2.840.2"}
