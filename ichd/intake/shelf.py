@@ -44,7 +44,6 @@ class Shelf:
             Transient: the spool or the database fails; the image may be sent again.
         """
         stored = draft.seal()
-        sealed_at = time.monotonic()
         # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
         # spool sets aside what has no row.
         kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
@@ -52,8 +51,8 @@ class Shelf:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
             self._spool.discard(stored.path)
-        elif time.monotonic() - sealed_at > _SWEPT_AFTER_S and not self._spool.holds(stored):
-            # The database kept us waiting for so long that the sweep took the file for an orphan.
+        elif time.monotonic() - draft.written_at > _SWEPT_AFTER_S and not self._spool.holds(stored):
+            # The disk or the database kept us waiting for so long that the sweep took the file for an orphan.
             self._arrivals.forget(stored)
             raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
         return kind

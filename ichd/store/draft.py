@@ -84,7 +84,8 @@ class Draft:
         self._held = 0
         #: None until there is a file.
         self._descriptor: int | None = None
-        self._flushed_at = 0.0
+        #: Monotonic time in seconds, just before the last write: the file looks no older than this to the sweep.
+        self.written_at = time.monotonic()
         self._over = False
         #: Bytes written so far.
         self.size = 0
@@ -114,7 +115,7 @@ class Draft:
             if self._held == len(self._buffer):
                 self._flush()
         # A file that is not written to for long is taken for one that was left behind.
-        if self._descriptor is not None and time.monotonic() - self._flushed_at > _SIGN_OF_LIFE_S:
+        if self._descriptor is not None and time.monotonic() - self.written_at > _SIGN_OF_LIFE_S:
             self._flush()
 
     def view(self, begin: int = 0) -> memoryview:
@@ -171,8 +172,9 @@ class Draft:
                 # Readable as well, for `view`.
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._name, flags, 0o640)
-            self._flushed_at = time.monotonic()
             rest = memoryview(self._buffer)[: self._held]
+            if rest:
+                self.written_at = time.monotonic()
             self._digest.update(rest)
             self._held = 0
             while rest:

@@ -1,5 +1,6 @@
 """The counter: a yes is said only to what lies in the spool."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -91,3 +92,31 @@ def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House, monkey
     assert caught.value.reason is Reason.STORE_UNAVAILABLE
     assert house.count() == 0
     assert admit(house) is ArrivalKind.NEW
+
+
+def test_a_file_that_was_swept_while_it_was_synced_is_no_success(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk took longer over the syncs than the sweep leaves a file alone; the row is quick."""
+
+    class Clock:
+        now = 1000.0
+        time_ns = staticmethod(time.time_ns)
+
+        @classmethod
+        def monotonic(cls) -> float:
+            return cls.now
+
+    def slow_sync(_folder: str) -> None:
+        later = now() + timedelta(seconds=1)
+        assert house.spool.sweep(known=house.arrivals.known_paths, older_than=timedelta(0), now=later) == 1
+        Clock.now += 100
+
+    counter = counter_of(house)
+    monkeypatch.setattr("ichd.store.draft.time", Clock)
+    monkeypatch.setattr("ichd.intake.shelf.time", Clock)
+    with monkeypatch.context() as slow:
+        slow.setattr("ichd.store.draft.sync_folder", slow_sync)
+        with pytest.raises(Transient) as caught:
+            admit(house, counter)
+    assert caught.value.reason is Reason.STORE_UNAVAILABLE
+    assert house.count() == 0
+    assert admit(house, counter) is ArrivalKind.NEW

@@ -105,3 +105,18 @@ def test_a_slow_draft_of_usual_size_stays_in_memory(tmp_path: Path, monkeypatch:
             clock.now += 3600
         assert files_below(tmp_path) == []
         assert draft.seal().size == 3
+
+
+@pytest.mark.parametrize("size", [PIECE, PIECE + 5])
+def test_sealing_a_draft_that_is_all_in_its_file_does_not_make_it_younger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The sweep goes by the last write, and looking at a draft is what brings the rest into the file."""
+    clock = Clock()
+    monkeypatch.setattr("ichd.store.draft.time", clock)
+    with Spool(tmp_path).draft() as draft:
+        draft.write(bytes(size))
+        draft.view()
+        clock.now += 50
+        draft.seal()
+        assert clock.now - draft.written_at == 50
