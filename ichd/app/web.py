@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from ichd.intake.dimse.tls import ServerTls, TlsFiles
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
 from ichd.settings import Settings, WebSettings
+from ichd.settings.sections import LOOPBACK
 from ichd.store.arrivals import Arrivals
 from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
@@ -32,16 +34,19 @@ from ichd.vision.manifest import read_manifest
 from ichd.vision.shelf import find_bundle
 from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
-from ichd.web.gate import NoteLogIn, account_of
-from ichd.web.patience import PatientProtocol
+from ichd.web.doorstep import DoorCaps, Doorstep
+from ichd.web.gate import NoteLogIn, account_of, was_let_in
+from ichd.web.patience import patient_protocol
 
 log = structlog.get_logger(__name__)
 
 #: How long answers that are under way may take when the role stops.
 _GRACE_S = 2
 _BACKLOG = 128
-#: Connections beyond these are answered 503: each may hold a part of a request in memory.
+#: Each connection may hold a part of a request in memory.
 _MOST_CONNECTIONS = 256
+#: A browser opens six, a sender a few; where all come through a proxy or from this machine they share one address.
+_MOST_PER_ADDRESS = 64
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
@@ -66,12 +71,14 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     listening = _bind(settings.web)
     config = uvicorn.Config(
         _application(settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1])),
-        http=PatientProtocol,
+        http=patient_protocol(listening, partial(was_let_in, asks=entry.accounts is not None)),
+        # Only connections that this loop accepts and that speak HTTP alone are counted.
+        loop="asyncio",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()
@@ -100,9 +107,14 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     log.info("web_stopped")
 
 
-def _bind(web: WebSettings) -> socket.socket:
+def _bind(web: WebSettings) -> Doorstep:
     family, kind, protocol, _, address = socket.getaddrinfo(web.host, web.port, type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family, kind, protocol)
+    share_an_address = web.behind_tls or web.host in LOOPBACK
+    caps = DoorCaps(
+        connections=_MOST_CONNECTIONS,
+        connections_per_address=_MOST_CONNECTIONS if share_an_address else _MOST_PER_ADDRESS,
+    )
+    listening = Doorstep(family, kind, protocol, caps=caps)
     # A restart must not wait for connections of the last life to time out.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

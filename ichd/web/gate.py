@@ -4,9 +4,10 @@ import ipaddress
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from threading import Lock
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -39,6 +40,11 @@ def account_of(request: Request) -> str:
     """Name of the account that asks; empty where no accounts are asked for."""
     account: str = request.scope.get(_ACCOUNT, "")
     return account
+
+
+def was_let_in(scope: Mapping[str, Any], *, asks: bool) -> bool:
+    """Whether somebody with an account asked, where accounts are asked for, and not just for our health."""
+    return scope["path"] not in OPEN_PATHS and (_ACCOUNT in scope or not asks)
 
 
 def address_of(request: Request) -> str:

@@ -1,36 +1,42 @@
-"""Connections that ask for nothing are dropped.
+"""Connections tell the doorstep when a request of theirs is in service, and when it has been answered.
 
-uvicorn waits for ever for the first request of a connection, and for the rest of one that is half said: a few hundred
-such connections shut everybody else out. Private to it are the names `cycle` and `on_response_complete`; a test opens
-both kinds of connection and fails when these move.
+uvicorn waits for ever for the first request of a connection, and for the rest of one that is half said. Private to it
+are the names `cycle`, its `response_complete` and `scope`, and `on_response_complete`; tests open idle and busy
+connections and fail when these move.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: From the opening, or from the last answer, to the end of the next request's headers.
-HEADERS_WITHIN_S = 10.0
+from ichd.web.doorstep import Doorstep, Guest
+
+#: Whether a request, by its ASGI scope, came from somebody who may ask.
+MayAsk = Callable[[Mapping[str, Any]], bool]
 
 
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1 with an end to waiting; how long bodies may take is said by those who read them."""
+def patient_protocol(doorstep: Doorstep, may_ask: MayAsk) -> type[H11Protocol]:
+    """HTTP/1.1 over the connections of `doorstep`; how long bodies may take is said by those who read them."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
-        super().connection_made(transport)
-        self._wait_for_request()
+    class PatientProtocol(H11Protocol):
+        _guest: Guest
 
-    def on_response_complete(self) -> None:
-        """Wait for the next one."""
-        super().on_response_complete()
-        self._wait_for_request()
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self._guest = doorstep.guest(transport.get_extra_info("socket").fileno())
+            super().connection_made(transport)
 
-    def _wait_for_request(self) -> None:
-        last = self.cycle
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None and not self.cycle.response_complete:
+                doorstep.serve(self._guest)
 
-        def drop() -> None:
-            if self.cycle is last and not self.transport.is_closing():
-                self.transport.close()
+        def on_response_complete(self) -> None:
+            answered = self.cycle
+            super().on_response_complete()
+            # A request that was sent ahead is in service by now.
+            if self.cycle is answered:
+                doorstep.rest(self._guest, may_ask=may_ask(answered.scope))
 
-        self.loop.call_later(HEADERS_WITHIN_S, drop)
+    return PatientProtocol
