@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from ichd.domain.arrival import AnnouncementKind
 
+#: No examination takes longer.
+_LONGEST_STEP = timedelta(hours=12)
+
 
 class Closing(StrEnum):
     """The evidence that closed a study; stored with it and shown."""
@@ -133,8 +136,20 @@ class Evidence:
 
     @property
     def step_in_progress(self) -> bool:
-        """Whether a modality is still at it, by its own word."""
-        return any(a.kind is AnnouncementKind.PERFORMED_STEP and not a.complete for a in self.announcements)
+        """Whether a modality is still at it, by its own word of the last hours: an end that got lost never comes."""
+        heard_from = self.last_instance_at - _LONGEST_STEP
+        return any(
+            a.kind is AnnouncementKind.PERFORMED_STEP and not a.complete and a.made_at >= heard_from
+            for a in self.announcements
+        )
+
+    @property
+    def all_is_here_by_others(self) -> bool:
+        """Whether somebody but the modality says how many images are all, and so many are stored."""
+        return any(
+            a.kind is not AnnouncementKind.PERFORMED_STEP and a.complete and a.instances == self.stored
+            for a in self.announcements
+        )
 
     @property
     def expected(self) -> Expectation | None:
@@ -174,9 +189,10 @@ class CompletenessPolicy:
     settle_s: float = 0.3
     #: After the release of the last association.
     quiet_period_s: float = 2.0
-    #: After an association that broke or refused an image, or while images are missing.
+    #: After an association that broke or refused an image, while images are missing, or where a procedure step is in
+    #: progress although everything was released.
     interrupted_period_s: float = 20.0
-    #: While an association stays open, or a procedure step is in progress.
+    #: While an association stays open, or after one that broke in the middle of a procedure step.
     silent_period_s: float = 120.0
 
 
@@ -214,8 +230,10 @@ def may_close(evidence: Evidence, policy: CompletenessPolicy, now: datetime) -> 
 def _case(evidence: Evidence, policy: CompletenessPolicy) -> _Case:
     """The order of the evidence: the first that applies decides."""
     expected = evidence.expected
-    if evidence.step_in_progress:
-        return _Case(closing=Closing.STEP_IN_PROGRESS, period_s=policy.silent_period_s)
+    if evidence.step_in_progress and not evidence.all_is_here_by_others:
+        all_released = not evidence.is_open and not evidence.interrupted
+        period_s = policy.interrupted_period_s if all_released else policy.silent_period_s
+        return _Case(closing=Closing.STEP_IN_PROGRESS, period_s=period_s)
     # More than expected shows that the number is out of date: no evidence either way.
     if expected is not None and evidence.stored == expected.instances:
         cause = Closing.ANNOUNCED_COMPLETE if expected.is_end else Closing.COUNT_REACHED

@@ -8,11 +8,10 @@ no more; whoever wants more of a procedure step asks the department's own system
 from collections.abc import Iterable
 
 import structlog
-from pydicom.dataset import Dataset
 
 from ichd.domain.arrival import AnnouncementKind
 from ichd.intake.admit import ACCEPTED_SOP_CLASSES
-from ichd.intake.information import decode, items_of, text_of, uid_of
+from ichd.intake.information import Information, decode, has_sequence, has_text, items_of, text_of, uid_of
 from ichd.intake.service import Answer, Operation, Request, Status
 from ichd.intake.values import is_uid
 from ichd.store.announcements import Announcements, StepUpdate
@@ -24,6 +23,9 @@ PERFORMED_STEP = "1.2.840.10008.3.1.2.3.3"
 
 #: Performed Procedure Step Status (PS3.3 C.4.14), and whether nothing more comes after it.
 _ENDED = {"IN PROGRESS": False, "COMPLETED": True, "DISCONTINUED": True}
+
+#: A step without one (0008,0060) may be ours.
+_OUR_MODALITIES = frozenset(("CT", ""))
 
 _SUCCESS = Answer(status=Status.SUCCESS)
 _UNREADABLE = Answer(status=Status.INVALID_ARGUMENT_VALUE, comment="the data set can't be read")
@@ -93,7 +95,8 @@ class AnnouncedStudies:
         _log.info("availability_told", study=study_uid, images=images, calling_ae_title=caller)
         return _SUCCESS
 
-    def _begin(self, request: Request, step: Dataset) -> Answer:
+    def _begin(self, request: Request, step: Information) -> Answer:
+        """A step of another modality is kept as one of no study, so that its updates find it, and speaks of none."""
         scheduled = items_of(step, "ScheduledStepAttributesSequence")
         study_uid = next(filter(None, (uid_of(item, "StudyInstanceUID") for item in scheduled)), None)
         if study_uid is None:
@@ -103,7 +106,7 @@ class AnnouncedStudies:
             return _NO_STATUS
         begun = self._announcements.begin_step(
             request.sop_instance_uid,
-            study_uid=study_uid,
+            study_uid=study_uid if text_of(step, "Modality") in _OUR_MODALITIES else None,
             source=request.sender.calling_ae_title,
             complete=ended,
             instances=_images_of_step(step),
@@ -111,9 +114,9 @@ class AnnouncedStudies:
         )
         return _SUCCESS if begun else Answer(status=Status.DUPLICATE_SOP_INSTANCE)
 
-    def _set(self, request: Request, step: Dataset) -> Answer:
+    def _set(self, request: Request, step: Information) -> Answer:
         ended = False
-        if "PerformedProcedureStepStatus" in step:
+        if has_text(step, "PerformedProcedureStepStatus"):
             status = _ENDED.get(text_of(step, "PerformedProcedureStepStatus"))
             if status is None:
                 return _NO_STATUS
@@ -124,15 +127,15 @@ class AnnouncedStudies:
         return _UPDATES[update]
 
 
-def _images_of_step(step: Dataset) -> int | None:
+def _images_of_step(step: Information) -> int | None:
     """None where the step names no series at all: each update says only what changed."""
-    if "PerformedSeriesSequence" not in step:
+    if not has_sequence(step, "PerformedSeriesSequence"):
         return None
     series = items_of(step, "PerformedSeriesSequence")
     return _ct_images(image for each in series for image in items_of(each, "ReferencedImageSequence"))
 
 
-def _ct_images(references: Iterable[Dataset]) -> int:
+def _ct_images(references: Iterable[Information]) -> int:
     uids = {
         uid_of(reference, "ReferencedSOPInstanceUID")
         for reference in references

@@ -62,18 +62,18 @@ class Announcements:
         self,
         step_uid: str,
         *,
-        study_uid: str,
+        study_uid: str | None,
         source: str,
         complete: bool,
         instances: int | None,
         now: datetime,
     ) -> bool:
-        """Write down a new procedure step; False where its UID is taken."""
+        """Write down a new procedure step, of no study where it makes no images of ours; False if its UID is taken."""
         values = {
             "kind": AnnouncementKind.PERFORMED_STEP,
             "source": storable_text(source),
             "key": step_uid,
-            "study_instance_uid": study_uid,
+            "study_instance_uid": study_uid or "",
             "complete": complete,
             "instances": instances,
             "made_at": now,

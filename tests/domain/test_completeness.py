@@ -151,10 +151,18 @@ TWICE = (clean(0, 4), clean(5, 10))
         # An end without a number says that no more is made, not that all was sent.
         (held(28, step()), 2, Closing.RELEASED_AND_QUIET),
         (held(28, step(0)), 2, Closing.RELEASED_AND_QUIET),
-        # A step in progress is waited for, whatever else speaks.
-        (held(28, step(ended=False)), 120, Closing.STEP_IN_PROGRESS),
-        (held(28, step(28, ended=False), count(28)), 120, Closing.STEP_IN_PROGRESS),
-        (held(28, step(28), step(ended=False, source="CT2")), 120, Closing.STEP_IN_PROGRESS),
+        # A step in progress is waited for, longer while its images are on their way or broke off.
+        (held(28, step(ended=False)), 20, Closing.STEP_IN_PROGRESS),
+        (held(28, step(ended=False), by=(still_open(0),)), 120, Closing.STEP_IN_PROGRESS),
+        (held(28, step(ended=False), by=(broken(0, 10),)), 120, Closing.STEP_IN_PROGRESS),
+        (held(28, step(28, ended=False), count(28)), 20, Closing.STEP_IN_PROGRESS),
+        (held(28, step(28), step(ended=False, source="CT2")), 20, Closing.STEP_IN_PROGRESS),
+        # Unless somebody else says that this is all, or it was begun yesterday.
+        (held(28, step(ended=False), available(28)), 0.3, Closing.ANNOUNCED_COMPLETE),
+        (held(28, step(28, ended=False), available(28)), 0.3, Closing.ANNOUNCED_COMPLETE),
+        (held(27, step(ended=False), available(28)), 20, Closing.STEP_IN_PROGRESS),
+        (held(28, replace(step(ended=False), made_at=at(-12 * 3600))), 2, Closing.RELEASED_AND_QUIET),
+        (held(28, replace(step(ended=False), made_at=at(10 - 12 * 3600))), 20, Closing.STEP_IN_PROGRESS),
         # Gaps.
         (held(26, holes=2), 20, Closing.GAPS),
         (held(26, series_short=2), 20, Closing.GAPS),

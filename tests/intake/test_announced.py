@@ -129,6 +129,17 @@ def test_a_step_from_begin_to_end(told: House, peer: Association) -> None:
     assert peer.send_n_set(ended, PERFORMED_STEP, STEP)[0].Status == 0x0110
 
 
+@pytest.mark.parametrize(("changed", "study"), [({"Modality": "MR"}, ""), ({"Modality": ""}, STUDY), ({}, STUDY)])
+def test_only_a_step_of_ct_speaks_of_its_study(
+    told: House, peer: Association, changed: dict[str, str], study: str
+) -> None:
+    status, _ = peer.send_n_create(begun(**changed), PERFORMED_STEP, STEP)
+    assert status.Status == 0x0000
+    assert [row.study_instance_uid for row in told.rows(AnnouncementRow)] == [study]
+    status, _ = peer.send_n_set(dataset(PerformedProcedureStepStatus="COMPLETED"), PERFORMED_STEP, STEP)
+    assert status.Status == 0x0000
+
+
 def test_a_step_that_is_broken_off_keeps_what_it_made(told: House, peer: Association) -> None:
     peer.send_n_create(begun(PerformedSeriesSequence=[performed(*references(2))]), PERFORMED_STEP, STEP)
     ended = dataset(PerformedProcedureStepStatus="DISCONTINUED")

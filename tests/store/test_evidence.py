@@ -123,7 +123,7 @@ def test_a_procedure_step_from_begin_to_end(house: House) -> None:
     assert announcements.begin_step(STEP, **step)  # type: ignore[arg-type]
     assert not announcements.begin_step(STEP, **step | {"source": "CT2"})  # type: ignore[arg-type]
     house.receive(1, 2)
-    house.wait(100)
+    house.wait(POLICY.interrupted_period_s - 1)
     assert house.studies.close_complete(POLICY, now=house.now) == []
 
     assert announcements.update_step(STEP, ended=False, instances=2, now=house.now) is StepUpdate.UPDATED

@@ -64,6 +64,7 @@ class AnnouncementRow(Base):
     __table_args__ = (UniqueConstraint("kind", "source", "key"),)
 
     id: Mapped[Id]
+    #: Empty for a procedure step that makes no images of ours: it is kept so that its updates find it.
     study_instance_uid: Mapped[str] = mapped_column(index=True)
     kind: Mapped[AnnouncementKind]
     #: AE title of who said it, or name of the source that was asked.
