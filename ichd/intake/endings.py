@@ -19,6 +19,8 @@ from ichd.store.deposits import Deposit
 _log = structlog.get_logger(__name__)
 
 _LONGEST_WAIT_S = 60.0
+#: Whoever stops us is to be gone soon as well, and a database that is away may keep us for longer.
+_LAST_TRY_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +109,27 @@ class Endings:
                 self._thread = threading.Thread(target=self._retry, name="ichd-endings", daemon=True)
                 self._thread.start()
 
-    def stop(self) -> None:
-        """Try what waits once more and then give up; the next listener at this place ends it as interrupted."""
+    def stop(self, *, wait_s: float = _LAST_TRY_S) -> None:
+        """Try what waits once more, for `wait_s` seconds at most, and then give up.
+
+        The next listener at this place ends as interrupted what is lost then.
+        """
         self._stopping.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(wait_s)
 
     def _retry(self) -> None:
+        try:
+            self._retry_all()
+        finally:
+            with self._lock:
+                # It may have ended by now as far as others can see, and the next one begun.
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _retry_all(self) -> None:
         for attempt in range(self._attempts):
             stopping = self._stopping.wait(min(self._first_wait_s * 2**attempt, _LONGEST_WAIT_S))
             if self._flush():
@@ -137,9 +155,12 @@ class Endings:
                 self._waiting.pop(0)
 
     def _try(self, ending: Ending | Fruitless) -> bool:
+        """Whether nothing is left to do for this one."""
         try:
             ending.write(self._arrivals)
         except Transient as error:
             _log.warning("association_end_postponed", reason=str(error.reason), detail=error.detail)
             return False
+        except Exception as error:  # noqa: BLE001 - one that can never be written must not keep the others waiting
+            _log.error("association_end_dropped", kind=type(error).__name__, with_images=isinstance(ending, Ending))
         return True

@@ -111,11 +111,14 @@ class Arrivals:
         """Write down that it ended, by A-RELEASE or otherwise, how many images it refused, and what it left.
 
         `missed` are the UIDs of studies of which it lost an image: it is evidence for each that is received, also where
-        it carried nothing of it. The last word counts.
+        it carried nothing of it. The last word counts. Nothing is written of one that has no row any more, as where the
+        database was restored meanwhile.
         """
         ended = _end(association_id).values(ended_at=now, released=released, refused=refused)
         with writing(self._engine) as session:
-            who = session.execute(ended).one()
+            who = session.execute(ended).one_or_none()
+            if who is None:
+                return
             for study_id in _under_reception(session, missed):
                 insert_link(session, ArrivalRow, {"study_id": study_id, "association_id": association_id})
             audit_deposits(session, deposits, calling_ae_title=who.calling_ae_title, address=who.address, now=now)

@@ -109,10 +109,59 @@ def test_the_end_of_one_that_lost_an_image_and_kept_none_is_written_late_as_well
     assert (row.opened_at, row.ended_at, row.released, row.refused) == (lost.opened_at, lost.ended_at, False, 1)
 
 
-def test_stopping_does_not_wait(house: House) -> None:
+def test_stopping_tries_once_more_and_returns_once_that_is_done(house: House) -> None:
+    """What comes next is the end of the database's connections, and of the process."""
     endings = Endings(Flaky(house.engine, failures=1), first_wait_s=3600)
     last = ending(house)
     endings.record(last)
     endings.stop()
+    row = house.association()
+    assert (row.ended_at, row.released) == (last.ended_at, True)
+    assert is_idle()
+
+
+def test_stopping_does_not_wait_for_a_database_that_does_not_answer(house: House) -> None:
+    answers = threading.Event()
+
+    class Silent(Flaky):
+        def end_association(self, association_id: int, **words: Any) -> None:
+            if self.failures == 0:
+                answers.wait(60)
+            super().end_association(association_id, **words)
+
+    endings = Endings(Silent(house.engine, failures=1), first_wait_s=3600)
+    endings.record(ending(house))
+    try:
+        endings.stop(wait_s=0.05)
+        assert not is_idle()
+    finally:
+        answers.set()
     until(is_idle)
-    assert house.association().ended_at == last.ended_at
+
+
+def test_an_end_that_can_never_be_written_keeps_no_other_waiting(house: House) -> None:
+    class Broken(Flaky):
+        def end_association(self, association_id: int, **words: Any) -> None:
+            if self.failures == 0 and association_id == hopeless.association_id:
+                raise LookupError("Doe^Jane")
+            super().end_association(association_id, **words)
+
+    hopeless, other, later = ending(house), ending(house), ending(house)
+    arrivals = Broken(house.engine, failures=2)
+    endings = Endings(arrivals, first_wait_s=0.01)
+    with capture_logs() as logs:
+        endings.record(hopeless)
+        endings.record(other)
+        until(is_idle)
+        arrivals.failures = 1
+        endings.record(later)
+        until(is_idle)
+    (dropped,) = (entry for entry in logs if entry["event"] == "association_end_dropped")
+    assert dropped["kind"] == "LookupError"
+    assert "Doe" not in str(logs)
+    ended = {row.id: row.ended_at for row in house.rows(AssociationRow)}
+    assert ended == {
+        hopeless.association_id: None,
+        other.association_id: other.ended_at,
+        later.association_id: later.ended_at,
+    }

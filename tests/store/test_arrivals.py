@@ -380,3 +380,9 @@ def test_a_study_shows_what_was_refused_of_it(house: House) -> None:
     (refusal,) = house.studies.detail(STUDY).refusals
     assert (refusal.reason, refusal.sop_instance_uid) == (Reason.TRUNCATED, image(2).sop_instance_uid)
     assert len(house.arrivals.refusals()) == 3
+
+
+def test_the_end_of_an_association_that_has_no_row_any_more_is_no_trouble(house: House) -> None:
+    association_id = house.open_association()
+    house.end_association(association_id + 1)
+    assert house.arrivals.end_interrupted(listener="here:11112", now=house.now) == 1
