@@ -52,6 +52,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_announcement_study_instance_uid"), "announcement", ["study_instance_uid"], unique=False)
 
+    op.create_index(
+        "uq_announcement_step",
+        "announcement",
+        ["key"],
+        unique=True,
+        sqlite_where=sa.text("kind = 'performed_step'"),
+        postgresql_where=sa.text("kind = 'performed_step'"),
+    )
+
     op.create_table(
         "commitment",
         sa.Column("id", KEY, nullable=False),

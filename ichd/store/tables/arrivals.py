@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ichd.domain.arrival import AnnouncementKind, CommitmentState, Door
@@ -61,7 +61,17 @@ class AnnouncementRow(Base):
     """What somebody said of a study: how many images it has, or that it is complete; it may come before any image."""
 
     __tablename__ = "announcement"
-    __table_args__ = (UniqueConstraint("kind", "source", "key"),)
+    __table_args__ = (
+        UniqueConstraint("kind", "source", "key"),
+        # A procedure step is one, whoever tells of it.
+        Index(
+            "uq_announcement_step",
+            "key",
+            unique=True,
+            sqlite_where=text("kind = 'performed_step'"),
+            postgresql_where=text("kind = 'performed_step'"),
+        ),
+    )
 
     id: Mapped[Id]
     #: Empty for a procedure step that makes no images of ours: it is kept so that its updates find it.
