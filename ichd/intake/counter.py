@@ -35,6 +35,11 @@ class Counter:
             max_visit_bytes=max_visit_bytes,
         )
 
+    @property
+    def max_instance_bytes(self) -> int:
+        """Of a data set that is larger, nothing is kept; a door need not hold more of it."""
+        return self._desk.max_instance_bytes
+
     def open(self, *, now: datetime) -> None:
         """Make ready to store, before anybody is let in.
 

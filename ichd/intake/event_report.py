@@ -11,8 +11,6 @@ from enum import IntEnum
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from ichd.domain.errors import Transient
-from ichd.domain.reason import Reason
 from ichd.intake.ask.association import associated, failed, service, status_of
 from ichd.intake.ask.sources import DimseSource
 from ichd.intake.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
@@ -60,11 +58,7 @@ def report(source: DimseSource, verdict: Verdict) -> None:
     """
     event_type, information = event_of(verdict)
     with associated(source, [service(PUSH_MODEL)], stores=[PUSH_MODEL]) as association:
-        try:
-            answer, _ = association.send_n_event_report(information, event_type, PUSH_MODEL, PUSH_MODEL_INSTANCE)
-        except RuntimeError as error:
-            # What pynetdicom says where the association ended meanwhile.
-            raise Transient(Reason.SOURCE_LOST, f"{source} ended the association") from error
+        answer, _ = association.send_n_event_report(information, event_type, PUSH_MODEL, PUSH_MODEL_INSTANCE)
         status = status_of(source, answer)
         if status != _SUCCESS:
             raise failed(source, status, "N-EVENT-REPORT")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, build_role, evt
+from pynetdicom import _config, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
@@ -15,11 +15,11 @@ from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.ask.sources import DimseSource
 from ichd.intake.ask.tls import client_context
+from ichd.intake.ask.transport import MAX_PDU, BoundedAE, BoundedSocket
 from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 #: For the TCP connection.
 _CONNECT_S = 5.0
-_MAX_PDU = 131072
 _BUSY = frozenset({0x0213, 0xA700, 0xA701, 0xA702})
 
 Handler = tuple[evt.EventType, Callable[..., Any]]
@@ -37,26 +37,35 @@ def associated(
     *,
     stores: Sequence[str] = (),
     handlers: Sequence[Handler] = (),
+    max_image_bytes: int = 0,
 ) -> Iterator[Association]:
     """An association that offers `contexts`, of which the first is needed; released at the end, aborted on an error.
 
-    Of the SOP classes in `stores` we are the receiver (PS3.7 D.3.3.4).
+    Of the SOP classes in `stores` we are the receiver (PS3.7 D.3.3.4). Of an image that comes over it, hardly more than
+    `max_image_bytes` are kept.
 
     Raises:
         SettingsError: the certificates of the source can't be used.
-        Transient: it can't be reached, or lets nobody in now.
-        Permanent: it does not offer the service.
+        Transient: it can't be reached, lets nobody in now, or, within the block too, ends the association.
+        Permanent: it does not offer the service, or sends messages without end.
     """
     # What pynetdicom would log of an identifier are names and numbers of patients.
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
-    association = _associate(source, contexts, stores, handlers)
+    association = _associate(source, contexts, stores, handlers, max_image_bytes)
     try:
         _require(source, association, contexts[0])
         yield association
-    except BaseException:
+    except BaseException as error:
+        # What pynetdicom says where something is to be sent and nobody is there any more.
+        unsent = type(error) is RuntimeError and not association.is_established
         if association.is_established:
             association.abort()
+        lost = isinstance(error, Transient) and error.reason is Reason.SOURCE_LOST
+        if (unsent or lost) and (trouble := _cut_off(source, association)):
+            raise trouble from error
+        if unsent:
+            raise Transient(Reason.SOURCE_LOST, f"{source} ended the association") from error
         raise
     if association.is_established:
         association.release()
@@ -86,6 +95,14 @@ def failed(source: DimseSource, status: int, asked: str) -> Transient | Permanen
     return Permanent(Reason.SOURCE_REFUSED, words)
 
 
+def _cut_off(source: DimseSource, association: Association) -> Permanent | None:
+    """What was too much for us, if anything."""
+    transport = association.dul.socket
+    if not isinstance(transport, BoundedSocket) or transport.trouble is None:
+        return None
+    return Permanent(transport.trouble.reason, f"{source} sent {transport.trouble.detail}")
+
+
 def _require(source: DimseSource, association: Association, needed: PresentationContext) -> None:
     if all(context.abstract_syntax != needed.abstract_syntax for context in association.accepted_contexts):
         name = needed.abstract_syntax.name if needed.abstract_syntax else "the service"
@@ -93,7 +110,11 @@ def _require(source: DimseSource, association: Association, needed: Presentation
 
 
 def _associate(
-    source: DimseSource, contexts: Sequence[PresentationContext], stores: Sequence[str], handlers: Sequence[Handler]
+    source: DimseSource,
+    contexts: Sequence[PresentationContext],
+    stores: Sequence[str],
+    handlers: Sequence[Handler],
+    max_image_bytes: int,
 ) -> Association:
     connected: list[bool] = []
 
@@ -106,7 +127,7 @@ def _associate(
         transport.socket.settimeout(source.timeout_s)
         connected.append(True)
 
-    ae = AE(ae_title=source.calling_ae_title)
+    ae = BoundedAE(source.calling_ae_title, max_image_bytes=max_image_bytes, timeout_s=source.timeout_s)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = min(_CONNECT_S, source.timeout_s)
@@ -117,7 +138,7 @@ def _associate(
             source.port,
             contexts=list(contexts),
             ae_title=source.ae_title,
-            max_pdu=_MAX_PDU,
+            max_pdu=MAX_PDU,
             ext_neg=[build_role(sop_class, scu_role=False, scp_role=True) for sop_class in stores],
             evt_handlers=[(evt.EVT_CONN_OPEN, prepare_socket), *handlers],
             tls_args=None if source.tls is None else (client_context(source.tls), source.host),
@@ -133,6 +154,8 @@ def _associate(
     if not connected:
         encrypted = "" if source.tls is None else ", or no agreement on TLS"
         raise Transient(Reason.SOURCE_UNREACHABLE, f"{source}: no connection{encrypted}")
+    if trouble := _cut_off(source, association):
+        raise trouble
     if answer is not None and association.rejected_contexts:
         raise Permanent(Reason.SOURCE_REFUSED, f"{source} offers none of the services that were asked for")
     raise Transient(Reason.SOURCE_LOST, f"{source} ended the association before it was established")
