@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
 from structlog.testing import capture_logs
 
 from ichd.domain.arrival import AnnouncementKind
@@ -126,17 +128,34 @@ def test_a_source_that_fails_is_left_alone_and_the_others_are_asked(house: House
     assert [log["source"] for log in logs if log["event"] == "source_not_counting"] == ["deaf"]
 
 
-def test_a_source_is_asked_again_after_a_pause(house: House) -> None:
+def test_a_source_that_failed_is_asked_about_the_same_study_after_a_pause(house: House, pacs: Pacs) -> None:
+    """Nothing more of the study comes, and the others that have answered are not asked again."""
     time_now = now()
     with hanging_up() as (deaf, calls):
-        expected = ExpectedCounts(Announcements(house.engine), [deaf], lambda: time_now, pause_s=60.0)
+        expected = ExpectedCounts(Announcements(house.engine), [deaf, pacs.dimse()], lambda: time_now, pause_s=60.0)
         bring(house, STUDY, 1, calling_ae_title="SCANNER")
         expected.look()
+        (count,) = house.rows(AnnouncementRow)
         before = len(calls)
-        time_now += timedelta(seconds=60)
-        bring(house, STUDY, 2, calling_ae_title="SCANNER")
+        for seconds, asked_again in ((59, False), (1, True)):
+            time_now += timedelta(seconds=seconds)
+            expected.look()
+            assert (len(calls) > before > 0) is asked_again
+    assert [row.made_at for row in house.rows(AnnouncementRow)] == [count.made_at]
+
+
+def test_a_count_that_could_not_be_written_down_is_asked_for_again(house: House, pacs: Pacs) -> None:
+    expected = counting(house, pacs.dimse())
+    bring(house, STUDY, 1, calling_ae_title="SCANNER")
+    full = "CREATE TRIGGER full BEFORE INSERT ON announcement BEGIN SELECT RAISE(ABORT, 'full'); END"
+    with house.engine.begin() as connection:
+        connection.execute(text(full))
+    with pytest.raises(DatabaseError):
         expected.look()
-    assert len(calls) > before > 0
+    with house.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER full"))
+    expected.look()
+    assert counts(house) == {(STUDY, "pacs", 4)}
 
 
 def test_it_looks_by_itself(house: House, pacs: Pacs) -> None:

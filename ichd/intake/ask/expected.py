@@ -1,8 +1,8 @@
 """Asks the sources how many CT images a study has that has just come in: evidence of its completeness.
 
 One thread beside the door, which never waits for it. A study is asked about whenever the last association that brought
-it has ended, and again after the next. A source that does not answer is left alone for a while: its silence must not
-keep others from being asked.
+it has ended, and again after the next. A source that does not answer is left alone for a while and asked then: its
+silence must not keep others from being asked.
 """
 
 import threading
@@ -47,8 +47,8 @@ class ExpectedCounts:
         #: After a source did not answer.
         self._pause = timedelta(seconds=pause_s)
         self._paused_until: dict[str, datetime] = {}
-        #: The end after which a study was asked about.
-        self._asked: dict[str, datetime] = {}
+        #: By study and source, the end after which it has answered.
+        self._answered: dict[tuple[str, str], datetime] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -65,17 +65,19 @@ class ExpectedCounts:
             self._thread.join(_LAST_WORDS_S)
 
     def look(self) -> None:
-        """Ask about each study that came in since the last look.
+        """Ask about each study that came in since it was last answered about.
 
         Raises:
             Transient: the database does not answer.
         """
         brought = self._announcements.brought()
-        self._asked = {b.study_uid: self._asked[b.study_uid] for b in brought if b.study_uid in self._asked}
+        studies = {study.study_uid for study in brought}
+        self._answered = {about: end for about, end in self._answered.items() if about[0] in studies}
         for study in brought:
-            if self._asked.get(study.study_uid) != study.ended_at and not self._stopping.is_set():
-                self._asked[study.study_uid] = study.ended_at
-                self._ask_about(study)
+            for source in self._asked_about(study):
+                if self._stopping.is_set():
+                    return
+                self._ask(source, study)
 
     def _run(self) -> None:
         postponed = False
@@ -96,32 +98,38 @@ class ExpectedCounts:
             else:
                 postponed = False
 
-    def _ask_about(self, study: Brought) -> None:
-        """Ask the archive that sent the study, or all where it is none of them."""
+    def _asked_about(self, study: Brought) -> Sequence[Source]:
+        """The archive that sent the study, or all where it is none of them."""
         senders = [source for source in self._sources if study.calling_ae_title in _names(source)]
-        for source in senders or self._sources:
-            if self._paused_until.get(source.name, self._clock()) > self._clock():
-                continue
-            images = self._count(source, study.study_uid)
-            if images is not None:
-                self._announcements.note(
-                    AnnouncementKind.COUNT,
-                    study_uid=study.study_uid,
-                    source=source.name,
-                    complete=False,
-                    instances=images,
-                    now=self._clock(),
-                )
+        return senders or self._sources
 
-    def _count(self, source: Source, study_uid: str) -> int | None:
+    def _ask(self, source: Source, study: Brought) -> None:
+        about = (study.study_uid, source.name)
+        now = self._clock()
+        if self._answered.get(about) == study.ended_at or self._paused_until.get(source.name, now) > now:
+            return
+        # Until it has answered: whatever goes wrong is not tried again at every look.
+        self._paused_until[source.name] = now + self._pause
         try:
-            return count_ct_images(replace(source, timeout_s=min(source.timeout_s, _PATIENCE_S)), study_uid)
+            images = count_ct_images(replace(source, timeout_s=min(source.timeout_s, _PATIENCE_S)), study.study_uid)
         except (Transient, Permanent) as error:
             _log.warning("source_not_counting", source=source.name, reason=str(error.reason), detail=error.detail)
+            return
         except SettingsError as error:
             _log.error("source_not_counting", source=source.name, detail=str(error))
-        self._paused_until[source.name] = self._clock() + self._pause
-        return None
+            return
+        del self._paused_until[source.name]
+        if images is not None:
+            self._announcements.note(
+                AnnouncementKind.COUNT,
+                study_uid=study.study_uid,
+                source=source.name,
+                complete=False,
+                instances=images,
+                now=self._clock(),
+            )
+        # Not before it is written down: what failed is asked again.
+        self._answered[about] = study.ended_at
 
 
 def _names(source: Source) -> tuple[str, ...]:
