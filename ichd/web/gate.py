@@ -154,7 +154,7 @@ class Gate:
 
     def _judge(self, authorization: str | None, address: str) -> Judgement:
         judgement = self._accounts.judge(authorization, address)
-        if judgement.verdict is not Verdict.ASKED:
+        if judgement.verdict not in {Verdict.ASKED, Verdict.BUSY}:
             self._diary.write(judgement, address)
         return judgement
 
@@ -162,6 +162,10 @@ class Gate:
         if judgement.verdict is Verdict.LATER:
             answer = _answer(scope, HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong passwords; wait a minute.")
             answer.headers["Retry-After"] = "60"
+            return answer
+        if judgement.verdict is Verdict.BUSY:
+            answer = _answer(scope, HTTPStatus.SERVICE_UNAVAILABLE, "Too many log in at once; try again in a second.")
+            answer.headers["Retry-After"] = "1"
             return answer
         answer = _answer(scope, HTTPStatus.UNAUTHORIZED, "An account is needed here; [[web.account]] lists them.")
         answer.headers.append("WWW-Authenticate", 'Basic realm="ichd", charset="UTF-8"')

@@ -4,9 +4,11 @@ import base64
 import hmac
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -166,33 +168,98 @@ def test_a_viewers_hundred_requests_cost_one_scrypt(counted: list[str]) -> None:
     assert counted.count("_scrypt") == 2
 
 
-def test_a_guesser_has_to_wait_and_nobody_else() -> None:
+def test_who_keeps_asking_is_not_compared_again(counted: list[str]) -> None:
     clock = Clock()
     accounts = Accounts(SECRETS, clock=clock)
+    counted.clear()
+
+    for _ in range(5):
+        assert accounts.judge(basic("viewer", PASSWORD), "192.0.2.1").verdict is Verdict.KNOWN
+        clock.now += 200
+
+    assert counted.count("_scrypt") == 1
+
+
+def test_a_guesser_has_to_wait_and_nobody_else() -> None:
+    clock = Clock()
+    accounts = Accounts(SECRETS | {"second": PASSWORD_HASH}, clock=clock)
     accounts.judge(basic("viewer", PASSWORD), "192.0.2.1")
 
-    verdicts = [accounts.judge(f"Bearer {guess}", "192.0.2.1").verdict for guess in range(11)]
+    verdicts = [accounts.judge(basic("viewer", str(guess)), "192.0.2.1").verdict for guess in range(11)]
 
     assert verdicts == [Verdict.WRONG] * 10 + [Verdict.LATER]
-    # Right at last, but it is not looked at; who came in before stays in, and so does everybody elsewhere.
-    assert accounts.judge(f"Bearer {TOKEN}", "192.0.2.1").verdict is Verdict.LATER
+    # Right at last, but it is not looked at; who came in before stays in, tokens do, and so does everybody elsewhere.
+    assert accounts.judge(basic("second", PASSWORD), "192.0.2.1").verdict is Verdict.LATER
     assert accounts.judge(basic("viewer", PASSWORD), "192.0.2.1").verdict is Verdict.KNOWN
-    assert accounts.judge(f"Bearer {TOKEN}", "192.0.2.2").verdict is Verdict.KNOWN
-    clock.now += 61
     assert accounts.judge(f"Bearer {TOKEN}", "192.0.2.1").verdict is Verdict.KNOWN
+    assert accounts.judge(basic("sender", TOKEN), "192.0.2.1").verdict is Verdict.KNOWN
+    assert accounts.judge(basic("second", PASSWORD), "192.0.2.2").verdict is Verdict.KNOWN
+    clock.now += 61
+    assert accounts.judge(basic("second", PASSWORD), "192.0.2.1").verdict is Verdict.KNOWN
 
 
-def test_requests_that_come_together_cost_one_scrypt_and_ten_for_guessers(counted: list[str]) -> None:
+def test_wrong_tokens_shut_out_nobody_behind_the_same_address() -> None:
+    accounts = Accounts(SECRETS)
+
+    verdicts = {accounts.judge(f"Bearer {guess}", "192.0.2.1").verdict for guess in range(20)}
+
+    assert verdicts == {Verdict.WRONG}
+    assert accounts.judge(f"Bearer {TOKEN}", "192.0.2.1").verdict is Verdict.KNOWN
+    assert accounts.judge(basic("viewer", PASSWORD), "192.0.2.1").verdict is Verdict.KNOWN
+
+
+def test_a_viewers_requests_that_come_together_cost_one_scrypt(counted: list[str]) -> None:
     accounts = Accounts(SECRETS)
     counted.clear()
     with ThreadPoolExecutor(20) as crowd:
         right = list(crowd.map(lambda _: accounts.judge(basic("viewer", PASSWORD), "192.0.2.1"), range(20)))
-        assert counted.count("_scrypt") == 1
-        wrong = list(crowd.map(lambda guess: accounts.judge(basic("viewer", str(guess)), "192.0.2.2"), range(20)))
 
     assert {each.verdict for each in right} == {Verdict.KNOWN}
-    assert counted.count("_scrypt") == 11
-    assert [each.verdict for each in wrong].count(Verdict.LATER) == 10
+    assert counted.count("_scrypt") == 1
+
+
+def test_guessers_that_come_together_are_few_and_hold_up_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = Accounts(SECRETS)
+    compared: list[str] = []
+    goes_on, is_compared = threading.Event(), threading.Event()
+
+    def slow(password: str, secret: str) -> bool:
+        compared.append(password)
+        is_compared.set()
+        assert goes_on.wait(10)
+        return False
+
+    monkeypatch.setattr(accounts_module, "_fits", slow)
+    with ThreadPoolExecutor(40) as crowd:
+        guesses = [
+            crowd.submit(accounts.judge, basic("viewer", str(guess)), f"192.0.2.{guess % 4}") for guess in range(40)
+        ]
+        assert is_compared.wait(10)
+        # All but those in the line are answered at once; nobody is done comparing yet.
+        busy = list(islice(as_completed(guesses, timeout=10), 32))
+        token = accounts.judge(f"Bearer {TOKEN}", "192.0.2.1")
+        goes_on.set()
+        wrong = [each.result() for each in guesses if each not in busy]
+
+    assert token.verdict is Verdict.KNOWN
+    assert {each.result().verdict for each in busy} == {Verdict.BUSY}
+    assert {each.verdict for each in wrong} == {Verdict.WRONG}
+    assert len(compared) == len(wrong) == 8
+
+
+def test_an_error_in_a_comparison_reaches_all_who_wait_and_is_over_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = Accounts(SECRETS)
+
+    def no_memory(*_: object) -> bool:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(accounts_module, "_fits", no_memory)
+        with ThreadPoolExecutor(4) as crowd:
+            asked = [crowd.submit(accounts.judge, basic("viewer", PASSWORD), "192.0.2.1") for _ in range(4)]
+            assert all(isinstance(each.exception(10), MemoryError) for each in asked)
+
+    assert accounts.judge(basic("viewer", PASSWORD), "192.0.2.1").verdict is Verdict.KNOWN
 
 
 def test_an_unknown_name_costs_what_a_known_one_costs(counted: list[str]) -> None:
@@ -241,10 +308,21 @@ def test_a_wrong_token_is_called_that(knock: Knock) -> None:
 def test_a_guesser_is_told_to_come_back(knock: Knock) -> None:
     client = knock()
 
-    answers = [client.get("/api/studies", headers={"Authorization": f"Bearer {guess}"}) for guess in range(11)]
+    answers = [client.get("/api/studies", auth=("viewer", str(guess))) for guess in range(11)]
 
     assert answers[-1].status_code == 429
     assert answers[-1].headers["retry-after"] == "60"
+
+
+def test_when_too_many_log_in_at_once_one_is_told_to_come_back_and_the_trail_is_not(
+    knock: Knock, trail: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts_module, "_MOST_IN_LINE", 0)
+
+    answer = knock().get("/api/studies", auth=("viewer", PASSWORD))
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert trail.entries == []
 
 
 def test_health_is_open_and_tells_strangers_nothing(knock: Knock) -> None:
