@@ -219,12 +219,13 @@ class Reception:
         """
         try:
             draft = self._whole()
-            dataset = draft.view(self._meta_bytes)
-            facts = parse_header(dataset, self._claim.transfer_syntax_uid)
+            with draft.view(self._meta_bytes) as dataset:
+                facts = parse_header(dataset, self._claim.transfer_syntax_uid)
             self._study_uid = facts.study_instance_uid
             require_acceptable(facts, self._claim)
             admission = self._visit.keep(draft, facts, now=now)
         except (Refused, Transient) as error:
+            _forget_the_way(error)
             self._drop()
             self._settled = True
             self._visit.turn_away(error, self._claim, study_instance_uid=self._study_uid, now=now)
@@ -245,20 +246,20 @@ class Reception:
     def _whole(self) -> Draft:
         """The draft, if nothing stood against it so far."""
         if self._trouble is not None:
-            raise self._trouble
+            # A new one: an error that is raised knows its frames, and they know us.
+            raise _again(self._trouble)
         if self._draft is None:
             raise Refused(Reason.TOO_LARGE, f"{self.size} bytes, at most {self._desk.max_instance_bytes}")
         return self._draft
 
     def _give_up(self, error: Refused | Transient) -> None:
-        self._trouble = self._trouble or error
+        self._trouble = self._trouble or _again(error)
         self._drop()
 
     def _drop(self) -> None:
         """Discard what came, but remember the study that it was to belong to."""
         if self._draft is not None and self._study_uid is None:
-            with suppress(Transient):
-                dataset = self._draft.view(self._meta_bytes)
+            with suppress(Transient), self._draft.view(self._meta_bytes) as dataset:
                 self._study_uid = study_uid_of(dataset, self._claim.transfer_syntax_uid)
         self._discard()
 
@@ -266,3 +267,13 @@ class Reception:
         if self._draft is not None:
             self._draft.discard()
             self._draft = None
+
+
+def _again(error: Refused | Transient) -> Refused | Transient:
+    """The same words, by one who was never there."""
+    return type(error)(error.reason, error.detail)
+
+
+def _forget_the_way(error: Refused | Transient) -> None:
+    """Let go of the frames that an error came through: they look into the draft, and hold what its sender sent."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None

@@ -84,6 +84,8 @@ class Draft:
         self._held = 0
         #: None until there is a file.
         self._descriptor: int | None = None
+        #: What `view` shows of a file.
+        self._mapping: mmap.mmap | None = None
         #: Monotonic time in seconds, just before the last write: the file looks no older than this to the sweep.
         self.written_at = time.monotonic()
         self._over = False
@@ -121,7 +123,8 @@ class Draft:
     def view(self, begin: int = 0) -> memoryview:
         """The bytes from `begin` on; of a file they are mapped and not read: what is not looked at costs no memory.
 
-        Nothing is left to see once the draft is sealed or discarded.
+        Nothing is left to see once the draft is sealed or discarded. Release it before: a mapping has a descriptor of
+        its own, which stays open for as long as anybody looks.
 
         Raises:
             Transient: the disk fails.
@@ -131,8 +134,10 @@ class Draft:
         if self._descriptor is None:
             return memoryview(self._buffer)[begin : self._held]
         self._flush()
+        self._unmap()
         with disk_trouble():
-            return memoryview(mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ))[begin:]
+            self._mapping = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
+        return memoryview(self._mapping)[begin:]
 
     def seal(self) -> StoredFile:
         """Give the file its name; when this returns, it is durable.
@@ -181,8 +186,16 @@ class Draft:
                 rest = rest[os.write(self._descriptor, rest) :]
         return self._descriptor
 
+    def _unmap(self) -> None:
+        if self._mapping is not None:
+            # Where somebody still looks, it goes with the last view.
+            with suppress(BufferError):
+                self._mapping.close()
+            self._mapping = None
+
     def _close(self) -> None:
         self._over = True
+        self._unmap()
         self._buffers.give_back(self._buffer)
         if self._descriptor is not None:
             os.close(self._descriptor)

@@ -1,5 +1,6 @@
 """The counter's contract with its doors: what is streamed, what is remembered, what is written down of it."""
 
+import gc
 import io
 import tracemalloc
 from dataclasses import replace
@@ -145,6 +146,43 @@ def test_a_refusal_names_the_study_that_misses_the_image(house: House, content: 
         bring(welcome(counter_of(house, max_instance_bytes=100_000)), content)
     (row,) = house.rows(RefusalRow)
     assert row.study_instance_uid == STUDY
+    assert house.files() == []
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+_CUT = encode(image(1, Rows=2048, Columns=2048, PixelData=bytes(1 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("content", "attributes"),
+    [
+        (encode(image(1, Modality="MR", PixelData=bytes(1 << 20))), {}),
+        (_CUT, {}),
+        (_CUT[:-50_000], {}),
+        (_CUT, {"max_visit_bytes": (1 << 20) + 100}),
+        (_CUT, {"max_instance_bytes": (1 << 20) + 100}),
+    ],
+    ids=["wrong modality", "too few pixels", "cut", "visit too large", "oversize"],
+)
+def test_a_refusal_lets_go_of_what_was_refused(house: House, content: bytes, attributes: dict[str, int]) -> None:
+    """At once, also where the error is kept; not when the garbage collector comes round."""
+    counter = counter_of(house, **attributes)
+    errors = []
+    gc.disable()
+    try:
+        for number in range(22):
+            with pytest.raises((Refused, Transient)) as caught:
+                bring(welcome(counter), content, fragment=1 << 18)
+            errors.append(caught.value)
+            if number == 1:
+                # What is opened once: the database, the log.
+                before = open_descriptors()
+        assert open_descriptors() == before
+    finally:
+        gc.enable()
     assert house.files() == []
 
 

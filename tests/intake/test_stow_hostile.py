@@ -1,5 +1,6 @@
 """STOW-RS from raw sockets: broken, endless, silent and greedy requests leave nothing behind and hold nobody up."""
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +190,25 @@ def test_a_chunked_request_that_grows_too_large_is_cut(tmp_path: Path) -> None:
             client.chunk(b"")
             assert client.status() == 413
         assert len(house.files()) == house.count() == 1
+
+
+def test_images_that_are_refused_are_not_held_until_the_request_ends(tmp_path: Path) -> None:
+    refused = message(file(1, Modality="MR", PixelData=bytes(1 << 20))).removesuffix(b"--%b--\r\n" % BOUNDARY.encode())
+    descriptors: list[int] = []
+
+    def body(process: subprocess.Popen[str]) -> Iterator[bytes]:
+        for _ in range(90):
+            yield refused
+            descriptors.append(len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
+        yield b"--%b--\r\n" % BOUNDARY.encode()
+
+    with stowing(tmp_path) as (process, port):
+        url = f"http://127.0.0.1:{port}/dicom-web/studies"
+        answer = httpx.post(url, content=body(process), headers={"Content-Type": CONTENT_TYPE}, timeout=120)
+        assert answer.status_code == 409
+        assert len(answer.json()["00081198"]["Value"]) == 90
+        assert max(descriptors) < min(descriptors) + 10
+        assert peak_resident_mb(process) < LIMIT_MB
 
 
 def test_half_a_gigabyte_in_one_request_does_not_grow_memory(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.claim import Claim
 from ichd.intake.status import STATUS
@@ -13,8 +12,8 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "stow-rs.md").read_text()
 NAMELESS = Claim(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="")
 
 
-def code_of(error: Refused | Transient) -> int:
-    record = store_response([Failed(claim=NAMELESS, error=error)], "http://x/studies")
+def code_of(reason: Reason) -> int:
+    record = store_response([Failed(claim=NAMELESS, reason=reason, transient=False)], "http://x/studies")
     items = record["OtherFailuresSequence"]
     assert isinstance(items, list)
     (item,) = items
@@ -24,10 +23,10 @@ def code_of(error: Refused | Transient) -> int:
 
 
 def test_every_code_is_documented() -> None:
-    codes = {code_of(Refused(reason)) for reason in (*STATUS, Reason.INTERNAL_ERROR)} | {CONFLICTING}
+    codes = {code_of(reason) for reason in (*STATUS, Reason.INTERNAL_ERROR)} | {CONFLICTING}
     documented = {code for code in codes if f"`{code:04X}`" in DOCUMENT}
     assert documented == codes
 
 
 def test_a_reason_that_c_store_has_no_status_for_is_a_processing_failure() -> None:
-    assert code_of(Transient(Reason.INTERNAL_ERROR)) == 0x0110
+    assert code_of(Reason.INTERNAL_ERROR) == 0x0110

@@ -9,7 +9,6 @@ that all were looked at; what was stored is listed all the same.
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.intake.status import STATUS
 from ichd.intake.stow.rendering import Record
@@ -26,11 +25,11 @@ _PROCESSING_FAILURE = 0x0110
 
 def status_of(outcomes: Sequence[Stored | Failed]) -> HTTPStatus:
     """The status of a request that was read to its end."""
-    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     if not outcomes:
         return HTTPStatus.BAD_REQUEST
     if len(failures) == len(outcomes):
-        only_transient = all(isinstance(error, Transient) for error in failures)
+        only_transient = all(failure.transient for failure in failures)
         return HTTPStatus.SERVICE_UNAVAILABLE if only_transient else HTTPStatus.CONFLICT
     warned = any(isinstance(outcome, Stored) and outcome.conflicting for outcome in outcomes)
     return HTTPStatus.ACCEPTED if failures or warned else HTTPStatus.OK
@@ -76,4 +75,4 @@ def _failed(failure: Failed) -> Record:
 
 
 def _reason(failure: Failed) -> Record:
-    return {"FailureReason": _FAILURE_REASONS.get(failure.error.reason, _PROCESSING_FAILURE)}
+    return {"FailureReason": _FAILURE_REASONS.get(failure.reason, _PROCESSING_FAILURE)}

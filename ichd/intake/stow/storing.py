@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ichd.domain.errors import Refused, Transient
+from ichd.domain.reason import Reason
 from ichd.intake.claim import Claim
 from ichd.intake.part10 import FileHead
 from ichd.intake.stow.multipart import NotMultipart, Part
@@ -33,7 +34,10 @@ class Failed:
 
     #: What the part called itself; its UIDs may be empty, or no UIDs.
     claim: Claim
-    error: Refused | Transient
+    #: Not the error itself: that knows the frames that it came through, and they hold the image.
+    reason: Reason
+    #: It may be stored another time as it is.
+    transient: bool
 
 
 _NAMELESS = Claim(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="")
@@ -64,7 +68,7 @@ def _store(
         beginning = _read_head(head, content)
     except Refused as error:
         visit.turn_away(error, _NAMELESS, study_instance_uid=None, now=clock())
-        return Failed(claim=_NAMELESS, error=error)
+        return Failed(claim=_NAMELESS, reason=error.reason, transient=False)
     claim = Claim(
         sop_class_uid=head.sop_class_uid,
         sop_instance_uid=head.sop_instance_uid,
@@ -78,7 +82,7 @@ def _store(
         try:
             admission = reception.admit(now=clock())
         except (Refused, Transient) as error:
-            return Failed(claim=claim, error=error)
+            return Failed(claim=claim, reason=error.reason, transient=isinstance(error, Transient))
     return Stored(
         study_instance_uid=admission.facts.study_instance_uid,
         series_instance_uid=admission.facts.series_instance_uid,
