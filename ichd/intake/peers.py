@@ -1,16 +1,12 @@
 """Who may open an association: calling AE title and network address."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from ichd.domain.errors import Refused, SettingsError, Transient
 from ichd.domain.reason import Reason
-
-_RECENT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -81,24 +77,6 @@ class AllowedPeer:
     def has_ae_title(self, calling_ae_title: str) -> bool:
         """Whether it claims this peer's name; spaces around an AE title mean nothing (PS3.5 6.2)."""
         return self.ae_title is None or self.ae_title.strip() == calling_ae_title.strip()
-
-
-class RecentRejections:
-    """Who was rejected within the last minute. A modality with a typing error knocks all day, once a second."""
-
-    def __init__(self) -> None:
-        self._last: dict[tuple[Reason, str], datetime] = {}
-        self._lock = threading.Lock()
-
-    def is_news(self, reason: Reason, address: str, now: datetime) -> bool:
-        """Whether this was not heard within a minute; if so, it is noted as heard."""
-        with self._lock:
-            # What is old goes, so that this never holds more than the addresses of a minute.
-            self._last = {key: at for key, at in self._last.items() if now - at < _RECENT}
-            if (reason, address) in self._last:
-                return False
-            self._last[reason, address] = now
-            return True
 
 
 def rejection_of(calling_ae_title: str, address: str, allowed: Sequence[AllowedPeer]) -> Rejection | None:

@@ -7,8 +7,8 @@ from datetime import datetime
 import structlog
 
 from ichd.domain.errors import Refused, Transient
+from ichd.intake.allowance import Allowance, with_left_out
 from ichd.intake.claim import Claim, Sender
-from ichd.intake.peers import RecentRejections
 from ichd.intake.values import is_uid
 from ichd.store.arrivals import Arrivals
 
@@ -20,7 +20,7 @@ class Refusals:
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
-        self._rejections = RecentRejections()
+        self._rejections = Allowance()
 
     def image(
         self,
@@ -51,14 +51,15 @@ class Refusals:
             )
 
     def request(self, error: Refused, sender: Sender, *, sop_class_uid: str, now: datetime) -> None:
-        """Write down that a service was denied; to who asks for it again and again, once a minute."""
+        """Write down that a service was denied; to who asks for it again and again, once a minute for each title."""
         _warn("request_refused", error, sender)
-        if not self._rejections.is_news(error.reason, sender.address, now):
+        left_out = self._rejections.take(error.reason, sender.address, now, title=sender.calling_ae_title)
+        if left_out is None:
             return
         with _while_it_works():
             self._arrivals.refuse(
                 error.reason,
-                detail=error.detail,
+                detail=with_left_out(error.detail, left_out),
                 calling_ae_title=sender.calling_ae_title,
                 address=sender.address,
                 sop_class_uid=sop_class_uid,
@@ -67,14 +68,15 @@ class Refusals:
             )
 
     def association(self, error: Refused | Transient, sender: Sender, *, now: datetime) -> None:
-        """Write down a rejected association; one that knocks again and again gets a row a minute."""
+        """Write down a rejected association; one that knocks again and again gets a row a minute for each title."""
         _warn("association_rejected", error, sender)
-        if not self._rejections.is_news(error.reason, sender.address, now):
+        left_out = self._rejections.take(error.reason, sender.address, now, title=sender.calling_ae_title)
+        if left_out is None:
             return
         with _while_it_works():
             self._arrivals.refuse_association(
                 error.reason,
-                detail=error.detail,
+                detail=with_left_out(error.detail, left_out),
                 calling_ae_title=sender.calling_ae_title,
                 address=sender.address,
                 now=now,

@@ -1,16 +1,19 @@
 """Who may associate with a real listener, for what, and where it listens."""
 
 import socket
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from ichd.domain.errors import UserError
+from ichd.domain.errors import Refused, UserError
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Counter
+from ichd.intake.admit import Counter, Sender
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.peers import AllowedPeer
-from ichd.store.tables import RefusalRow
+from ichd.intake.refusals import Refusals
+from ichd.store.tables import AuditRow, RefusalRow
 from tests.intake.conftest import House, OpenHouse, now
 from tests.intake.images import EXPLICIT, encode, image
 from tests.intake.pdus import associate_rq, rejection_from
@@ -72,6 +75,20 @@ def test_only_allowed_peers_associate(
         assert rejection_from(house.port) == answer
         until(lambda: any(entry["event"] == "association_rejected" for entry in logs))
     assert house.count(RefusalRow) == 1, "who knocks once a second does not fill the table"
+
+
+def test_each_guess_of_a_title_is_in_the_table_and_in_the_trail(open_house: OpenHouse) -> None:
+    """Up to a number a minute; of the rest the next row says how many there were."""
+    house = open_house(allowed_peers=(AllowedPeer(ae_title="OTHER"),))
+    sender = Sender(calling_ae_title="", address="192.0.2.1")
+    refusals, error = Refusals(house.arrivals), Refused(Reason.ASSOCIATION_NOT_ALLOWED, "unknown")
+    begin = now()
+    for number in range(25):
+        for _ in range(2):
+            refusals.association(error, replace(sender, calling_ae_title=f"GUESS{number}"), now=begin)
+    assert [row.actor for row in house.rows(AuditRow)] == [f"GUESS{number}" for number in range(20)]
+    refusals.association(error, replace(sender, calling_ae_title="LATE"), now=begin + timedelta(minutes=1))
+    assert house.arrivals.refusals()[0].detail == "unknown (and 11 more like this)"
 
 
 def test_associations_beyond_the_limit_are_told_to_come_back(open_house: OpenHouse) -> None:

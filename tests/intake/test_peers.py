@@ -1,12 +1,9 @@
 """Who may associate, as a table."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from ichd.domain.errors import SettingsError
-from ichd.domain.reason import Reason
-from ichd.intake.peers import AllowedPeer, RecentRejections, Rejection, rejection_of
+from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
 
 CT1 = AllowedPeer(ae_title="CT1", address="10.1.0.0/16")
 CT1_SPARE = AllowedPeer(ae_title="CT1 ", address="192.168.7.7")
@@ -41,14 +38,3 @@ def test_peers(title: str, address: str, allowed: tuple[AllowedPeer, ...], rejec
 def test_an_address_that_is_none_is_an_error_of_the_settings(address: str) -> None:
     with pytest.raises(SettingsError, match="allowed_peers"):
         AllowedPeer(address=address)
-
-
-def test_a_rejection_is_news_once_a_minute_for_each_address_and_reason() -> None:
-    recent = RecentRejections()
-    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert recent.is_news(Reason.ASSOCIATION_NOT_ALLOWED, "192.0.2.1", noon)
-    assert not recent.is_news(Reason.ASSOCIATION_NOT_ALLOWED, "192.0.2.1", noon)
-    assert not recent.is_news(Reason.ASSOCIATION_NOT_ALLOWED, "192.0.2.1", noon + timedelta(seconds=59))
-    assert recent.is_news(Reason.ASSOCIATION_NOT_ALLOWED, "192.0.2.2", noon + timedelta(seconds=59))
-    assert recent.is_news(Reason.TOO_MANY_ASSOCIATIONS, "192.0.2.1", noon + timedelta(seconds=59))
-    assert recent.is_news(Reason.ASSOCIATION_NOT_ALLOWED, "192.0.2.1", noon + timedelta(seconds=60))
