@@ -1,13 +1,17 @@
-"""An archive that misbehaves as it is told to: it breaks off, or fails to hand over single images."""
+"""An archive that misbehaves as it is told to: it breaks off, hangs up, or fails to hand over single images."""
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from ssl import SSLContext
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.dsutils import decode
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import MRImageStorage  # type: ignore[attr-defined]
 
 from ichd.domain.study import CT_IMAGE_STORAGE
@@ -18,6 +22,7 @@ from ichd.intake.ask.sources import ClientTls, DimseSource
 from tests.intake.asking import as_file
 
 _PENDING = 0xFF00
+_C_GET_RSP = 0x8010
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Archive:
     unreadable: frozenset[str] = frozenset()
     #: It ends the association after so many images of one C-GET.
     breaks_off_after: int | None = None
+    #: It closes the connection once it has answered one C-GET.
+    hangs_up: bool = False
     #: Its answer to every C-GET, instead of images.
     refuses_with: int | None = None
     #: SOP Instance UIDs of every C-GET at image level, and None for one at series level.
@@ -70,6 +77,17 @@ class Archive:
                 sent.SOPClassUID = MRImageStorage
             yield _PENDING, sent
 
+    def sent(self, event: evt.Event) -> None:
+        """After a PDU has left."""
+        if not self.hangs_up or not isinstance(event.pdu, P_DATA_TF):
+            return
+        for _, value in event.pdu.to_primitive().presentation_data_value_list:
+            if value[0] & 1 and _is_last_of_get(decode(BytesIO(value[1:]), True, True)):
+                transport = event.assoc.dul.socket
+                assert transport is not None
+                assert transport.socket is not None
+                transport.socket.shutdown(socket.SHUT_RDWR)
+
     def _matching(self, wanted: Dataset) -> list[Dataset]:
         found = list(self.images)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
@@ -77,6 +95,10 @@ class Archive:
                 values = [value] if isinstance(value, str) else list(value)
                 found = [image for image in found if image[keyword].value in values]
         return found
+
+
+def _is_last_of_get(command: Dataset) -> bool:
+    return bool(command.CommandField == _C_GET_RSP and command.Status != _PENDING)
 
 
 @contextmanager
@@ -87,7 +109,11 @@ def running_archive(images: Sequence[Dataset], *, tls: SSLContext | None = None)
     for service in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET):
         ae.add_supported_context(service)
     ae.add_supported_context(CT_IMAGE_STORAGE, scu_role=True, scp_role=True)
-    handlers: list[Any] = [(evt.EVT_C_FIND, archive.find), (evt.EVT_C_GET, archive.get)]
+    handlers: list[Any] = [
+        (evt.EVT_C_FIND, archive.find),
+        (evt.EVT_C_GET, archive.get),
+        (evt.EVT_PDU_SENT, archive.sent),
+    ]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
     assert server is not None
     archive.port = server.server_address[1]

@@ -37,8 +37,8 @@ def archive() -> Iterator[Archive]:
         yield running
 
 
-def pull(source: DimseSource, house: House, query: StudyQuery | None = None) -> list[Fetched]:
-    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0)
+def pull(source: DimseSource, house: House, query: StudyQuery | None = None, **limits: int) -> list[Fetched]:
+    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0, **limits)
     retriever = GetRetriever(source, counter, place="pull", clock=now)
     with archive_of(source) as asked:
         pulling = Pull(asked, retriever, Holdings(house.engine), settle_s=0.0)
@@ -57,6 +57,28 @@ def test_a_pull_that_broke_off_goes_on_where_it_stopped(archive: Archive, house:
     assert archive.asked == [None, [f"{STUDY}.1.{number}" for number in (6, 7, 8)]]
     assert house.count() == 8
     assert len(house.files()) == 8
+
+
+def test_a_source_that_hangs_up_after_each_answer_is_asked_for_the_rest(house: House) -> None:
+    with running_archive([image for number in (1, 2, 3) for image in series(STUDY, number, 2)]) as archive:
+        archive.hangs_up = True
+        (fetched,) = pull(archive.source(), house)
+
+    assert (fetched.came, fetched.missing, fetched.troubles) == (6, 0, {})
+    assert archive.asked == [None] * 3, "nothing was asked for twice"
+    assert house.association().released, "one visit, whatever the number of associations"
+
+
+def test_of_an_image_that_is_too_large_no_more_is_held_than_tells_that(house: House) -> None:
+    images = series(STUDY, 1, 2)
+    images[0].PixelData = bytes(8 << 20)
+    with running_archive(images) as archive:
+        (fetched,) = pull(archive.source(), house, max_instance_bytes=1 << 20)
+
+    assert (fetched.came, fetched.troubles) == (1, {Reason.TOO_LARGE: 1})
+    (refusal,) = house.arrivals.refusals()
+    assert 1 << 20 < int(refusal.detail.split()[0]) < 3 << 20
+    assert refusal.study_instance_uid == STUDY
 
 
 def test_an_image_that_fails_leaves_the_others_in_peace(archive: Archive, house: House) -> None:
@@ -177,6 +199,17 @@ def test_an_answer_that_breaks_off_leaves_what_was_whole(
     assert raised.value.reason is reason
     assert house.count() == stored
     assert len(house.files()) == stored, "what broke off left nothing behind"
+
+
+def test_another_image_makes_up_for_none_that_was_wanted(house: House) -> None:
+    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0)
+    wanted = Wanted(series_uid=f"{STUDY}.1", images=(f"{STUDY}.1.1", f"{STUDY}.1.2"), whole=True)
+    body = part(1) + part(3) + b"\r\n--xyz--"
+    with web_archive("multipart/related; boundary=xyz", body.lstrip(b"\r\n")) as source:
+        WebRetriever(source, counter, place="pull", clock=now).retrieve(STUDY, [wanted], Tally(lambda _: None))
+
+    assert house.count() == 2
+    assert not house.association().released, "the study must not count as whole"
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,31 @@
 """Images by C-GET: they come over the association that asks for them, and go through the counter like all others."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import cast
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
+from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
 
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Counter, Sender, Visit
+from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Counter, Sender
 from ichd.intake.ask.association import associated, service
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.sources import DimseSource
-from ichd.intake.ask.suboperations import completed, requests_for
-from ichd.intake.ask.visiting import visiting
+from ichd.intake.ask.suboperations import ask_for_all, completed
+from ichd.intake.ask.visiting import Delivery, delivery
 from ichd.intake.status import SUCCESS, failure
 from ichd.intake.syntax import TRANSFER_SYNTAXES
 
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+
+_PIECE_BYTES = 1 << 18
 
 
 class GetRetriever:
@@ -42,39 +46,45 @@ class GetRetriever:
             SettingsError, Transient, Permanent: as `Retriever.retrieve`.
         """
         sender = Sender(calling_ae_title=self._source.name, address=self._source.host)
-        with (
-            visiting(self._counter, sender, wanted, place=self._place, clock=self._clock) as visit,
-            associated(
-                self._source,
-                _contexts(),
-                stores=ACCEPTED_SOP_CLASSES,
-                handlers=[(evt.EVT_C_STORE, lambda event: self._store(event, visit, tally))],
-            ) as association,
-        ):
-            for each in wanted:
-                for request in requests_for(study_uid, each):
-                    answers = association.send_c_get(request, STUDY_ROOT_GET)
-                    # What has come is counted where it comes.
-                    for _ in completed(self._source, answers, "C-GET", unable=Reason.SOURCE_REFUSED):
-                        pass
+        with delivery(self._counter, sender, wanted, tally, place=self._place, clock=self._clock) as handed_over:
+            # What has come is counted where it comes.
+            for _ in ask_for_all(study_uid, wanted, associate=lambda: self._association(handed_over), ask=self._ask):
+                pass
 
-    def _store(self, event: evt.Event, visit: Visit, tally: Tally) -> int | Dataset:
-        request = cast(C_STORE, event.request)
-        claim = Claim(
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
+    def _association(self, handed_over: Delivery) -> AbstractContextManager[Association]:
+        return associated(
+            self._source,
+            _contexts(),
+            stores=ACCEPTED_SOP_CLASSES,
+            handlers=[(evt.EVT_C_STORE, lambda event: _store(event, handed_over))],
+            max_image_bytes=self._counter.max_instance_bytes,
         )
-        with visit.receive(claim) as reception:
-            # The bytes as they came, not copied: `event.dataset` would decode them.
-            reception.write(cast(io.BytesIO, request.DataSet).getbuffer())
-            try:
-                reception.admit(now=self._clock())
-            except (Refused, Transient) as error:
-                tally.failed(error.reason)
-                return _failure(error)
-        tally.came()
-        return SUCCESS
+
+    def _ask(self, association: Association, request: Dataset) -> Iterator[int]:
+        answers = association.send_c_get(request, STUDY_ROOT_GET)
+        return completed(self._source, answers, "C-GET", unable=Reason.SOURCE_REFUSED)
+
+
+def _store(event: evt.Event, handed_over: Delivery) -> int | Dataset:
+    request = cast(C_STORE, event.request)
+    claim = Claim(
+        sop_class_uid=str(request.AffectedSOPClassUID),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+    )
+    try:
+        # The bytes as they came, not copied: `event.dataset` would decode them.
+        handed_over.take(claim, _pieces(cast(io.BytesIO, request.DataSet).getbuffer()))
+    except (Refused, Transient) as error:
+        handed_over.tally.failed(error.reason)
+        return _failure(error)
+    return SUCCESS
+
+
+def _pieces(dataset: memoryview) -> Iterator[memoryview]:
+    """In pieces: of what is too large as a whole, the counter learns from the first ones whose it is."""
+    for start in range(0, len(dataset), _PIECE_BYTES):
+        yield dataset[start : start + _PIECE_BYTES]
 
 
 def _failure(error: Refused | Transient) -> Dataset:

@@ -1,8 +1,11 @@
 """Requests that C-GET and C-MOVE have in common, and what their answers say (PS3.4 C.4.2 and C.4.3)."""
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 
 from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
@@ -24,7 +27,38 @@ _PENDING = frozenset({0xFF00, 0xFF01})
 Answers = Iterable[tuple[Dataset, Dataset | None]]
 
 
-def requests_for(study_uid: str, wanted: Wanted) -> Iterator[Dataset]:
+def ask_for_all(
+    study_uid: str,
+    wanted: Sequence[Wanted],
+    *,
+    associate: Callable[[], AbstractContextManager[Association]],
+    ask: Callable[[Association, Dataset], Iterator[int]],
+) -> Iterator[int]:
+    """Ask for all that is wanted of a study; how many images came since the last answer.
+
+    Some sources end the association after each answer: it takes as many as that takes.
+
+    Raises:
+        SettingsError, Transient, Permanent: as `associate` and `ask`.
+    """
+    waiting = deque(request for each in wanted for request in _requests_for(study_uid, each))
+    while waiting:
+        answered = begun = False
+        try:
+            with associate() as association:
+                while waiting:
+                    begun = False
+                    for images in ask(association, waiting[0]):
+                        begun = True
+                        yield images
+                    waiting.popleft()
+                    answered = True
+        except Transient as error:
+            if error.reason is not Reason.SOURCE_LOST or not answered or begun:
+                raise
+
+
+def _requests_for(study_uid: str, wanted: Wanted) -> Iterator[Dataset]:
     """Identifiers that together ask for all that is wanted of a series."""
     series = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": wanted.series_uid}
     if wanted.whole:

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from email.message import Message
+from itertools import chain
 
 import httpx
 
 from ichd.domain.errors import Permanent, Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Claim, Counter, Sender, Visit
+from ichd.intake.admit import Claim, Counter, Sender
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.sources import WebSource
-from ichd.intake.ask.visiting import visiting
+from ichd.intake.ask.visiting import Delivery, delivery
 from ichd.intake.ask.web import answer_to, web_client
 from ichd.intake.part10 import FileHead
 from ichd.intake.stow.multipart import NotMultipart, Part, read_parts
@@ -41,39 +42,25 @@ class WebRetriever:
         address = httpx.URL(self._source.url).host
         sender = Sender(calling_ae_title=self._source.name, address=address)
         with (
-            visiting(self._counter, sender, wanted, place=self._place, clock=self._clock) as visit,
+            delivery(self._counter, sender, wanted, tally, place=self._place, clock=self._clock) as handed_over,
             web_client(self._source) as client,
         ):
             for each in wanted:
                 for path, images in _resources(study_uid, each):
-                    self._get(client, path, images, visit, tally)
+                    self._get(client, path, images, handed_over)
 
-    def _get(self, client: httpx.Client, path: str, images: int, visit: Visit, tally: Tally) -> None:
+    def _get(self, client: httpx.Client, path: str, images: int, handed_over: Delivery) -> None:
         try:
             with answer_to(self._source, client, path, accept=_ACCEPT) as answer:
                 for part in read_parts(answer.iter_bytes(_CHUNK_BYTES), self._boundary(answer)):
-                    self._take(part, visit, tally)
+                    _take(part, handed_over)
         except NotMultipart as error:
             raise Transient(Reason.SOURCE_LOST, f"{self._source} broke off in the middle of an answer") from error
         except Permanent as error:
             if error.reason is not Reason.SOURCE_REFUSED:
                 raise
             # Gone since it was listed, or unreadable there: no hindrance for the others.
-            tally.failed(Reason.NOT_HANDED_OVER, images)
-
-    def _take(self, part: Part, visit: Visit, tally: Tally) -> None:
-        fragments = iter(part)
-        try:
-            claim, begin = _claim(fragments)
-            with visit.receive(claim) as reception:
-                reception.write(begin)
-                for fragment in fragments:
-                    reception.write(fragment)
-                reception.admit(now=self._clock())
-        except (Refused, Transient) as error:
-            tally.failed(error.reason)
-        else:
-            tally.came()
+            handed_over.tally.failed(Reason.NOT_HANDED_OVER, images)
 
     def _boundary(self, answer: httpx.Response) -> str:
         content_type = Message()
@@ -92,6 +79,15 @@ def _resources(study_uid: str, wanted: Wanted) -> Iterator[tuple[str, int]]:
         return
     for uid in wanted.images:
         yield f"{series}/instances/{uid}", 1
+
+
+def _take(part: Part, handed_over: Delivery) -> None:
+    fragments = iter(part)
+    try:
+        claim, begin = _claim(fragments)
+        handed_over.take(claim, chain([begin], fragments))
+    except (Refused, Transient) as error:
+        handed_over.tally.failed(error.reason)
 
 
 def _claim(fragments: Iterator[memoryview]) -> tuple[Claim, memoryview]:
