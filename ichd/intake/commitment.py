@@ -7,11 +7,10 @@ said later, on an association of our own (`ichd.intake.commitment_report`).
 from collections.abc import Callable, Collection
 
 import structlog
-from pydicom.dataset import Dataset
 
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.information import decode, items_of, uid_of
+from ichd.intake.information import Information, decode, items_of, uid_of
 from ichd.intake.refusals import Refusals
 from ichd.intake.service import Answer, Operation, Request, Status
 from ichd.store.arrivals import Arrivals
@@ -64,7 +63,7 @@ class CommitmentRequests:
             return Answer(status=Status.INVALID_ARGUMENT_VALUE, comment="the data set can't be read")
         return self._file(request, information)
 
-    def _file(self, request: Request, information: Dataset) -> Answer:
+    def _file(self, request: Request, information: Information) -> Answer:
         transaction_uid = uid_of(information, "TransactionUID")
         items = items_of(information, "ReferencedSOPSequence")
         if transaction_uid is None or not items:
@@ -102,7 +101,7 @@ class CommitmentRequests:
         self._refusals.request(error, request.sender, sop_class_uid=PUSH_MODEL, now=request.received_at)
 
 
-def _reference(item: Dataset) -> Reference | None:
+def _reference(item: Information) -> Reference | None:
     sop_class_uid, sop_instance_uid = uid_of(item, "ReferencedSOPClassUID"), uid_of(item, "ReferencedSOPInstanceUID")
     if sop_class_uid is None or sop_instance_uid is None:
         return None

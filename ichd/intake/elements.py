@@ -17,10 +17,10 @@ from ichd.intake.syntax import TransferSyntax
 
 PIXEL_DATA = 0x7FE00010
 
-_ITEM = 0xFFFEE000
-_ITEM_END = 0xFFFEE00D
-_SEQUENCE_END = 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
+ITEM = 0xFFFEE000
+ITEM_END = 0xFFFEE00D
+SEQUENCE_END = 0xFFFEE0DD
+UNDEFINED = 0xFFFFFFFF
 
 #: VRs with two reserved bytes and a length of four bytes (PS3.5 7.1.2); all others have a length of two.
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -64,7 +64,7 @@ def walk(dataset: memoryview, syntax: TransferSyntax, wanted: frozenset[int], *,
         head, size = dataset, len(dataset)
     if size == 0:
         raise Refused(Reason.NOT_DICOM, "no bytes")
-    return _Walk(head, size, syntax).top_level(wanted, last)
+    return Walk(head, size, syntax).top_level(wanted, last)
 
 
 def _inflate(dataset: memoryview) -> tuple[memoryview, int]:
@@ -89,10 +89,10 @@ def _inflate(dataset: memoryview) -> tuple[memoryview, int]:
     raise Refused(Reason.TRUNCATED, f"the deflated stream breaks off after {size} bytes")
 
 
-class _Walk:
+class Walk:
     """One pass over the bytes; `head` may be the beginning only of the `size` bytes that exist."""
 
-    def __init__(self, head: memoryview, size: int, syntax: TransferSyntax) -> None:
+    def __init__(self, head: memoryview, size: int, syntax: TransferSyntax, *, most_steps: int = MAX_STEPS) -> None:
         order = "<" if syntax.little_endian else ">"
         self._head = head
         self._size = size
@@ -101,6 +101,7 @@ class _Walk:
         self._explicit_header = struct.Struct(order + "HH2sH")
         self._long_length = struct.Struct(order + "L")
         self._readable = min(size, len(head))
+        self._most_steps = most_steps
         self._steps = 0
 
     def top_level(self, wanted: frozenset[int], last: int) -> Elements:
@@ -112,23 +113,23 @@ class _Walk:
         while offset < len(self._head):
             if has_pixels and self._is_padding(offset):
                 break
-            tag, vr, length, start = self._element(offset, self._explicit_vr)
+            tag, vr, length, start = self.element(offset, self._explicit_vr)
             if tag > last:
                 break
             end = start + length
-            if length == _UNDEFINED:
-                end = self._skip_sequence(start, self._explicit_vr and vr != b"UN")
+            if length == UNDEFINED:
+                end = self.skip_sequence(start, self._explicit_vr and vr != b"UN")
             elif end > self._size:
                 raise self._truncated(start, length)
             if tag == PIXEL_DATA:
                 has_pixels = True
-                pixel_bytes = None if length == _UNDEFINED else length
+                pixel_bytes = None if length == UNDEFINED else length
             elif tag in wanted and length <= MAX_VALUE_BYTES:
                 values[tag] = bytes(self._head[start:end])
             offset = end
         return Elements(values=values, pixel_bytes=pixel_bytes, has_pixels=has_pixels)
 
-    def _element(self, offset: int, explicit_vr: bool) -> tuple[int, bytes, int, int]:
+    def element(self, offset: int, explicit_vr: bool) -> tuple[int, bytes, int, int]:
         """Tag, VR, length and place of the value of the element at `offset`."""
         self._step(offset + 8)
         start = offset + 8
@@ -147,7 +148,7 @@ class _Walk:
             raise Refused(Reason.NOT_DICOM, f"item or delimiter out of place at byte {offset}")
         return (group << 16) + element, vr, length, start
 
-    def _skip_sequence(self, offset: int, explicit_vr: bool) -> int:
+    def skip_sequence(self, offset: int, explicit_vr: bool) -> int:
         """Where a sequence of undefined length ends, fragments of pixel data included.
 
         Iterative, with its own stack: what is open, and whether VRs are explicit in it, because inside an UN of
@@ -156,32 +157,36 @@ class _Walk:
         stack: list[tuple[bool, bool]] = [(False, explicit_vr)]
         while stack:
             inside_item, explicit_vr = stack[-1]
-            # Items and delimiters have no VR in any syntax (PS3.5 7.5).
-            self._step(offset + 8)
-            group, element, length = self._implicit_header.unpack_from(self._head, offset)
-            tag = (group << 16) + element
-            if tag == (_ITEM_END if inside_item else _SEQUENCE_END):
+            tag, length = self.marker(offset)
+            if tag == (ITEM_END if inside_item else SEQUENCE_END):
                 stack.pop()
                 offset += 8
             elif inside_item:
-                _, vr, length, start = self._element(offset, explicit_vr)
-                if length == _UNDEFINED:
+                _, vr, length, start = self.element(offset, explicit_vr)
+                if length == UNDEFINED:
                     stack.append((False, explicit_vr and vr != b"UN"))
                     offset = start
                 else:
-                    offset = self._past(start, length)
-            elif tag != _ITEM:
+                    offset = self.past(start, length)
+            elif tag != ITEM:
                 raise Refused(Reason.NOT_DICOM, f"no item where a sequence needs one, at byte {offset}")
-            elif length == _UNDEFINED:
+            elif length == UNDEFINED:
                 stack.append((True, explicit_vr))
                 offset += 8
             else:
-                offset = self._past(offset + 8, length)
+                offset = self.past(offset + 8, length)
             if len(stack) > MAX_OPEN:
                 raise Refused(Reason.NOT_DICOM, f"sequences nest deeper than {MAX_OPEN // 2}")
         return offset
 
-    def _past(self, start: int, length: int) -> int:
+    def marker(self, offset: int) -> tuple[int, int]:
+        """Tag and length at `offset` of an item or delimiter: they have no VR in any syntax (PS3.5 7.5)."""
+        self._step(offset + 8)
+        group, element, length = self._implicit_header.unpack_from(self._head, offset)
+        return (group << 16) + element, length
+
+    def past(self, start: int, length: int) -> int:
+        """Where a value of defined length ends."""
         if start + length > self._size:
             raise self._truncated(start, length)
         return start + length
@@ -192,12 +197,12 @@ class _Walk:
     def _step(self, end: int) -> None:
         """One more header, or the rest of one, which ends at `end`."""
         self._steps += 1
-        if end > self._readable or self._steps > MAX_STEPS:
+        if end > self._readable or self._steps > self._most_steps:
             raise self._lost(end)
 
     def _lost(self, end: int) -> Refused:
-        if self._steps > MAX_STEPS:
-            return Refused(Reason.NOT_DICOM, f"more than {MAX_STEPS} elements")
+        if self._steps > self._most_steps:
+            return Refused(Reason.NOT_DICOM, f"more than {self._most_steps} elements")
         if end > self._size:
             return Refused(Reason.TRUNCATED, f"the bytes end inside an element header before byte {end}")
         return Refused(Reason.TOO_LARGE, f"the header is longer than {len(self._head)} bytes")

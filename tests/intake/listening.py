@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ichd.intake.admit import Counter
+from ichd.intake.announced import INSTANCE_AVAILABILITY, AnnouncedStudies
 from ichd.intake.dimse.listener import Listener, ListenerConfig
+from ichd.store.announcements import Announcements
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.draft import Buffers, Draft, StoredFile
 from ichd.store.engine import migrate, open_database
@@ -85,7 +87,8 @@ def main() -> None:
     spool = DyingSpool(options.folder / "spool", options.die_after_write)
     counter = Counter(arrivals, spool, min_free_fraction=0.0, max_instance_bytes=options.max_instance_bytes)
     config = ListenerConfig(port=0, max_associations_per_address=options.max_associations_per_address)
-    listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC))
+    services = {INSTANCE_AVAILABILITY: AnnouncedStudies(Announcements(engine)).available}
+    listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC), services=services)
     listener.start()
     print(listener.port, flush=True)
     threading.Event().wait()

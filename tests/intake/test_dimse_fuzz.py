@@ -103,6 +103,7 @@ class Room:
             welcome=Welcome(ae_title="ICHD", allowed_peers=(), require_called_ae_title=False),
             offered=offered_contexts(SERVICES),
             services=SERVICES,
+            services_at_once=threading.Semaphore(1),
             place="here",
             max_pdu=131072,
             association_timeout_s=2.0,

@@ -13,15 +13,21 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import pytest
+
+from ichd.intake.announced import INSTANCE_AVAILABILITY
 from ichd.intake.dimse.associate import LONGEST_REQUEST
 from tests.intake.images import ROOT, encode, image
 from tests.intake.listening import listening
-from tests.intake.pdus import CT_CONTEXT, associate_rq, p_data, store_rq
+from tests.intake.pdus import CT_CONTEXT, USUAL, associate_rq, p_data, service_rq, store_rq
 from tests.intake.processes import peak_resident_mb
 from tests.intake.senders import SUCCESS, Sender
 
 LIMIT_MB = 150
 HOSTILE_LIMIT_MB = 300
+IMPLICIT = "1.2.840.10008.1.2"
+#: Presentation context ID of Instance Availability Notification, after `USUAL`.
+NOTIFICATION_CONTEXT = 5
 
 
 def send_study(port: int, study: int, slices: int) -> None:
@@ -75,8 +81,40 @@ def test_an_oversize_data_set_is_answered_and_not_held(tmp_path: Path) -> None:
         assert peak_resident_mb(process) < LIMIT_MB
 
 
+def hollow(size: int) -> bytes:
+    """A ReferencedSeriesSequence of empty items, in implicit VR."""
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
+    return struct.pack("<HHL", 0x0008, 0x1115, 0xFFFFFFFF) + item * (size // 8) + item.replace(b"\0\xe0", b"\xdd\xe0")
+
+
+def notify(port: int, dataset: bytes, *, times: int) -> None:
+    """Instance Availability Notifications of one content over one association."""
+    request = service_rq(
+        "N-CREATE",
+        sop_class_uid=INSTANCE_AVAILABILITY,
+        sop_instance_uid=f"{ROOT}.9",
+        type_id=0,
+        dataset=dataset,
+        context_id=NOTIFICATION_CONTEXT,
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(associate_rq((*USUAL, (INSTANCE_AVAILABILITY, (IMPLICIT,)))))
+        assert connection.recv(4096)[0] == 2
+        for _ in range(times):
+            connection.sendall(b"".join(request))
+            assert connection.recv(4096)[0] == 4
+
+
+@pytest.mark.parametrize("size", [2_000_000, 3_900_000])
+def test_notifications_of_empty_items_at_once_fit_into_150_mb(tmp_path: Path, size: int) -> None:
+    with listening(tmp_path) as (process, port):
+        together(8, lambda _: notify(port, hollow(size), times=2))
+        assert peak_resident_mb(process) < LIMIT_MB
+
+
 def test_all_attacks_at_once_stay_below_300_mb(tmp_path: Path) -> None:
-    """500 connections that say little, 30 associations in the middle of a data set, and still a sender is served."""
+    """500 connections that say little, 30 associations in the middle of a data set, notifications of items without
+    number, and still a sender is served."""
     fragment = p_data((CT_CONTEXT, 0, bytes(131_066)))
     with listening(tmp_path, "--max-associations-per-address", "32") as (process, port), ExitStack() as stack:
 
@@ -90,6 +128,7 @@ def test_all_attacks_at_once_stay_below_300_mb(tmp_path: Path) -> None:
             connection.sendall(store_rq(b"", f"{ROOT}.8.{number}")[0])
             for _ in range(128):
                 connection.sendall(fragment)
+        together(2, lambda _: notify(port, hollow(2_000_000), times=8))
         half = struct.pack(">BBL", 1, 0, LONGEST_REQUEST) + bytes(LONGEST_REQUEST - 1)
         for number in range(500):
             connection = connect()

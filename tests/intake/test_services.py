@@ -99,7 +99,7 @@ def test_a_data_set_too_large_for_a_service_is_answered_without_it(opened: Any) 
     with attacker(opened(desk)) as connection:
         connection.sendall(associate_rq(PROPOSALS))
         assert connection.recv(4096)[0] == 2
-        assert answer_to(connection, n_action(bytes(5 << 20))).Status == Status.RESOURCE_LIMITATION
+        assert answer_to(connection, n_action(bytes(3 << 20))).Status == Status.RESOURCE_LIMITATION
         assert desk.asked == []
         assert answer_to(connection, n_action()).Status == Status.SUCCESS
 

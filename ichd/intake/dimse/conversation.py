@@ -1,6 +1,7 @@
 """One association from its first byte to its last: negotiation, then message after message, in one thread."""
 
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Terms:
     #: Transfer syntaxes by SOP class.
     offered: Mapping[str, tuple[str, ...]]
     services: Mapping[str, Service]
+    services_at_once: threading.Semaphore
     #: Where we listen.
     place: str
     max_pdu: int
@@ -119,7 +121,7 @@ class Conversation:
         contexts = accepted(request, answered)
         self._visit = visit = terms.counter.welcome(sender, door=Door.DIMSE, place=terms.place, now=terms.clock())
         self._messages = messages = Messages(self._wire, contexts)
-        serving = Serving(messages, contexts, visit, sender, terms.services, terms.clock)
+        serving = Serving(messages, contexts, visit, sender, terms.services, terms.services_at_once, terms.clock)
         self._wire.send(acceptance(request, answered, max_pdu=terms.max_pdu))
         try:
             while not self._finishing:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import structlog
 
-from ichd.domain.errors import Transient, UserError
+from ichd.domain.errors import UserError
 from ichd.intake.admit import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 _BACKLOG = 512
 #: When the system has no connection to give, until it is asked again.
 _SHORT_OF_SOCKETS_S = 0.1
+#: The database is no quicker with more of them.
+_SERVICES_AT_ONCE = 2
 #: For dropped connections to be accounted for.
 _LAST_WORDS_S = 1.0
 
@@ -114,7 +116,7 @@ class Listener:
             self._counter.open(now=self._clock())
             # Only after the port is ours: a second listener started by mistake must not end what the first one serves.
             interrupted = self._arrivals.end_interrupted(listener=self.place, now=self._clock())
-        except Transient:
+        except BaseException:
             self._socket = None
             listening.close()
             raise
@@ -175,6 +177,7 @@ class Listener:
             ),
             offered=offered_contexts(self._services),
             services=self._services,
+            services_at_once=threading.Semaphore(_SERVICES_AT_ONCE),
             place=self.place,
             max_pdu=self._config.max_pdu,
             association_timeout_s=self._config.association_timeout_s,

@@ -1,5 +1,6 @@
 """What is done with each message: C-ECHO and C-STORE by ourselves, N-services by those who offer them."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +19,8 @@ from ichd.intake.values import is_uid
 
 _log = structlog.get_logger(__name__)
 
-#: The data sets of services hold references, not pixels; a thousand take about 150 kB.
-_LONGEST_SERVICE_DATA_SET = 4 << 20
+#: The data sets of services hold references, not pixels; ten thousand take at most 1.7 MB.
+_LONGEST_SERVICE_DATA_SET = 2 << 20
 _OPERATIONS = frozenset(Operation)
 
 
@@ -43,6 +44,7 @@ class Serving:
         visit: Visit,
         sender: Sender,
         services: Mapping[str, Service],
+        services_at_once: threading.Semaphore,
         clock: Callable[[], datetime],
     ) -> None:
         self._messages = messages
@@ -50,6 +52,8 @@ class Serving:
         self._visit = visit
         self._sender = sender
         self._services = services
+        #: What a data set holds takes more memory than its bytes.
+        self._services_at_once = services_at_once
         self._clock = clock
 
     def answer(self, context_id: int, command: Command) -> Reply:
@@ -119,7 +123,8 @@ class Serving:
             received_at=self._clock(),
         )
         try:
-            return service(request)
+            with self._services_at_once:
+                return service(request)
         except CodedError as error:
             _log.warning("service_failed", operation=request.operation.name.lower(), reason=str(error.reason))
             return Answer(status=Status.PROCESSING_FAILURE, comment=str(error.reason))
