@@ -1,6 +1,8 @@
 """WADO-RS: files as they were stored or not at all, headers, frames, pictures."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.parser import BytesParser
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +17,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from ichd.domain.study import InstanceFacts
 from ichd.web import Entry
+from ichd.web.dicomweb import routes
 from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
 
 DICOM = 'multipart/related; type="application/dicom"'
@@ -283,6 +286,47 @@ def test_frames_come_in_the_order_of_the_question(film: tuple[Archive, InstanceF
     assert [content for _, content in frames] == [values[2].tobytes(), values[0].tobytes()]
     assert (beyond.status_code, nonsense.status_code, zero.status_code) == (404, 400, 404)
     assert (picture.status_code, several.status_code) == (200, 400)
+
+
+class Crowd:
+    """How many are inside of a function at the same time."""
+
+    def __init__(self, real: Callable[..., bytes]) -> None:
+        self._real = real
+        self._changed = threading.Condition()
+        self.inside = 0
+        self.most = 0
+
+    def __call__(self, *arguments: object) -> bytes:
+        with self._changed:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self._changed.notify_all()
+            # As many as can come in shall meet here.
+            self._changed.wait_for(lambda: self.most > 4, 0.2)
+        try:
+            return self._real(*arguments)
+        finally:
+            with self._changed:
+                self.inside -= 1
+
+
+@pytest.mark.parametrize(("name", "path"), [("in_explicit_little_endian", ""), ("frame_bytes", "/frames/3,1,2")])
+def test_four_are_decoded_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
+    archive = Archive(tmp_path)
+    values = np.arange(3 * 128 * 128, dtype="<u2").reshape(3, 128, 128)
+    buffer = BytesIO()
+    changed(slices()[0], NumberOfFrames=3, PixelData=values.tobytes()).save_as(buffer)
+    archive.file(encoded(buffer.getvalue(), RLELossless))
+    image = address(dcmread(BytesIO(slices()[0]))) + path
+    crowd = Crowd(getattr(routes, name))
+    monkeypatch.setattr(routes, name, crowd)
+
+    with archive.client() as client, ThreadPoolExecutor(8) as viewers:
+        answers = list(viewers.map(lambda _: client.get(image, headers={} if path else {"Accept": DICOM}), range(8)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert crowd.most == 4
 
 
 def picture_of(answer: Answer) -> np.ndarray:

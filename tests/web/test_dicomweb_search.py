@@ -180,6 +180,28 @@ def test_more_attributes_are_had_for_the_asking(viewer: TestClient) -> None:
     assert "ImagePositionPatient" in ask(viewer, path, includefield="all")[0]
 
 
+def test_long_binary_values_are_left_out_of_results(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    dataset = changed(slices()[0])
+    block = dataset.private_block(0x0029, "ICHD TEST", create=True)
+    block.add_new(0x01, "OB", b"\x01" * 3000)
+    block.add_new(0x02, "OB", b"\x02\x02")
+    icon = Dataset()
+    icon.Rows, icon.Columns, icon.PixelData = 50, 50, bytes(2500)
+    icon["PixelData"].VR = "OB"
+    dataset.IconImageSequence = [icon]
+    facts = archive.file_dataset(dataset)
+
+    with archive.client() as client:
+        for fields in ("all", "00291001,00291002,IconImageSequence"):
+            (found,) = client.get(
+                f"{NAMESPACE}/studies/{facts.study_instance_uid}/instances", params={"includefield": fields}
+            ).json()
+            assert "00291001" not in found
+            assert found["00291002"]["InlineBinary"] == "AgI="
+            assert set(found["00880200"]["Value"][0]) == {"00280010", "00280011"}
+
+
 def test_what_is_left_aside_is_said(viewer: TestClient) -> None:
     answer = get(viewer, "/studies", fuzzymatching="true", InstitutionName="X", PatientID="P-1")
 

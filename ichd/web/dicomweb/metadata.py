@@ -9,10 +9,8 @@ from ichd.store.catalogue import CataloguedInstance
 from ichd.vision.slices import syntax_of
 from ichd.web.dicomweb.attributes import tag_of
 from ichd.web.dicomweb.files import is_encapsulated, read_header
-from ichd.web.dicomweb.model import BINARY, Json, element, key_of, to_json
+from ichd.web.dicomweb.model import Json, element, is_long, key_of, to_json
 
-#: A longer binary value has an address of its own.
-_LONGEST_INLINE = 1024
 _PIXEL_DATA = tag_of("PixelData")
 
 
@@ -40,8 +38,7 @@ def _one(instance: CataloguedInstance, root: str) -> Json:
     bulk = f"{address_of(instance, root)}/bulkdata"
 
     def address(each: DataElement) -> str | None:
-        is_long = each.VR in BINARY and len(each.value or b"") > _LONGEST_INLINE
-        return f"{bulk}/{key_of(each.tag)}" if is_long else None
+        return f"{bulk}/{key_of(each.tag)}" if is_long(each) else None
 
     result = to_json(header, bulk=address)
     result |= element("AvailableTransferSyntaxUID", instance.facts.transfer_syntax_uid)

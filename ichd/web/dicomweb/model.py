@@ -18,6 +18,8 @@ _UTF_8 = {"vr": "CS", "Value": ["ISO_IR 192"]}
 _CHARACTER_SET = "00080005"
 #: VRs whose values are bytes.
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+#: A longer binary value does not stand inline, bytes.
+LONGEST_INLINE = 1024
 
 
 def key_of(tag: int) -> str:
@@ -29,6 +31,26 @@ def element(keyword: str, *values: object) -> Json:
     """One attribute of our own saying, to be merged into a data set; without values it is empty."""
     tag = tag_of(keyword)
     return {key_of(tag): {"vr": vr_of(tag)} | ({"Value": list(values)} if values else {})}
+
+
+def is_long(each: DataElement) -> bool:
+    """Whether a value is binary and too long to stand inline."""
+    return each.VR in BINARY and len(each.value or b"") > LONGEST_INLINE
+
+
+def without_long_values(dataset: Dataset) -> Dataset:
+    """The data set itself, long binary values removed at every depth; what can't be read stays as it is."""
+    for tag in list(dataset.keys()):
+        try:
+            each = dataset[tag]
+            if is_long(each):
+                del dataset[tag]
+            elif isinstance(each.value, Sequence):
+                for item in each.value:
+                    without_long_values(item)
+        except PARSE_ERRORS:
+            continue
+    return dataset
 
 
 def to_json(dataset: Dataset, *, bulk: Callable[[DataElement], str | None] = lambda _: None) -> Json:

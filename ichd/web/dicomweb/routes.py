@@ -40,9 +40,11 @@ def dicomweb_router(catalogue: Catalogue) -> APIRouter:
     """QIDO-RS and WADO-RS over the catalogue."""
     # The description of the API is about what is our own; this is PS3.18's.
     router = APIRouter(prefix=ROOT, include_in_schema=False, default_response_class=Response)
+    # Taken for each file that is read and each frame that is decoded, and never while a client is waited for.
+    turns = BoundedSemaphore(_AT_A_TIME)
     _add_searches(router, catalogue)
-    _add_files(router, catalogue)
-    _add_frames(router, catalogue)
+    _add_files(router, catalogue, turns)
+    _add_frames(router, catalogue, turns)
     return router
 
 
@@ -74,14 +76,14 @@ def _add_searches(router: APIRouter, catalogue: Catalogue) -> None:
         return _search(catalogue, request, [instance], _criteria(request))
 
 
-def _add_files(router: APIRouter, catalogue: Catalogue) -> None:
+def _add_files(router: APIRouter, catalogue: Catalogue, turns: BoundedSemaphore) -> None:
     """Files and headers of a study, of a series, of an image."""
     for path in (_STUDY, _SERIES, _INSTANCE):
         is_one = path == _INSTANCE
 
         @router.get(path)
         def retrieve(request: Request, is_one: bool = is_one) -> Response:
-            return _retrieve(request, _files(catalogue, request), is_one=is_one)
+            return _retrieve(request, _files(catalogue, request), turns, is_one=is_one)
 
         @router.get(f"{path}/metadata")
         def retrieve_metadata(request: Request) -> Response:
@@ -89,15 +91,13 @@ def _add_files(router: APIRouter, catalogue: Catalogue) -> None:
             return streamed(metadata(_files(catalogue, request), _root(request)), _JSON)
 
 
-def _add_frames(router: APIRouter, catalogue: Catalogue) -> None:
-    turns = BoundedSemaphore(_AT_A_TIME)
-
+def _add_frames(router: APIRouter, catalogue: Catalogue, turns: BoundedSemaphore) -> None:
     @router.get(f"{_INSTANCE}/frames/{{frames}}")
     def retrieve_frames(request: Request, frames: str) -> Response:
         (instance,) = _files(catalogue, request)
         with turns:
             dataset = read_whole(instance)
-            return _send_frames(request, dataset, _frame_indices(frames, dataset))
+        return _send_frames(request, dataset, _frame_indices(frames, dataset), turns)
 
     @router.get(f"{_INSTANCE}/rendered")
     def retrieve_rendered(request: Request) -> Response:
@@ -111,7 +111,8 @@ def _add_frames(router: APIRouter, catalogue: Catalogue) -> None:
     def retrieve_bulkdata(request: Request, tag: str) -> Response:
         (instance,) = _files(catalogue, request)
         with turns:
-            return _send_bulk(request, read_whole(instance), tag)
+            dataset = read_whole(instance)
+        return _send_bulk(request, dataset, tag, turns)
 
     def picture(request: Request, frames: str) -> Response:
         wanted = parse_rendering(request.query_params, require(request, *PICTURES))
@@ -132,17 +133,17 @@ def _search(catalogue: Catalogue, request: Request, described: list[Level], path
     return Response(json.dumps(found.results), media_type=_JSON, headers=warning)
 
 
-def _retrieve(request: Request, files: list[CataloguedInstance], *, is_one: bool) -> Response:
+def _retrieve(request: Request, files: list[CataloguedInstance], turns: BoundedSemaphore, *, is_one: bool) -> Response:
     ranges = accepted(request)
     syntaxes = syntaxes_of(ranges, _DICOM, multipart=True)
     if not syntaxes and is_one and (single := syntaxes_of(ranges, _DICOM, multipart=False)):
-        return streamed(_part(files[0], single).chunks, _DICOM)
+        return streamed(_part(files[0], single, turns).chunks, _DICOM)
     if not syntaxes:
         raise not_acceptable(f"files are to be had as multipart/related; type={_DICOM}")
-    return multipart_response(_DICOM, (_part(each, syntaxes) for each in files))
+    return multipart_response(_DICOM, (_part(each, syntaxes, turns) for each in files))
 
 
-def _part(instance: CataloguedInstance, syntaxes: list[str]) -> Part:
+def _part(instance: CataloguedInstance, syntaxes: list[str], turns: BoundedSemaphore) -> Part:
     """The file in the syntax that the client takes most gladly of those that there are: the stored one, and the one
     that everybody reads."""
     stored = instance.facts.transfer_syntax_uid
@@ -150,33 +151,35 @@ def _part(instance: CataloguedInstance, syntaxes: list[str]) -> Part:
         if syntax in {stored, ANY_SYNTAX}:
             return Part(media_type=_DICOM, transfer_syntax=stored, chunks=verified_chunks(instance))
         if syntax == DEFAULT_SYNTAX:
-            chunks = iter([in_explicit_little_endian(instance)])
-            return Part(media_type=_DICOM, transfer_syntax=DEFAULT_SYNTAX, chunks=chunks)
+            with turns:
+                content = in_explicit_little_endian(instance)
+            return Part(media_type=_DICOM, transfer_syntax=DEFAULT_SYNTAX, chunks=iter([content]))
     raise not_acceptable(f"files are to be had in transfer syntax {stored} or {DEFAULT_SYNTAX}")
 
 
-def _send_frames(request: Request, dataset: FileDataset, indices: list[int]) -> Response:
+def _send_frames(request: Request, dataset: FileDataset, indices: list[int], turns: BoundedSemaphore) -> Response:
     form = choose_form(accepted(request), syntax_of(dataset))
+
+    def content(index: int) -> bytes:
+        with turns:
+            return frame_bytes(dataset, index, form)
+
     if not form.multipart:
         if len(indices) > 1:
             raise not_acceptable("several frames are to be had as multipart/related")
-        return Response(frame_bytes(dataset, indices[0], form), media_type=form.media_type)
+        return Response(content(indices[0]), media_type=form.media_type)
     parts = (
-        Part(
-            media_type=form.media_type,
-            transfer_syntax=form.transfer_syntax,
-            chunks=iter([frame_bytes(dataset, index, form)]),
-        )
+        Part(media_type=form.media_type, transfer_syntax=form.transfer_syntax, chunks=iter([content(index)]))
         for index in indices
     )
     return multipart_response(form.media_type, parts)
 
 
-def _send_bulk(request: Request, dataset: FileDataset, tag: str) -> Response:
+def _send_bulk(request: Request, dataset: FileDataset, tag: str, turns: BoundedSemaphore) -> Response:
     if not re.fullmatch("[0-9A-Fa-f]{8}", tag) or int(tag, 16) not in dataset:
         raise HTTPException(HTTPStatus.NOT_FOUND, "The image has no such attribute.")
     if int(tag, 16) == tag_of("PixelData"):
-        return _send_frames(request, dataset, list(range(frames_of(dataset))))
+        return _send_frames(request, dataset, list(range(frames_of(dataset))), turns)
     element = dataset[int(tag, 16)]
     if element.VR not in BINARY:
         raise HTTPException(HTTPStatus.NOT_FOUND, "The attribute stands in the metadata.")

@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 from ichd.store.catalogue import Catalogue, CataloguedInstance, CataloguedSeries, CataloguedStudy, Criteria
 from ichd.vision.slices import PARSE_ERRORS
 from ichd.web.dicomweb.attributes import RETURNED, Level, tag_of
-from ichd.web.dicomweb.model import Json, element, to_json
+from ichd.web.dicomweb.model import Json, element, to_json, without_long_values
 from ichd.web.dicomweb.query import Query, date_range
 
 #: Most files that one search opens to find a patient, about a third of a millisecond each.
@@ -63,7 +63,9 @@ def search(catalogue: Catalogue, query: Query, *, described: Sequence[Level], ro
     for hit in hits:
         header = _header(hit.sample, _wanted(query, described))
         unreadable += header is None
-        results.append(_result(hit, header or Dataset(), described=described, root=root))
+        # Long values are for the metadata of an image, which give their addresses; here they would fill the memory.
+        slim = without_long_values(header or Dataset())
+        results.append(_result(hit, slim, described=described, root=root))
     if unreadable:
         warnings.append(f"{unreadable} stored files are missing or damaged; their attributes are left out")
     return Found(results=results, warnings=warnings)
