@@ -60,6 +60,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("kind = 'performed_step'"),
         postgresql_where=sa.text("kind = 'performed_step'"),
     )
+    op.create_index(op.f("ix_announcement_source_made_at"), "announcement", ["source", "made_at"], unique=False)
 
     op.create_table(
         "commitment",
@@ -68,6 +69,7 @@ def upgrade() -> None:
         sa.Column("calling_ae_title", sa.String(), nullable=False),
         sa.Column("address", sa.String(), nullable=False),
         sa.Column("requested_at", TIME, nullable=False),
+        sa.Column("images", KEY, nullable=False),
         sa.Column("instances", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("attempts", KEY, nullable=False),

@@ -14,7 +14,7 @@ from ichd.intake.admit import ACCEPTED_SOP_CLASSES
 from ichd.intake.information import Information, decode, has_sequence, has_text, items_of, text_of, uid_of
 from ichd.intake.service import Answer, Operation, Request, Status
 from ichd.intake.values import is_uid
-from ichd.store.announcements import Announcements, StepUpdate
+from ichd.store.announcements import Announcements, Note, StepUpdate
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +30,11 @@ _OUR_MODALITIES = frozenset(("CT", ""))
 _SUCCESS = Answer(status=Status.SUCCESS)
 _UNREADABLE = Answer(status=Status.INVALID_ARGUMENT_VALUE, comment="the data set can't be read")
 _NO_STATUS = Answer(status=Status.INVALID_ARGUMENT_VALUE, comment="PerformedProcedureStepStatus is none")
+_NOTES = {
+    Note.NOTED: _SUCCESS,
+    Note.TAKEN: Answer(status=Status.DUPLICATE_SOP_INSTANCE),
+    Note.TOO_MUCH: Answer(status=Status.RESOURCE_LIMITATION, comment="too much was announced already"),
+}
 _UPDATES = {
     StepUpdate.UPDATED: _SUCCESS,
     StepUpdate.UNKNOWN: Answer(status=Status.NO_SUCH_SOP_INSTANCE),
@@ -84,7 +89,7 @@ class AnnouncedStudies:
 
     def _note(self, request: Request, study_uid: str, images: int) -> Answer:
         caller = request.sender.calling_ae_title
-        self._announcements.note(
+        note = self._announcements.note(
             AnnouncementKind.AVAILABILITY,
             study_uid=study_uid,
             source=caller,
@@ -92,8 +97,8 @@ class AnnouncedStudies:
             instances=images,
             now=request.received_at,
         )
-        _log.info("availability_told", study=study_uid, images=images, calling_ae_title=caller)
-        return _SUCCESS
+        _log.info("availability_told", study=study_uid, images=images, kept=str(note), calling_ae_title=caller)
+        return _NOTES[note]
 
     def _begin(self, request: Request, step: Information) -> Answer:
         """A step of another modality is kept as one of no study, so that its updates find it, and speaks of none."""
@@ -104,7 +109,7 @@ class AnnouncedStudies:
         ended = _ENDED.get(text_of(step, "PerformedProcedureStepStatus"))
         if ended is None:
             return _NO_STATUS
-        begun = self._announcements.begin_step(
+        note = self._announcements.begin_step(
             request.sop_instance_uid,
             study_uid=study_uid if text_of(step, "Modality") in _OUR_MODALITIES else None,
             source=request.sender.calling_ae_title,
@@ -112,7 +117,7 @@ class AnnouncedStudies:
             instances=_images_of_step(step),
             now=request.received_at,
         )
-        return _SUCCESS if begun else Answer(status=Status.DUPLICATE_SOP_INSTANCE)
+        return _NOTES[note]
 
     def _set(self, request: Request, step: Information) -> Answer:
         ended = False

@@ -25,6 +25,8 @@ SHIP_AUDIT_EVERY_S = 2.0
 #: A file without a row that is older than any transaction that could still give it one: a writer waits for its turn
 #: and then for the database, 15 s each.
 ORPHAN_AFTER = timedelta(seconds=90)
+#: Announcements of studies that never came, and commitments that were reported.
+FORGET_AFTER = timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,9 @@ def start_ticks(
         swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
         if swept:
             log.warning("orphans_swept", files=swept)
+        forgotten = studies.forget_old(before=clock() - FORGET_AFTER)
+        if forgotten:
+            log.info("old_words_forgotten", rows=forgotten)
 
     # Only a death leaves orphans, so the sweep that matters is the one soon after a start.
     first_sweep = clock() + ORPHAN_AFTER + timedelta(seconds=5)

@@ -1,10 +1,12 @@
 """What others say of studies: how many images they have, that they are complete; it may come before any image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.arrival import AnnouncementKind
@@ -12,6 +14,23 @@ from ichd.domain.study import StudyState
 from ichd.store.facts import storable_text
 from ichd.store.tables import AnnouncementRow, ArrivalRow, AssociationRow, StudyRow
 from ichd.store.transaction import insert_if_new, reading, writing
+
+#: What peers say of one study. A study has a step for each of its series at most, and a notification of each archive.
+MOST_OF_A_STUDY = 128
+#: What one peer says of one study.
+MOST_OF_A_STUDY_BY_ONE = 32
+#: What one peer says in a day, of which a large archive takes studies by the thousand.
+MOST_OF_A_DAY_BY_ONE = 20_000
+
+
+class Note(StrEnum):
+    """What became of a new announcement."""
+
+    NOTED = "noted"
+    #: There is a procedure step of that UID.
+    TAKEN = "taken"
+    #: So much was said before that this is not kept.
+    TOO_MUCH = "too_much"
 
 
 class StepUpdate(StrEnum):
@@ -49,14 +68,23 @@ class Announcements:
         complete: bool,
         instances: int | None,
         now: datetime,
-    ) -> None:
+    ) -> Note:
         """Write down what a source says of a study; its last word of a kind counts."""
         key = {"kind": kind, "source": storable_text(source), "key": study_uid}
         said = {"complete": complete, "instances": instances, "made_at": now}
+        values = key | said | {"study_instance_uid": study_uid}
+        present = select(AnnouncementRow).filter_by(**key).with_for_update()
         with writing(self._engine) as session:
-            if insert_if_new(session, AnnouncementRow, key | said | {"study_instance_uid": study_uid}) is None:
-                row = session.scalars(select(AnnouncementRow).filter_by(**key).with_for_update()).one()
-                row.complete, row.instances, row.made_at = complete, instances, now
+            row = session.scalars(present).one_or_none()
+            if row is None:
+                if _is_too_much(session, values):
+                    return Note.TOO_MUCH
+                if insert_if_new(session, AnnouncementRow, values) is not None:
+                    return Note.NOTED
+                # Another listener noted it in between.
+                row = session.scalars(present).one()
+            row.complete, row.instances, row.made_at = complete, instances, now
+            return Note.NOTED
 
     def begin_step(
         self,
@@ -67,8 +95,8 @@ class Announcements:
         complete: bool,
         instances: int | None,
         now: datetime,
-    ) -> bool:
-        """Write down a new procedure step, of no study where it makes no images of ours; False if its UID is taken."""
+    ) -> Note:
+        """Write down a new procedure step, of no study where it makes no images of ours."""
         values = {
             "kind": AnnouncementKind.PERFORMED_STEP,
             "source": storable_text(source),
@@ -80,8 +108,11 @@ class Announcements:
         }
         with writing(self._engine) as session:
             if _step(session, step_uid) is not None:
-                return False
-            return insert_if_new(session, AnnouncementRow, values) is not None
+                return Note.TAKEN
+            if _is_too_much(session, values):
+                return Note.TOO_MUCH
+            # Another listener may have noted it in between.
+            return Note.TAKEN if insert_if_new(session, AnnouncementRow, values) is None else Note.NOTED
 
     def update_step(self, step_uid: str, *, ended: bool, instances: int | None, now: datetime) -> StepUpdate:
         """Change a procedure step that is in progress; without a number it keeps the one that it has."""
@@ -115,6 +146,26 @@ class Announcements:
                 else:
                     ended[uid] = Brought(study_uid=uid, ended_at=ended_at, calling_ae_title=caller)
         return [brought for uid, brought in ended.items() if uid not in still_open]
+
+
+def _is_too_much(session: Session, values: Mapping[str, Any]) -> bool:
+    """Whether there is no place for one more; what a source was asked for by ourselves always has one."""
+    if values["kind"] is AnnouncementKind.COUNT:
+        return False
+    by_same = AnnouncementRow.source == values["source"]
+    today = AnnouncementRow.made_at > values["made_at"] - timedelta(days=1)
+    if _number(session, by_same, today) >= MOST_OF_A_DAY_BY_ONE:
+        return True
+    if not values["study_instance_uid"]:
+        return False
+    of_study = AnnouncementRow.study_instance_uid == values["study_instance_uid"]
+    return (
+        _number(session, of_study) >= MOST_OF_A_STUDY or _number(session, of_study, by_same) >= MOST_OF_A_STUDY_BY_ONE
+    )
+
+
+def _number(session: Session, *those: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(AnnouncementRow).where(*those)) or 0
 
 
 def _step(session: Session, step_uid: str) -> AnnouncementRow | None:

@@ -20,6 +20,8 @@ from ichd.store.spool import StoredFile
 from ichd.store.tables import CommitmentRow, ConflictRow, InstanceRow
 from ichd.store.transaction import insert_if_new, reading, writing
 
+#: Images that all requests together ask about while they wait: two days of a large hospital whose archive is away.
+MOST_IMAGES_WAITING = 500_000
 #: SQLite takes 32,766 variables a statement.
 _LOOKUP_BATCH = 5000
 
@@ -32,7 +34,7 @@ class Filing(StrEnum):
     KNOWN = "known"
     #: The same transaction UID was used for other images.
     TAKEN = "taken"
-    #: Its sender has so many requests waiting that another one would only wait longer.
+    #: Its sender, or all together, have so much waiting that another request would only wait longer.
     TOO_MANY = "too_many"
 
 
@@ -89,17 +91,19 @@ class Commitments:
         instances = [[r.sop_class_uid, r.sop_instance_uid] for r in references]
         key = {"calling_ae_title": calling_ae_title, "transaction_uid": transaction_uid}
         values = key | {"address": address, "requested_at": now, "run_at": now, "instances": instances}
+        values["images"] = len(instances)
         values |= {"state": CommitmentState.PENDING, "attempts": 0, "detail": ""}
         with writing(self._engine) as session:
             row = session.scalars(select(CommitmentRow).filter_by(**key).with_for_update()).one_or_none()
             if row is None:
-                if _pending(session, calling_ae_title) >= most_pending:
+                if _pending(session, calling_ae_title) >= most_pending or _is_full(session, len(instances)):
                     return Filing.TOO_MANY
                 if insert_if_new(session, CommitmentRow, values) is not None:
                     return Filing.FILED
                 # Another listener filed it in between.
                 row = session.scalars(select(CommitmentRow).filter_by(**key).with_for_update()).one()
-            if row.instances != instances:
+            # The sequence has no order: who asks again may list it in another one.
+            if sorted(row.instances) != sorted(instances):
                 return Filing.TAKEN
             if row.state is not CommitmentState.PENDING:
                 row.state, row.attempts, row.run_at, row.requested_at = CommitmentState.PENDING, 0, now, now
@@ -235,6 +239,11 @@ class Commitments:
 def _pending(session: Session, calling_ae_title: str) -> int:
     waiting = (CommitmentRow.calling_ae_title == calling_ae_title, CommitmentRow.state == CommitmentState.PENDING)
     return session.scalar(select(func.count()).select_from(CommitmentRow).where(*waiting)) or 0
+
+
+def _is_full(session: Session, more: int) -> bool:
+    waiting = CommitmentRow.state == CommitmentState.PENDING
+    return (session.scalar(select(func.sum(CommitmentRow.images)).where(waiting)) or 0) + more > MOST_IMAGES_WAITING
 
 
 def _held(session: Session, commitment: Commitment) -> CommitmentRow:

@@ -30,6 +30,7 @@ from ichd.store.contents import (
 from ichd.store.destinations import note_failure, note_success
 from ichd.store.dispatches import audit_dead_delivery, audit_receipt
 from ichd.store.evidence import EvidenceRoom
+from ichd.store.forgetting import forget_old
 from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
 from ichd.store.queue import Queue
@@ -228,6 +229,10 @@ class Studies:
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
         """Tidy up what a death in the middle of an arrival left in the spool (see `Spool.sweep`); returns how many."""
         return self._spool.sweep(known=Arrivals(self._engine).known_paths, older_than=older_than, now=now)
+
+    def forget_old(self, *, before: datetime) -> int:
+        """Remove what was said and asked and serves nobody any more (see `forgetting.forget_old`); returns how much."""
+        return forget_old(self._engine, before=before)
 
     def summaries(self, *, limit: int = 50, state: StudyState | None = None) -> list[StudySummary]:
         """The studies that arrived last, newest first."""

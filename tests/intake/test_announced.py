@@ -13,7 +13,7 @@ from ichd.domain.arrival import AnnouncementKind
 from ichd.domain.study import CT_IMAGE_STORAGE
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
 from ichd.intake.service import Service
-from ichd.store.announcements import Announcements
+from ichd.store.announcements import MOST_OF_A_STUDY_BY_ONE, Announcements
 from ichd.store.engine import open_database
 from ichd.store.tables import AnnouncementRow
 from tests.intake.conftest import House, OpenHouse
@@ -159,6 +159,16 @@ def test_a_step_that_is_broken_off_keeps_what_it_made(told: House, peer: Associa
 def test_a_step_that_says_nothing_is_refused(told: House, peer: Association, step: Dataset, status: int) -> None:
     assert peer.send_n_create(step, PERFORMED_STEP, STEP)[0].Status == status
     assert said(told) == []
+
+
+def test_a_peer_that_says_too_much_of_a_study_is_told_so(told: House, peer: Association) -> None:
+    for number in range(MOST_OF_A_STUDY_BY_ONE):
+        status, _ = peer.send_n_create(begun(), PERFORMED_STEP, f"{STEP}.{number}")
+        assert status.Status == 0x0000
+    for create in ((begun(), PERFORMED_STEP), (notification(series(*online(3))), INSTANCE_AVAILABILITY)):
+        status, _ = peer.send_n_create(*create, f"{STEP}.999")
+        assert status.Status == 0x0213
+    assert told.count(AnnouncementRow) == MOST_OF_A_STUDY_BY_ONE
 
 
 def test_a_step_that_nobody_began(told: House, peer: Association) -> None:

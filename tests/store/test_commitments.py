@@ -153,6 +153,23 @@ def test_a_sender_that_asks_without_end_is_stopped(commitments: Commitments) -> 
     assert file(commitments, transaction_uid="1.2.9", most_pending=3, caller="CT2") is Filing.FILED
 
 
+def test_all_together_ask_about_so_many_images(
+    commitments: Commitments, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ichd.store.commitments.MOST_IMAGES_WAITING", 5)
+    assert file(commitments, 1, 2, 3) is Filing.FILED
+    assert file(commitments, 1, 2, 3, transaction_uid="1.3", caller="CT2") is Filing.TOO_MANY
+    assert file(commitments, 1, 2, transaction_uid="1.4", caller="CT2") is Filing.FILED
+    commitments.reported(claim(commitments), now=NOON)
+    assert file(commitments, 1, 2, 3, transaction_uid="1.3", caller="CT2") is Filing.FILED
+
+
+def test_the_order_of_the_images_means_nothing(commitments: Commitments, engine: Engine) -> None:
+    assert file(commitments, 2, 1) is Filing.FILED
+    assert file(commitments, 1, 2) is Filing.KNOWN
+    assert len(rows(engine)) == 1
+
+
 def test_what_is_stored_includes_the_bytes_that_came_second(house: House, commitments: Commitments) -> None:
     association_id = house.open_association()
     house.arrive(image(1), association_id=association_id)

@@ -11,7 +11,7 @@ from ichd.domain.arrival import AnnouncementKind, Door
 from ichd.domain.completeness import Closing
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.announcements import Announcements, Brought, StepUpdate
+from ichd.store.announcements import Announcements, Brought, Note, StepUpdate
 from ichd.store.tables import AssociationRow
 from tests.store.house import POLICY, STUDY, House, image
 
@@ -120,8 +120,8 @@ def test_a_late_slice_is_judged_anew(house: House) -> None:
 def test_a_procedure_step_from_begin_to_end(house: House) -> None:
     announcements = Announcements(house.engine)
     step = {"study_uid": STUDY, "source": "CT1", "complete": False, "instances": None, "now": house.now}
-    assert announcements.begin_step(STEP, **step)  # type: ignore[arg-type]
-    assert not announcements.begin_step(STEP, **step | {"source": "CT2"})  # type: ignore[arg-type]
+    assert announcements.begin_step(STEP, **step) is Note.NOTED  # type: ignore[arg-type]
+    assert announcements.begin_step(STEP, **step | {"source": "CT2"}) is Note.TAKEN  # type: ignore[arg-type]
     house.receive(1, 2)
     house.wait(POLICY.interrupted_period_s - 1)
     assert house.studies.close_complete(POLICY, now=house.now) == []

@@ -71,6 +71,7 @@ class AnnouncementRow(Base):
             sqlite_where=text("kind = 'performed_step'"),
             postgresql_where=text("kind = 'performed_step'"),
         ),
+        Index(None, "source", "made_at"),
     )
 
     id: Mapped[Id]
@@ -99,6 +100,8 @@ class CommitmentRow(Base):
     calling_ae_title: Mapped[str]
     address: Mapped[str]
     requested_at: Mapped[datetime]
+    #: How many images it asks about.
+    images: Mapped[int]
     #: Pairs of SOP Class UID and SOP Instance UID.
     instances: Mapped[list[list[str]]]
     state: Mapped[CommitmentState]
