@@ -20,6 +20,7 @@ class Refusals:
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
+        self._images = Allowance()
         self._rejections = Allowance()
 
     def image(
@@ -31,17 +32,23 @@ class Refusals:
         study_instance_uid: str | None,
         now: datetime,
     ) -> None:
-        """Write down an image that was turned away.
+        """Write down an image that was turned away; to who brings many, so many a minute, and how many there were.
 
+        One of a study that is being received always has its row: it is evidence that the study misses an image.
         The UIDs of the claim are the sender's words: one that is no UID is not repeated. That of the study is the
         header's, None where it could not be read.
         """
         sop_class = claim.sop_class_uid if is_uid(claim.sop_class_uid) else None
         _warn("instance_refused", error, sender, sop_class=sop_class)
         with _while_it_works():
+            left_out = self._images.take(error.reason, sender.address, now)
+            if left_out is None:
+                if study_instance_uid is None or not self._arrivals.is_under_reception(study_instance_uid):
+                    return
+                left_out = self._images.take_anyway(error.reason, sender.address, now)
             self._arrivals.refuse(
                 error.reason,
-                detail=error.detail,
+                detail=with_left_out(error.detail, left_out),
                 calling_ae_title=sender.calling_ae_title,
                 address=sender.address,
                 sop_class_uid=sop_class,

@@ -18,7 +18,7 @@ from ichd.store.facts import storable_text
 from ichd.store.group_commit import GroupCommit
 from ichd.store.queue import Queue
 from ichd.store.recording import Arrival, ArrivalKind, record_all
-from ichd.store.refusals import Refusal, latest_refusals
+from ichd.store.refusals import Refusal, latest_refusals, write_refusals
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow
@@ -52,6 +52,7 @@ class Arrivals:
         self._queue = Queue(engine)
         self._writer = RowWriter(engine)
         self._recordings = GroupCommit(self._record_all)
+        self._refusings = GroupCommit(self._refuse_all)
 
     def rehearse(self, *, now: datetime) -> None:
         """Write down an association with an image, and take both back.
@@ -231,19 +232,23 @@ class Arrivals:
         study_instance_uid: str | None = None,
     ) -> None:
         """Write down that an image was turned away."""
-        with writing(self._engine) as session:
-            session.add(
-                RefusalRow(
-                    refused_at=now,
-                    reason=reason,
-                    detail=storable_text(detail),
-                    calling_ae_title=storable_text(calling_ae_title),
-                    address=address,
-                    sop_class_uid=sop_class_uid,
-                    sop_instance_uid=sop_instance_uid,
-                    study_instance_uid=study_instance_uid,
-                )
+        self._refusings.submit(
+            Refusal(
+                refused_at=now,
+                reason=reason,
+                detail=detail,
+                calling_ae_title=calling_ae_title,
+                address=address,
+                sop_class_uid=sop_class_uid,
+                sop_instance_uid=sop_instance_uid,
+                study_instance_uid=study_instance_uid,
             )
+        )
+
+    def is_under_reception(self, study_instance_uid: str) -> bool:
+        """Whether a study is being received: what is lost of it counts as evidence."""
+        with reading(self._engine) as session:
+            return bool(_under_reception(session, [study_instance_uid]))
 
     def refuse_association(
         self, reason: Reason, *, detail: str, calling_ae_title: str, address: str, now: datetime
@@ -286,3 +291,8 @@ class Arrivals:
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
         with self._writer.transaction() as connection:
             return record_all(connection, self._queue, arrivals)
+
+    def _refuse_all(self, refusals: Sequence[Refusal]) -> list[None]:
+        with self._writer.transaction() as connection:
+            write_refusals(connection, refusals)
+        return [None] * len(refusals)

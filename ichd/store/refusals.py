@@ -1,12 +1,14 @@
 """What was turned away, for those who look."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.reason import Reason
+from ichd.store.facts import storable_text
 from ichd.store.tables import RefusalRow
 
 
@@ -24,6 +26,24 @@ class Refusal:
     sop_instance_uid: str | None
     #: As the header says; None where it could not be read.
     study_instance_uid: str | None
+
+
+def write_refusals(connection: Connection, refusals: Sequence[Refusal]) -> None:
+    """Make rows of some."""
+    rows = [
+        {
+            "refused_at": refusal.refused_at,
+            "reason": refusal.reason,
+            "detail": storable_text(refusal.detail),
+            "calling_ae_title": storable_text(refusal.calling_ae_title),
+            "address": refusal.address,
+            "sop_class_uid": refusal.sop_class_uid,
+            "sop_instance_uid": refusal.sop_instance_uid,
+            "study_instance_uid": refusal.study_instance_uid,
+        }
+        for refusal in refusals
+    ]
+    connection.execute(insert(RefusalRow), rows)
 
 
 def latest_refusals(session: Session, *, limit: int, study_instance_uid: str | None = None) -> list[Refusal]:

@@ -178,7 +178,8 @@ def test_a_refusal_lets_go_of_what_was_refused(house: House, content: bytes, att
                 bring(welcome(counter), content, fragment=1 << 18)
             errors.append(caught.value)
             if number == 1:
-                # What is opened once: the database, the log.
+                # What is opened once: the database, for writing and for reading, and the log.
+                house.arrivals.refusals()
                 before = open_descriptors()
         assert open_descriptors() == before
     finally:

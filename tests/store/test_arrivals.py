@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from ichd.domain.completeness import Closing, CompletenessPolicy
 from ichd.domain.errors import LeaseLost, Transient
@@ -386,3 +386,33 @@ def test_the_end_of_an_association_that_has_no_row_any_more_is_no_trouble(house:
     association_id = house.open_association()
     house.end_association(association_id + 1)
     assert house.arrivals.end_interrupted(listener="here:11112", now=house.now) == 1
+
+
+def test_refusals_that_come_together_share_a_commit(house: House) -> None:
+    def refuse(number: int) -> None:
+        house.arrivals.refuse(
+            Reason.TRUNCATED,
+            detail="20 of 128 pixel bytes\0",
+            calling_ae_title="CT1",
+            address="192.0.2.1",
+            sop_class_uid=None,
+            sop_instance_uid=f"1.2.{number}",
+            now=house.now,
+        )
+
+    commits: list[object] = []
+    event.listen(house.engine, "commit", commits.append)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(refuse, range(200)))
+    shown = house.arrivals.refusals(limit=500)
+    assert {refusal.sop_instance_uid for refusal in shown} == {f"1.2.{number}" for number in range(200)}
+    assert (shown[0].detail.rstrip("\0"), shown[0].study_instance_uid) == (shown[0].detail, None)
+    assert len(commits) < 200
+
+
+def test_a_study_is_under_reception_until_it_is_complete(house: House) -> None:
+    assert not house.arrivals.is_under_reception(STUDY)
+    house.receive(1)
+    assert house.arrivals.is_under_reception(STUDY)
+    assert house.close() == [STUDY]
+    assert not house.arrivals.is_under_reception(STUDY)
