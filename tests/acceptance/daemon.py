@@ -152,8 +152,8 @@ format = "json"
 @contextmanager
 def running(daemon: Daemon) -> Iterator[Daemon]:
     """Start, and clean up whatever happened."""
-    daemon.start()
     try:
+        daemon.start()
         yield daemon
     finally:
         daemon.kill()
