@@ -12,6 +12,16 @@ from ichd.store.arrivals import ArrivalKind
 #: Enhanced CT is taken, so that its study ends with a reason where a user looks, not with a silent sender.
 ACCEPTED_SOP_CLASSES = (CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE)
 
+#: Defined terms of Modality, and those that were ones (PS3.3 C.7.3.1.1.1).
+_MODALITY_TERMS = """
+    ANN AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DG DMS DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL IVOCT
+    IVUS KER KO LEN LS M3D MG MR NM OAM OCT OP OPM OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG
+    RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF STAIN TEXTUREMAP TG US VA
+    VL XA XAPROTOCOL XC
+    AS CD CF CP CS DD DF DM DS EC FA FS HP LP MA MS OPR PD ST TH VF
+"""
+_MODALITIES = frozenset(_MODALITY_TERMS.split())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
@@ -67,4 +77,11 @@ def require_acceptable(facts: InstanceFacts, claim: Claim) -> None:
     if facts.sop_class_uid not in ACCEPTED_SOP_CLASSES:
         raise Refused(Reason.WRONG_MODALITY, f"SOP class {facts.sop_class_uid}")
     if facts.modality != "CT":
-        raise Refused(Reason.WRONG_MODALITY, f"Modality {facts.modality or 'none'}")
+        raise Refused(Reason.WRONG_MODALITY, f"Modality {_known(facts.modality)}")
+
+
+def _known(modality: str) -> str:
+    """A value of Modality for the sender and the log: one that is no defined term may be anything, a name as well."""
+    if not modality:
+        return "none"
+    return modality if modality in _MODALITIES else "another"

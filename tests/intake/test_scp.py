@@ -118,6 +118,7 @@ def test_malformed_images_are_stored_or_refused_with_a_reason(house: House, data
         ({"SOPClassUID": MR_IMAGE_STORAGE}, 0xA900, "uid_mismatch: SOP Class UID"),
         ({"Modality": "MR"}, 0xA900, "wrong_modality: Modality MR"),
         ({"Modality": None}, 0xA900, "wrong_modality: Modality none"),
+        ({"Modality": "MUSTER ERIKA"}, 0xA900, "wrong_modality: Modality another"),
         ({"Rows": 100}, 0xC001, "truncated: 128 of 1600 pixel bytes"),
         ({"StudyInstanceUID": None}, 0xC002, "bad_uid: StudyInstanceUID is missing"),
         ({"PixelData": bytes(3 << 20)}, 0xC004, "too_large: 3146502 bytes, at most 1048576"),
@@ -224,6 +225,17 @@ def test_a_listener_whose_spool_can_not_be_made_does_not_start(open_house: OpenH
     (tmp_path / "spool").write_text("in the way")
     with pytest.raises(Transient):
         open_house()
+
+
+def test_a_listener_that_does_not_start_lets_go_of_its_port(open_house: OpenHouse, tmp_path: Path) -> None:
+    class Broken(Spool):
+        def prepare(self) -> None:
+            raise ValueError("a defect of ours")
+
+    port = free_port()
+    with pytest.raises(ValueError, match="a defect of ours") as failed:
+        open_house(spool=Broken(tmp_path / "spool"), port=port)
+    assert open_house(port=port).port == port, failed
 
 
 def test_an_abort_in_the_middle_leaves_no_file_and_no_release(house: House) -> None:
