@@ -50,12 +50,20 @@ class Shelf:
         if kind is ArrivalKind.DUPLICATE:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
-            self._spool.discard(stored.path)
+            self._discard(stored)
         elif time.monotonic() - draft.written_at > _SWEPT_AFTER_S and not self._spool.holds(stored):
             # The disk or the database kept us waiting for so long that the sweep took the file for an orphan.
             self._arrivals.forget(stored)
             raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
         return kind
+
+    def _discard(self, stored: StoredFile) -> None:
+        """Remove a repeated image; one that stays is no reason to say no, as the first one is safe."""
+        try:
+            self._spool.discard(stored.path)
+        except Transient as trouble:
+            # It has no row: the sweep of the spool sets it aside.
+            _log.warning("duplicate_not_removed", detail=trouble.detail, file=stored.path)
 
     def _mend(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
         """A repeated image is thrown away only where the first one is still whole; else it takes its place."""

@@ -198,5 +198,7 @@ class Draft:
         self._unmap()
         self._buffers.give_back(self._buffer)
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            # What matters was synced; of the rest nobody was told anything, and the descriptor is gone in any case.
+            with suppress(OSError):
+                os.close(self._descriptor)
             self._descriptor = None

@@ -168,8 +168,15 @@ class Spool:
             raise named(error) from error
 
     def discard(self, path: str) -> None:
-        """Remove a file that no row names; it may be gone already."""
-        self.locate(path).unlink(missing_ok=True)
+        """Remove a file that no row names; it may be gone already.
+
+        Raises:
+            Transient: the disk fails.
+            ValueError: the path is not one of ours.
+        """
+        file = self.locate(path)
+        with disk_trouble():
+            file.unlink(missing_ok=True)
 
     def sweep(self, *, known: Callable[[Sequence[str]], Collection[str]], older_than: timedelta, now: datetime) -> int:
         """Tidy up what a death in the middle of an arrival left: partial files, and files without a row.
@@ -200,7 +207,7 @@ class Spool:
         return swept
 
     def free_fraction(self) -> float:
-        """Share of the spool's disk that is free, 0 to 1.
+        """Share of the spool's disk that is free, 0 to 1; 1 for a file system that does not count its blocks.
 
         Raises:
             Transient: the disk does not say.
@@ -210,7 +217,7 @@ class Spool:
                 usage = os.statvfs(self._root)
             except FileNotFoundError:
                 usage = os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
-        return usage.f_bavail / usage.f_blocks
+        return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
 
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""

@@ -16,7 +16,7 @@ from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE
-from ichd.intake.admit import Claim
+from ichd.intake.admit import Claim, Counter
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.spool import Draft, Spool
 from ichd.store.tables import ArrivalRow, AssociationRow, AuditRow, ConflictRow, RefusalRow
@@ -134,6 +134,18 @@ def test_a_hopeless_claim_is_answered_after_the_bytes(house: House, wrong: dict[
     (row,) = house.rows(RefusalRow)
     assert row.reason is reason
     assert row.sop_instance_uid in {CLAIM.sop_instance_uid, f"{ROOT}.404", None}
+
+
+def test_a_repeated_image_that_can_not_be_removed_is_a_yes(house: House) -> None:
+    class Holding(Spool):
+        def discard(self, path: str) -> None:
+            raise Transient(Reason.STORE_UNAVAILABLE, "spool: Read-only file system")
+
+    counter = Counter(house.arrivals, Holding(house.spool.root), min_free_fraction=0.0)
+    bring(welcome(counter), encode(image(1)))
+    with capture_logs() as logs:
+        assert bring(welcome(counter), encode(image(1))).kind is ArrivalKind.DUPLICATE
+    assert "duplicate_not_removed" in [entry["event"] for entry in logs]
 
 
 @pytest.mark.parametrize(

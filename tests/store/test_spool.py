@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +146,52 @@ def test_sweep_asks_in_batches(tmp_path: Path) -> None:
 
 def test_sweeping_a_spool_that_does_not_exist_yet(tmp_path: Path) -> None:
     assert Spool(tmp_path / "none").sweep(known=nothing_known, older_than=AN_HOUR, now=_later()) == 0
+
+
+def test_a_disk_that_does_not_let_go_of_a_file_is_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path)
+    stored = spool.write([b"x"])
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("os.unlink", fail)
+    with pytest.raises(Transient) as caught:
+        spool.discard(stored.path)
+    assert caught.value.reason is Reason.STORE_UNAVAILABLE
+
+
+def test_a_file_that_does_not_close_well_is_stored_or_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = os.close
+    spool = Spool(tmp_path)
+
+    def fail(descriptor: int) -> None:
+        closed(descriptor)
+        if not stat.S_ISDIR(kinds.pop(descriptor)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    kinds: dict[int, int] = {}
+    opened = os.open
+
+    def remember(*arguments: Any, **options: Any) -> int:
+        descriptor = opened(*arguments, **options)
+        kinds[descriptor] = os.fstat(descriptor).st_mode
+        return descriptor
+
+    spool.prepare()
+    monkeypatch.setattr("os.open", remember)
+    monkeypatch.setattr("os.close", fail)
+    stored = spool.write([bytes(PIECE)])
+    with spool.draft() as left:
+        left.write(bytes(PIECE))
+    monkeypatch.undo()
+    assert files_below(tmp_path) == [spool.locate(stored.path)]
+    assert spool.is_intact(stored)
+
+
+def test_a_file_system_that_does_not_count_is_not_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.statvfs", lambda _: os.statvfs_result([0] * 10))
+    assert Spool(tmp_path).free_fraction() == 1.0
 
 
 def test_free_fraction_is_a_share(tmp_path: Path) -> None:
