@@ -13,10 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from ichd.domain.reason import Reason
+from ichd.intake.dimse import conversation
+from ichd.intake.dimse.pdu import release_response
 from ichd.store.tables import AssociationRow
 from tests.intake.conftest import House, OpenHouse
 from tests.intake.images import encode, image
-from tests.intake.pdus import rejection_from
+from tests.intake.pdus import RELEASE_RQ, associate_rq, rejection_from, store_rq
 from tests.intake.senders import SUCCESS
 from tests.intake.test_scp import uid, until
 
@@ -142,6 +144,26 @@ def test_a_release_counts_at_once_though_the_peer_keeps_its_connection(house: Ho
         until(lambda: all(row.released for row in house.rows(AssociationRow)), seconds=1)
     assert house.count(AssociationRow) == 2
     assert house.count() == 1
+
+
+def test_a_release_counts_though_the_peer_does_not_wait_for_the_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with attacker(house) as connection:
+
+        def too_late() -> bytes:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            return release_response()
+
+        monkeypatch.setattr(conversation, "release_response", too_late)
+        connection.sendall(associate_rq())
+        assert connection.recv(4096)[0] == 0x02
+        connection.sendall(b"".join(store_rq(encode(image(1)), uid(1))))
+        assert connection.recv(4096)[0] == 0x04
+        connection.sendall(RELEASE_RQ)
+        until(lambda: house.association().ended_at is not None)
+    assert house.association().released is True
 
 
 @pytest.mark.parametrize("first", [struct.pack(">BBLL", 7, 0, 4, 0), struct.pack(">BBLL", 5, 0, 4, 0)])

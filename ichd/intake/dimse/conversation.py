@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -134,7 +135,9 @@ class Conversation:
                 # Before we look whether to finish: `finish` looks the other way round, so that one of us sees.
                 messages.under_way = False
         except Released:
-            self._wire.send(release_response())
+            # Some close the connection right behind their request: it was a release all the same.
+            with suppress(PeerGone):
+                self._wire.send(release_response())
             # Now, and not when the peer closes the connection, which some never do.
             self._end(released=True)
             return b""
