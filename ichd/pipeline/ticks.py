@@ -25,7 +25,7 @@ SHIP_AUDIT_EVERY_S = 2.0
 #: A file without a row that is older than any transaction that could still give it one: a writer waits for its turn
 #: and then for the database, 15 s each.
 ORPHAN_AFTER = timedelta(seconds=90)
-#: Announcements of studies that never came, and commitments that were reported.
+#: Announcements of studies that never came, commitments that were reported, and refusals.
 FORGET_AFTER = timedelta(days=30)
 
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ichd.domain.errors import LeaseLost, Transient
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
+from ichd.pipeline.ticks import FORGET_AFTER
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.spool import StoredFile
 from tests.store.house import NOON, POLICY, STUDY, House, image, read_record, unread
@@ -416,3 +418,19 @@ def test_a_study_is_under_reception_until_it_is_complete(house: House) -> None:
     assert house.arrivals.is_under_reception(STUDY)
     assert house.close() == [STUDY]
     assert not house.arrivals.is_under_reception(STUDY)
+
+
+def test_refusals_are_forgotten_after_a_while(house: House) -> None:
+    """Nothing else takes them away, and anybody may cause them."""
+    for days in (31, 29, 0):
+        house.arrivals.refuse(
+            Reason.TRUNCATED,
+            detail="",
+            calling_ae_title="CT1",
+            address="192.0.2.1",
+            sop_class_uid=None,
+            sop_instance_uid=None,
+            now=NOON - timedelta(days=days),
+        )
+    assert house.studies.forget_old(before=NOON - FORGET_AFTER) == 1
+    assert [NOON - refusal.refused_at for refusal in house.arrivals.refusals()] == [timedelta(0), timedelta(days=29)]
