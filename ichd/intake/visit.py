@@ -128,6 +128,11 @@ class Visit:
         if self._received_bytes > self._desk.max_visit_bytes:
             raise Transient(Reason.ASSOCIATION_TOO_LARGE, f"more than {self._desk.max_visit_bytes} bytes")
 
+    @property
+    def has_had_its_fill(self) -> bool:
+        """What came beyond the limit would have been the largest image: nothing reasonable is under way any more."""
+        return self._received_bytes > self._desk.max_visit_bytes + self._desk.max_instance_bytes
+
     def keep(self, draft: Draft, facts: InstanceFacts, *, now: datetime) -> Admission:
         """Store an image that was found acceptable.
 

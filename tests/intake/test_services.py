@@ -104,6 +104,34 @@ def test_a_data_set_too_large_for_a_service_is_answered_without_it(opened: Any) 
         assert answer_to(connection, n_action()).Status == Status.SUCCESS
 
 
+@pytest.mark.parametrize("kind", ["an image", "a question", "what nobody wants"])
+def test_a_data_set_without_end_ends_the_association(open_house: OpenHouse, kind: str) -> None:
+    services = {COMMITMENT: Desk(Answer(status=Status.SUCCESS))}
+    house = open_house(services=services, max_association_bytes=300_000, max_instance_bytes=200_000)
+    image_command, question = store_rq(b"", uid(1))[0], n_action()
+    question_command = question[: 6 + int.from_bytes(question[2:6], "big")]
+    context_id, command = {
+        "an image": (CT_CONTEXT, image_command),
+        "a question": (CONTEXT, question_command),
+        "what nobody wants": (CONTEXT, p_data((CONTEXT, 3, image_command[12:]))),
+    }[kind]
+    with capture_logs() as logs, attacker(house) as connection:
+        connection.sendall(associate_rq(PROPOSALS))
+        assert connection.recv(4096)[0] == 2
+        connection.sendall(command)
+        for _ in range(4):
+            connection.sendall(p_data((context_id, 0, bytes(100_000))))
+        connection.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            connection.recv(4096)
+        connection.settimeout(10)
+        for _ in range(3):
+            connection.sendall(p_data((context_id, 0, bytes(100_000))))
+        assert connection.recv(4096)[0] == 7
+        until(lambda: any(entry["event"] == "association_violated" for entry in logs))
+    assert house.files() == []
+
+
 def test_what_nobody_offers_is_not_negotiated_or_not_recognised(opened: Any, open_house: OpenHouse) -> None:
     with attacker(opened(Desk(Answer(status=Status.SUCCESS)))) as connection:
         connection.sendall(associate_rq(PROPOSALS))

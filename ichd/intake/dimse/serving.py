@@ -1,7 +1,8 @@
 """What is done with each message: C-ECHO and C-STORE by ourselves, N-services by those who offer them."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Sender, Visit
 from ichd.intake.dimse.command import Command, CommandField, response
 from ichd.intake.dimse.messages import Messages
 from ichd.intake.dimse.negotiation import Context
+from ichd.intake.dimse.pdu import AbortReason, Violation
 from ichd.intake.service import Answer, Operation, Request, Service, Status
 from ichd.intake.status import SUCCESS, failure
 from ichd.intake.values import is_uid
@@ -70,8 +72,8 @@ class Serving:
         if service is not None and command.field in _OPERATIONS:
             return self._ask(service, context_id, context, command)
         if command.has_data_set:
-            for _ in self._messages.data_set(context_id):
-                pass
+            for fragment in self._fragments(context_id):
+                self._count(fragment)
         if not command.is_request:
             # A C-CANCEL comes late by nature; a response answers nothing that we asked.
             return Reply(command_set=b"")
@@ -86,7 +88,7 @@ class Serving:
         )
         with self._visit.receive(claim) as reception:
             if command.has_data_set:
-                for fragment in self._messages.data_set(context_id):
+                for fragment in self._fragments(context_id):
                     reception.write(fragment)
             try:
                 reception.admit(now=self._clock())
@@ -99,7 +101,8 @@ class Serving:
         dataset = bytearray()
         size = 0
         if command.has_data_set:
-            for fragment in self._messages.data_set(context_id):
+            for fragment in self._fragments(context_id):
+                self._count(fragment)
                 size += len(fragment)
                 if size <= _LONGEST_SERVICE_DATA_SET:
                     dataset += fragment
@@ -110,6 +113,18 @@ class Serving:
         else:
             answer = self._answer_of(service, context, command, bytes(dataset))
         return Reply(command_set=response(command, answer.status, answer.comment))
+
+    def _fragments(self, context_id: int) -> Iterator[memoryview]:
+        """A data set, as long as the association may go on: one without end is never answered."""
+        for fragment in self._messages.data_set(context_id):
+            if self._visit.has_had_its_fill:
+                raise Violation(AbortReason.NOT_SPECIFIED, "a data set that does not end")
+            yield fragment
+
+    def _count(self, fragment: memoryview) -> None:
+        """On the account of the visit; the next image is told where it is overdrawn."""
+        with suppress(Transient):
+            self._visit.count(len(fragment))
 
     def _answer_of(self, service: Service, context: Context, command: Command, dataset: bytes) -> Answer:
         request = Request(
