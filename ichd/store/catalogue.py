@@ -19,6 +19,8 @@ from ichd.store.tables import InstanceRow, SeriesRow, StudyRow
 from ichd.store.transaction import reading
 
 _FILES_BATCH = 500
+#: Ids bound in one statement: SQLite takes 32,766 parameters.
+_IDS_BATCH = 1000
 #: The image that speaks for its series.
 _FIRST = aliased(InstanceRow)
 _Value = TypeVar("_Value")
@@ -158,7 +160,9 @@ class Catalogue:
             # Looked up first: left to a planner without statistics, the order by id can become a walk over all images.
             narrowed = select(SeriesRow.id).join(StudyRow, SeriesRow.study_id == StudyRow.id).where(*of_series)
             if criteria.study_uids or criteria.series_uids:
-                return statement.where(InstanceRow.series_id.in_(session.scalars(narrowed).all()))
+                series_ids = session.scalars(narrowed.limit(_IDS_BATCH + 1)).all()
+                if len(series_ids) <= _IDS_BATCH:
+                    return statement.where(InstanceRow.series_id.in_(series_ids))
             return statement.where(InstanceRow.series_id.in_(narrowed))
         return statement
 
@@ -172,10 +176,11 @@ class Catalogue:
                 func.max(InstanceRow.id),
             )
             .join(InstanceRow, InstanceRow.series_id == SeriesRow.id)
-            .where(SeriesRow.study_id.in_([study.id for study in studies]))
             .group_by(SeriesRow.study_id)
         )
-        counted = {row[0]: row[1:] for row in session.execute(statement)}
+        batches = _batches([study.id for study in studies])
+        rows = (row for ids in batches for row in session.execute(statement.where(SeriesRow.study_id.in_(ids))))
+        counted = {row[0]: row[1:] for row in rows}
         samples = self._by_id(session, [newest for _, _, newest in counted.values()])
         modalities, classes = _kinds(session, list(counted))
         return {
@@ -197,18 +202,21 @@ class Catalogue:
         self, session: Session, ids: Sequence[int]
     ) -> tuple[Mapping[int, int], Mapping[int, CataloguedInstance]]:
         """How many images, and the first of them, by id of the series."""
-        statement = (
-            select(InstanceRow.series_id, func.count(), func.min(InstanceRow.id))
-            .where(InstanceRow.series_id.in_(ids))
-            .group_by(InstanceRow.series_id)
+        statement = select(InstanceRow.series_id, func.count(), func.min(InstanceRow.id)).group_by(
+            InstanceRow.series_id
         )
-        counted = [(series_id, count, first) for series_id, count, first in session.execute(statement)]
+        counted = [
+            (series_id, count, first)
+            for batch in _batches(ids)
+            for series_id, count, first in session.execute(statement.where(InstanceRow.series_id.in_(batch)))
+        ]
         samples = self._by_id(session, [first for _, _, first in counted])
         return {s: count for s, count, _ in counted}, {s: samples[first] for s, _, first in counted}
 
     def _by_id(self, session: Session, ids: Sequence[int]) -> Mapping[int, CataloguedInstance]:
-        statement = self._instances(session, Criteria()).where(InstanceRow.id.in_(ids))
-        return {row[0].id: self._instance(*row) for row in session.execute(statement)}
+        statement = self._instances(session, Criteria())
+        rows = (row for ids_ in _batches(ids) for row in session.execute(statement.where(InstanceRow.id.in_(ids_))))
+        return {row[0].id: self._instance(*row) for row in rows}
 
     def _instance(self, row: InstanceRow, series_uid: str, study_uid: str) -> CataloguedInstance:
         return CataloguedInstance(
@@ -227,17 +235,21 @@ class Catalogue:
 def _kinds(session: Session, study_ids: Sequence[int]) -> tuple[Mapping[int, set[str]], Mapping[int, set[str]]]:
     """Modalities and SOP classes by id of the study, as the first image of each series says: a series has one of each
     in all but damaged data."""
-    statement = (
-        select(SeriesRow.study_id, InstanceRow.facts, InstanceRow.sop_class_uid)
-        .join(InstanceRow, InstanceRow.id == _of_first_image(_FIRST.id))
-        .where(SeriesRow.study_id.in_(study_ids))
+    statement = select(SeriesRow.study_id, InstanceRow.facts, InstanceRow.sop_class_uid).join(
+        InstanceRow, InstanceRow.id == _of_first_image(_FIRST.id)
     )
     modalities: dict[int, set[str]] = defaultdict(set)
     classes: dict[int, set[str]] = defaultdict(set)
-    for study_id, facts, sop_class_uid in session.execute(statement):
-        modalities[study_id].add(facts.get("modality", ""))
-        classes[study_id].add(sop_class_uid)
+    for batch in _batches(study_ids):
+        for study_id, facts, sop_class_uid in session.execute(statement.where(SeriesRow.study_id.in_(batch))):
+            modalities[study_id].add(facts.get("modality", ""))
+            classes[study_id].add(sop_class_uid)
     return modalities, classes
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _IDS_BATCH):
+        yield ids[start : start + _IDS_BATCH]
 
 
 def _of_study(criteria: Criteria) -> Iterator[ColumnElement[bool]]:

@@ -1,9 +1,13 @@
 """The catalogue: what is found, in which order, and what is never shown."""
 
+from typing import cast
+
 import pytest
-from sqlalchemy import event
+from sqlalchemy import ClauseElement, event
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from ichd.domain.study import InstanceFacts
+from ichd.store import catalogue as catalogue_module
 from ichd.store.catalogue import Catalogue, Criteria
 from tests.store.house import House, image
 
@@ -136,6 +140,37 @@ def test_files_of_a_long_study_come_in_batches(house: House) -> None:
 
     assert len({each.facts.sop_instance_uid for each in files}) == 503
     assert len([s for s in statements if "instance.sha256" in s]) == 2
+
+
+def test_no_statement_binds_more_ids_than_a_database_takes(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists: list[int] = []
+
+    def note(execution: ORMExecuteState) -> None:
+        compiled = cast("ClauseElement", execution.statement).compile()
+        lists.extend(len(value) for value in compiled.params.values() if isinstance(value, list | tuple))
+
+    def everything() -> tuple[object, ...]:
+        two = Criteria(study_uids=["1.2.3", "1.2.1"])
+        return (
+            catalogue.studies(EVERYTHING, limit=10),
+            catalogue.series(EVERYTHING, limit=10),
+            catalogue.instances(two, limit=10),
+            list(catalogue.files(two)),
+        )
+
+    event.listen(Session, "do_orm_execute", note)
+    try:
+        at_once, most_at_once = everything(), max(lists)
+        monkeypatch.setattr(catalogue_module, "_IDS_BATCH", 2)
+        lists.clear()
+        in_batches = everything()
+    finally:
+        event.remove(Session, "do_orm_execute", note)
+
+    assert in_batches == at_once
+    assert (max(lists), most_at_once) == (2, 4)
 
 
 def test_a_file_that_is_gone_or_cut_is_not_whole(catalogue: Catalogue) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydicom import Dataset
 
+from ichd.store.catalogue import Catalogue, CataloguedSeries, Criteria
 from ichd.web.dicomweb import search as search_module
 from ichd.web.dicomweb.attributes import CATALOGUED, READ, Level
 from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
@@ -178,6 +179,23 @@ def test_more_attributes_are_had_for_the_asking(viewer: TestClient) -> None:
     assert "SliceThickness" not in ask(viewer, path)[0]
     assert "SliceThickness" in ask(viewer, path, includefield="SliceThickness,00200032")[0]
     assert "ImagePositionPatient" in ask(viewer, path, includefield="all")[0]
+
+
+def test_images_of_many_series_are_placed_a_page_at_a_time(viewer: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = get(viewer, "/instances").json()
+    monkeypatch.setattr(search_module, "_PAGE", 1)
+    asked: list[int] = []
+    real = Catalogue.series
+
+    def count(self: Catalogue, criteria: Criteria, *, limit: int, offset: int = 0) -> list[CataloguedSeries]:
+        asked.append(len(criteria.series_uids))
+        return real(self, criteria, limit=limit, offset=offset)
+
+    monkeypatch.setattr(Catalogue, "series", count)
+
+    assert get(viewer, "/instances").json() == at_once
+    assert len(asked) > 1
+    assert max(asked) == 1
 
 
 def test_long_binary_values_are_left_out_of_results(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ and stops where it has looked at many: then it says so.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset, dcmread
@@ -133,12 +133,12 @@ def _in_range(keyword: str, value: str, pattern: str) -> bool:
 
 def _placed(catalogue: Catalogue, query: Query, hits: Sequence[Hit]) -> list[Hit]:
     """The same images with their series and studies."""
-    uids = {hit.sample.facts.series_instance_uid for hit in hits}
-    criteria = Criteria(study_uids=query.criteria.study_uids, series_uids=sorted(uids))
-    series: Mapping[tuple[str, str], CataloguedSeries] = {
-        (each.study.study_instance_uid, each.series_instance_uid): each
-        for each in (catalogue.series(criteria, limit=10 * len(uids)) if uids else ())
-    }
+    uids = sorted({hit.sample.facts.series_instance_uid for hit in hits})
+    series: dict[tuple[str, str], CataloguedSeries] = {}
+    for start in range(0, len(uids), _PAGE):
+        criteria = Criteria(study_uids=query.criteria.study_uids, series_uids=uids[start : start + _PAGE])
+        for each in catalogue.series(criteria, limit=10 * _PAGE):
+            series[each.study.study_instance_uid, each.series_instance_uid] = each
     placed = []
     for hit in hits:
         found = series.get((hit.sample.facts.study_instance_uid, hit.sample.facts.series_instance_uid))
