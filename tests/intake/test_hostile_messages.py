@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from pynetdicom.dsutils import decode
+from structlog.testing import capture_logs
 
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE
+from ichd.intake.dimse import serving
 from ichd.intake.part10 import split_file
 from ichd.store.tables import AssociationRow
 from tests.intake.conftest import House, OpenHouse
@@ -92,6 +94,22 @@ def test_an_association_that_brings_too_much_is_answered_and_ended(open_house: O
     assert len(house.files()) == house.count() == 2
     until(lambda: all(row.ended_at is not None for row in house.rows(AssociationRow)))
     assert sorted(row.released for row in house.rows(AssociationRow)) == [False, True]
+
+
+def test_an_association_that_brings_nothing_acceptable_is_ended(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One good image in between, and we go on."""
+    monkeypatch.setattr(serving, "_MOST_REFUSED_IN_A_ROW", 3)
+    bad, good = encode(image(1))[:-20], encode(image(2))
+    with capture_logs() as logs, house.sender() as sender:
+        for content, number in ((bad, 1), (bad, 1), (good, 2), (bad, 1), (bad, 1)):
+            assert (sender.store(content, uid(number)).status == SUCCESS) is (content is good)
+        assert sender.association.is_established
+        assert sender.store(bad, uid(1)).status != SUCCESS, "it is answered first"
+        until(lambda: not sender.association.is_established)
+    (entry,) = (entry for entry in logs if entry["event"] == "association_given_up")
+    assert (entry["refused_in_a_row"], entry["calling_ae_title"]) == (3, "SCANNER")
+    until(lambda: house.association().ended_at is not None)
+    assert house.association().released is False
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ _log = structlog.get_logger(__name__)
 
 #: The data sets of services hold references, not pixels; ten thousand take at most 1.7 MB.
 _LONGEST_SERVICE_DATA_SET = 2 << 20
+#: More than the images of one bad series that lies before a good one.
+_MOST_REFUSED_IN_A_ROW = 1000
 _OPERATIONS = frozenset(Operation)
 
 
@@ -57,6 +59,7 @@ class Serving:
         #: What a data set holds takes more memory than its bytes.
         self._services_at_once = services_at_once
         self._clock = clock
+        self._refused_in_a_row = 0
 
     def answer(self, context_id: int, command: Command) -> Reply:
         """Take the data set of a message, if it has one, and answer.
@@ -93,9 +96,23 @@ class Serving:
             try:
                 reception.admit(now=self._clock())
             except (Refused, Transient) as error:
-                command_set = response(command, *failure(error))
-                return Reply(command_set=command_set, is_last=error.reason is Reason.ASSOCIATION_TOO_LARGE)
+                return Reply(command_set=response(command, *failure(error)), is_last=self._is_enough(error))
+        self._refused_in_a_row = 0
         return Reply(command_set=response(command, SUCCESS))
+
+    def _is_enough(self, error: Refused | Transient) -> bool:
+        """Whether the association ends with this image that was turned away."""
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row >= _MOST_REFUSED_IN_A_ROW:
+            _log.warning(
+                "association_given_up",
+                refused_in_a_row=self._refused_in_a_row,
+                reason=str(error.reason),
+                calling_ae_title=self._sender.calling_ae_title,
+                address=self._sender.address,
+            )
+            return True
+        return error.reason is Reason.ASSOCIATION_TOO_LARGE
 
     def _ask(self, service: Service, context_id: int, context: Context, command: Command) -> Reply:
         dataset = bytearray()
