@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import structlog
 
+from ichd.domain.audit import AuditEntry
 from ichd.domain.errors import Transient
 from ichd.pipeline.clock import Clock
-from ichd.publish.audit_message import AuditSource, render
+from ichd.publish.audit_message import AuditSource, render, render_unreadable
 from ichd.publish.syslog import Collector, send, syslog_message
 from ichd.store.audit import Audit, Batch
 
@@ -65,7 +66,14 @@ class AuditShipper:
         return shipped
 
     def _send(self, batch: Batch) -> None:
-        messages = (
-            syslog_message(render(entry, self._source), at=entry.at, host=self._source.host) for entry in batch.entries
-        )
-        send(self._collector, list(messages))
+        messages = [syslog_message(self._render(entry), at=entry.at, host=self._source.host) for entry in batch.entries]
+        send(self._collector, messages)
+
+    def _render(self, entry: AuditEntry) -> bytes:
+        try:
+            return render(entry, self._source)
+        except Exception as error:  # noqa: BLE001 - a defect met by one entry must not hold back the trail for ever
+            _log.error(
+                "audit_entry_not_rendered", entry=entry.id, audit_event=str(entry.event), error=type(error).__name__
+            )
+            return render_unreadable(entry, self._source)

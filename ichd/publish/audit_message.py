@@ -16,7 +16,7 @@ import ipaddress
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -108,6 +108,18 @@ def render(entry: AuditEntry, source: AuditSource) -> bytes:
         case AuditEvent.SETTINGS_CHANGED:
             changed = ", ".join(entry.subject["changed"])
             _alert(message, source, "settings changed: " + changed if changed else "settings seen for the first time")
+    return (_DECLARATION + tostring(message, encoding="unicode")).encode()
+
+
+def render_unreadable(entry: AuditEntry, source: AuditSource) -> bytes:
+    """In place of an entry that `render` can't take: an alert of a serious failure that says which one it is."""
+    instead = replace(entry, event=AuditEvent.SETTINGS_CHANGED, outcome=AuditOutcome.SERIOUS_FAILURE, subject={})
+    message = Element("AuditMessage")
+    _event(message, instead)
+    _ourselves(message, source, requestor=True)
+    reporter = SubElement(message, "AuditSourceIdentification", AuditSourceID=_legal(f"{OURSELVES}@{source.host}"))
+    SubElement(reporter, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
+    _alert(message, source, f"entry {entry.id} of the audit trail, {entry.event}, can't be told: see `ichd audit`")
     return (_DECLARATION + tostring(message, encoding="unicode")).encode()
 
 

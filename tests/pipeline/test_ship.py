@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import Transient
@@ -121,6 +122,18 @@ def test_a_collector_that_stays_away_is_asked_ever_more_rarely(audit: Audit) -> 
             tried_at.append(second)
             trouble = caught.value
     assert tried_at == [0, 2, 6, 14, 30, 62, 122, 182, 242, 302, 362]
+
+
+def test_an_entry_that_can_not_be_told_does_not_hold_back_the_next(audit: Audit) -> None:
+    note(audit, 1)
+    audit.record(at=NOON, event=AuditEvent.INSTANCES_STORED, outcome=AuditOutcome.SUCCESS, actor="CT1", subject={})
+    note(audit, 2)
+    with running_collector() as taken, capture_logs() as logs:
+        shipper(audit, taken.port).ship()
+    assert names(taken) == [1, 2]
+    assert len(taken.messages) == 3
+    assert b'EventOutcomeIndicator="8"' in taken.messages[1]
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("audit_entry_not_rendered", "KeyError")]
 
 
 @contextmanager

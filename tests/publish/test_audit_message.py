@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from ichd.domain.audit import AuditEntry, AuditEvent, AuditOutcome
-from ichd.publish.audit_message import AuditSource, render
+from ichd.publish.audit_message import AuditSource, render, render_unreadable
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("audit_message.xsd")))
 SOURCE = AuditSource(host="ct-reader", ae_title="ICHD")
@@ -208,3 +208,15 @@ def test_whatever_a_peer_calls_itself_the_message_is_well_formed(words: str) -> 
     message(AuditEvent.ASSOCIATION_REFUSED, actor=words, address=words, subject=subject)
     stored = SUBJECTS[AuditEvent.INSTANCES_STORED] | {"study_instance_uid": words, "sop_class_uids": [words]}
     message(AuditEvent.INSTANCES_STORED, actor=words, subject=stored)
+
+
+def test_an_entry_that_can_not_be_told_is_named_by_a_valid_message() -> None:
+    at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    entry = AuditEntry(
+        id=7, at=at, event=AuditEvent.RESULTS_SENT, outcome=AuditOutcome.SUCCESS, actor="", address="", subject={}
+    )
+    root = etree.fromstring(render_unreadable(entry, SOURCE))
+    SCHEMA.assertValid(root)
+    (detail,) = root.iter("ParticipantObjectDetail")
+    words = b64decode(detail.get("value", "")).decode()
+    assert words == "entry 7 of the audit trail, results_sent, can't be told: see `ichd audit`"
