@@ -101,10 +101,7 @@ class CommitmentReporter:
                 _log.warning("commitments_postponed", reason=str(error.reason), detail=error.detail)
                 pause_s = self._policy.poll_s
             except Exception as error:  # noqa: BLE001 - a defect met by one request must not silence the answers to all
-                # Without the message: one of a foreign exception may quote what was sent.
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                where = f"{Path(last.filename).name}:{last.lineno}"
-                _log.error("commitment_reporter_failed", error=type(error).__name__, at=where)
+                _defect(error)
                 pause_s = self._policy.poll_s
             if pause_s:
                 self._news.wait(pause_s)
@@ -132,6 +129,22 @@ class CommitmentReporter:
         return True
 
     def _answer(self, commitment: Commitment) -> None:
+        hold = _Hold(self._commitments, commitment, self._clock)
+        try:
+            self._attempt(hold)
+        except LeaseLost:
+            raise
+        except CodedError as error:
+            # A refusal too: it ends when somebody corrects a setting over there.
+            self._try_later(hold.commitment, error)
+        except SettingsError as error:
+            self._try_later(hold.commitment, Transient(Reason.SOURCE_UNREACHABLE, str(error)))
+        except Exception as error:  # noqa: BLE001 - a defect counts as an attempt, or its request would be tried for ever
+            _defect(error)
+            self._try_later(hold.commitment, Transient(Reason.INTERNAL_ERROR, type(error).__name__))
+
+    def _attempt(self, hold: "_Hold") -> None:
+        commitment = hold.commitment
         asked_s = (self._clock() - commitment.requested_at).total_seconds()
         holdings = self._commitments.holdings([r.sop_instance_uid for r in commitment.references])
         absent = any(r.sop_instance_uid not in holdings for r in commitment.references)
@@ -139,18 +152,11 @@ class CommitmentReporter:
             wait_s = min(self._policy.look_again_s, self._policy.grace_s - asked_s)
             self._commitments.wait(commitment, until=self._clock() + timedelta(seconds=wait_s))
             return
-        hold = _Hold(self._commitments, commitment, self._clock)
-        try:
-            verdict = self._judge(hold, holdings)
-            if verdict is None:
-                self._commitments.wait(hold.commitment, until=self._clock())
-                return
-            self._report(hold, verdict)
-        except CodedError as error:
-            # A refusal too: it ends when somebody corrects a setting over there.
-            self._try_later(hold.commitment, error)
-        except SettingsError as error:
-            self._try_later(hold.commitment, Transient(Reason.SOURCE_UNREACHABLE, str(error)))
+        verdict = self._judge(hold, holdings)
+        if verdict is None:
+            self._commitments.wait(hold.commitment, until=self._clock())
+            return
+        self._report(hold, verdict)
 
     def _judge(self, hold: "_Hold", holdings: Mapping[str, Holding]) -> Verdict | None:
         """What is true of the images by now; None where the reporter is told to stop."""
@@ -226,6 +232,13 @@ class CommitmentReporter:
             sop_instance_uid=None,
             now=now,
         )
+
+
+def _defect(error: Exception) -> None:
+    """Log where it is, without the message: one of a foreign exception may quote what was sent."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    _log.error("commitment_reporter_failed", error=type(error).__name__, at=where)
 
 
 class _Hold:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from ichd.domain.arrival import CommitmentState
@@ -13,6 +14,8 @@ from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE
 from ichd.intake.service import Answer, Status
 from ichd.store.spool import Spool
+from ichd.store.tables import InstanceRow
+from ichd.store.transaction import writing
 from tests.intake.commitment.conftest import (
     BIG_ENDIAN,
     BRISK,
@@ -117,6 +120,21 @@ def test_a_peer_that_stays_away_is_given_up_and_logged(house: House) -> None:
     assert shown.detail.startswith("storage commitment given up: ")
     row = house.row()
     assert (row.attempts, row.reason, row.finished_at is not None) == (3, Reason.SOURCE_UNREACHABLE, True)
+
+
+def test_a_defect_counts_as_an_attempt_and_does_not_keep_others_waiting(house: House, scu: CommitmentScu) -> None:
+    odd, fine = house.store(1, 2)
+    with writing(house.engine) as session:
+        # No file can have this name: whoever looks for it meets a ValueError.
+        session.execute(update(InstanceRow).where(InstanceRow.sop_instance_uid == odd).values(path="\0"))
+    house.report(policy=replace(BRISK, retry=RetryPolicy(first_s=0.01, ceiling_s=0.01, max_attempts=3)))
+    house.ask(question(item(odd)))
+    house.ask(question(item(fine), transaction_uid="1.2.840.78"))
+    (report,) = scu.wait_for()
+    assert report.committed == [(CT_IMAGE_STORAGE, fine)]
+    until(lambda: [row.state for row in house.rows()] == [CommitmentState.FAILED, CommitmentState.REPORTED])
+    given_up, _ = house.rows()
+    assert (given_up.attempts, given_up.reason, given_up.detail) == (3, Reason.INTERNAL_ERROR, "ValueError")
 
 
 def test_a_peer_that_refuses_the_report_is_told_again(house: House) -> None:
