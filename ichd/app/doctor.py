@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from ichd.app.web import accounts_of, web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
+from ichd.intake.dimse.tls import TlsFiles, own_certificate
 from ichd.publish.dimse import DimsePeer, echo
 from ichd.publish.syslog import Collector, greet
 from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings, WebSettings
@@ -76,7 +78,7 @@ def _checked(name: str, check: Callable[[], str]) -> Check:
 def _listener(settings: Settings) -> str:
     dicom = settings.dicom
     if dicom.tls is not None:
-        return _tls_listener(dicom)
+        return _tls_listener(dicom, tls_files(dicom.tls))
     peer = DimsePeer(
         name="listener",
         host=dicom.local_host,
@@ -95,13 +97,35 @@ def _listener(settings: Settings) -> str:
     return f"{dicom.ae_title} answers C-ECHO on port {dicom.port}"
 
 
-def _tls_listener(dicom: DicomSettings) -> str:
-    """Whom the listener trusts is not us: that it takes connections is what can be said from here."""
+def _tls_listener(dicom: DicomSettings, files: TlsFiles) -> str:
+    """Whom the listener trusts is not us: that it shows our certificate is what can be said from here."""
+    # Before anything else: a listener that is down is the first thing to mend.
+    shown = _certificate_shown(dicom)
+    if shown != own_certificate(files):
+        raise _NotOk(
+            f"port {dicom.port} shows another certificate than {files.certificate}; "
+            "restart `ichd serve`, or end what listens there instead"
+        )
+    return f"shows {files.certificate} on port {dicom.port}"
+
+
+def _certificate_shown(dicom: DicomSettings) -> bytes:
+    """DER. It is compared, and so not verified."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     try:
-        socket.create_connection((dicom.local_host, dicom.port), timeout=5.0).close()
-    except OSError as error:
+        with (
+            socket.create_connection((dicom.local_host, dicom.port), timeout=5.0) as plain,
+            context.wrap_socket(plain) as secured,
+        ):
+            return secured.getpeercert(binary_form=True) or b""
+    except ConnectionRefusedError as error:
         raise _NotOk(f"nobody listens on port {dicom.port}; start `ichd serve`") from error
-    return f"takes TLS connections on port {dicom.port}"
+    except OSError as error:
+        raise _NotOk(
+            f"who listens on port {dicom.port} speaks no TLS with us; end it, then start `ichd serve`"
+        ) from error
 
 
 def _accounts(web: WebSettings) -> str:

@@ -1,5 +1,6 @@
 """What doctor makes of a listener that does not know us."""
 
+import ssl
 from itertools import islice
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from ichd.app.doctor import Check, examine
 from ichd.settings import load_settings
-from tests.intake.certificates import Authority
+from tests.intake.archiving import running_archive
+from tests.intake.certificates import Authority, Pair
 from tests.peers.ports import free_port
 from tests.peers.storescp import running_receiver
 
@@ -45,6 +47,42 @@ def test_the_certificate_of_the_door_is_looked_at(
     assert words in certificate.detail
     assert not listener.ok
     assert "ichd serve" in listener.detail
+
+
+@pytest.mark.parametrize("demands", [False, True])
+def test_the_listener_shows_the_certificate_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demands: bool
+) -> None:
+    """Also one that would have us show ours; a renewed file that it does not use is told from the one that it does."""
+    monkeypatch.chdir(tmp_path)
+    authority = Authority(tmp_path)
+    door, renewed = authority.issue("door"), authority.issue("renewed")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(door.certificate, door.key)
+    if demands:
+        context.verify_mode = ssl.CERT_REQUIRED
+    with running_archive([], tls=context) as listener:
+        same, other = (_listener_check(tmp_path, listener.port, pair) for pair in (door, renewed))
+    assert same.ok
+    assert str(door.certificate) in same.detail
+    assert not other.ok
+    assert "another certificate" in other.detail
+
+
+def test_who_speaks_no_tls_is_not_our_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = Authority(tmp_path).issue("door")
+    with running_archive([]) as plain:
+        check = _listener_check(tmp_path, plain.port, pair)
+    assert not check.ok
+    assert "speaks no TLS" in check.detail
+
+
+def _listener_check(folder: Path, port: int, pair: Pair) -> Check:
+    (folder / "ichd.toml").write_text(
+        f'[dicom]\nport = {port}\ntls = {{certificate = "{pair.certificate}", key = "{pair.key}"}}\n'
+    )
+    return _first(1, folder)[0]
 
 
 def test_the_door_of_the_web_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

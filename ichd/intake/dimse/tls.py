@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ichd.domain.errors import UserError
 
@@ -99,6 +100,15 @@ def expiry(files: TlsFiles, now: datetime) -> datetime:
         UserError: the files can't be used, as `ServerTls` says.
     """
     return _load(files, now).expires_at
+
+
+def own_certificate(files: TlsFiles) -> bytes:
+    """The certificate that peers are shown, as DER.
+
+    Raises:
+        UserError: its file can't be read, or holds none.
+    """
+    return _certificate(files).public_bytes(Encoding.DER)
 
 
 def _load(files: TlsFiles, now: datetime) -> _Identity:
