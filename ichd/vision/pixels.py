@@ -5,13 +5,15 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, JPEGExtended12Bit
+from pydicom.uid import UID
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.reason import Reason
-from ichd.vision.jpeg import decode_twelve_bit_jpeg
+from ichd.vision import jpeg
 from ichd.vision.slices import INT16_MAX, PARSE_ERRORS, SliceHeader, read_dataset, syntax_of
 from ichd.vision.window import LEAST_HU
+
+jpeg.register()
 
 
 def read_hu(header: SliceHeader) -> NDArray[np.int16] | NDArray[np.float32]:
@@ -46,10 +48,7 @@ def _decode(header: SliceHeader) -> NDArray[np.int32]:
     if header.bits_allocated == 16 and not _is_encapsulated(syntax):
         return _native_words(dataset, syntax, header)
     try:
-        if _is_twelve_bit_jpeg(syntax, header.bits_stored):
-            stored = decode_twelve_bit_jpeg(header.path)
-        else:
-            stored = pixel_array(dataset, raw=True)
+        stored = pixel_array(dataset, raw=True)
     except PARSE_ERRORS as error:
         raise NotAnalysable(Reason.PIXELS_UNREADABLE, f"{header.path.name}, {syntax.name}: {_first(error)}") from error
     if stored.shape != (header.rows, header.columns):
@@ -76,21 +75,16 @@ def _cut(allocated: NDArray[np.int32], header: SliceHeader) -> NDArray[np.int32]
     return allocated & np.int32((1 << header.bits_stored) - 1)
 
 
-def has_decoder(syntax: UID, bits_stored: int) -> bool:
-    """Whether pydicom has a maintained decoder here; the retired JPEG processes have none."""
+def has_decoder(syntax: UID) -> bool:
+    """Whether a maintained decoder is here; the retired JPEG processes have none."""
     try:
-        available = bool(get_decoder(syntax).is_available)
+        return bool(get_decoder(syntax).is_available)
     except NotImplementedError:
         return False
-    return available and not _is_twelve_bit_jpeg(syntax, bits_stored)
-
-
-def _is_twelve_bit_jpeg(syntax: UID, bits_stored: int) -> bool:
-    return syntax == JPEGExtended12Bit and bits_stored > 8
 
 
 def _require_decoder(syntax: UID, header: SliceHeader) -> None:
-    if not has_decoder(syntax, header.bits_stored) and not _is_twelve_bit_jpeg(syntax, header.bits_stored):
+    if not has_decoder(syntax):
         raise NotAnalysable(
             Reason.UNSUPPORTED_TRANSFER_SYNTAX, f"{header.path.name}, {syntax.name or 'no transfer syntax'}"
         )

@@ -1,5 +1,6 @@
 """WADO-RS: files as they were stored or not at all, headers, frames, pictures."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,19 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from ichd.domain.study import InstanceFacts
 from ichd.web import Entry
 from ichd.web.dicomweb import routes
+from tests.vision.transcoding import transcode
 from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
 
 DICOM = 'multipart/related; type="application/dicom"'
@@ -259,6 +268,26 @@ def test_a_compressed_frame_is_decoded_or_had_as_stored(tmp_path: Path) -> None:
     assert len(stored[1]) < len(decoded[1])
     assert "transfer-syntax=1.2.840.10008.1.2.5" in stored[0]
     assert refused.status_code == 406
+
+
+@pytest.mark.skipif(shutil.which("dcmcjpeg") is None, reason="dcmtk is not installed (Debian: apt-get install dcmtk)")
+def test_jpeg_of_twelve_bits_is_drawn_and_decoded(tmp_path: Path) -> None:
+    (tmp_path / "plain.dcm").write_bytes(slices()[0])
+    source = dcmread(BytesIO(slices()[0]))
+    coded = transcode(tmp_path / "plain.dcm", tmp_path, JPEGExtended12Bit)
+    archive = Archive(tmp_path / "archive")
+    archive.file(coded.read_bytes())
+
+    with archive.client() as client:
+        picture = get(client, f"{address(source)}/rendered", "image/png")
+        whole = get(client, address(source), DICOM)
+
+    assert picture.status_code == whole.status_code == 200
+    assert picture.content.startswith(b"\x89PNG")
+    ((_, file),) = parts_of(whole)
+    decoded = dcmread(BytesIO(file))
+    assert decoded.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    np.testing.assert_array_equal(decoded.pixel_array, dcmread(coded).pixel_array)
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def can_be_decoded(dataset: Dataset) -> bool:
     pixels = int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0) * frames_of(dataset) * samples
     if pixels * bits // 8 > _MOST_DECODED_BYTES:
         return False
-    return not is_encapsulated(syntax) or has_decoder(syntax, int(dataset.get("BitsStored") or bits))
+    return not is_encapsulated(syntax) or has_decoder(syntax)
 
 
 def frames_of(dataset: Dataset) -> int:
