@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from sqlalchemy import Engine, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
@@ -89,6 +89,7 @@ def stow_house(
     max_instance_bytes: int = 64 << 20,
     max_request_bytes: int = 4 << 30,
     arrivals: type[Arrivals] = Arrivals,
+    account_of: Callable[[Request], str] = lambda _: "clinic",
     **settings: Any,
 ) -> Iterator[StowHouse]:
     url = f"sqlite:///{root / 'ichd.db'}"
@@ -101,7 +102,7 @@ def stow_house(
     counter.open(now=datetime.now(UTC))
     config = StowConfig(place="web", max_request_bytes=max_request_bytes, **settings)
     app = FastAPI()
-    app.include_router(stow_router(config, counter, clock=utc_now, account_of=lambda _: "clinic"))
+    app.include_router(stow_router(config, counter, clock=utc_now, account_of=account_of))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     listener = socket.create_server(("127.0.0.1", 0))
     house.port = listener.getsockname()[1]

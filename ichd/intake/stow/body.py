@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -24,21 +25,40 @@ class CutShort(Exception):
         super().__init__(status.phrase)
 
 
-async def carry(request: Request, pipe: Pipe, *, max_bytes: int, patience_s: float) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast a sender has to be; only waiting for it counts, so a slow disk of ours is nobody's fault."""
+
+    #: So long it may take to bring the next 64 KiB, seconds.
+    patience_s: float
+    #: So long it may make us wait in all, seconds ...
+    grace_s: float
+    #: ... and one second more for so many bytes.
+    min_bytes_per_s: int
+
+    def left_s(self, size: int, waited_s: float) -> float:
+        """Seconds that a sender has left in all, after it brought `size` bytes."""
+        return self.grace_s + size / self.min_bytes_per_s - waited_s
+
+
+async def carry(request: Request, pipe: Pipe, *, max_bytes: int, pace: Pace) -> None:
     """Put a request's body into a pipe, to its end or until nobody reads it any more.
 
-    Only waiting for the sender counts against its patience, and only 64 KiB renew it: who drips one byte now and then
-    would hold a place for ever.
+    Only 64 KiB renew the patience: who drips one byte now and then would hold a place for ever. Who brings just those
+    in time would hold it for days, so there is a pace for the whole as well.
 
     Raises:
-        CutShort: the sender went away (400), was silent (408) or brings more than `max_bytes` (413).
+        CutShort: the sender went away (400), was silent or too slow (408) or brings more than `max_bytes` (413).
     """
     size = progress = 0
-    left_s = patience_s
+    left_s = pace.patience_s
+    waited_s = 0.0
     while True:
         began = time.monotonic()
-        chunk, more = await _receive(request, left_s)
-        left_s -= time.monotonic() - began
+        chunk, more = await _receive(request, min(left_s, pace.left_s(size, waited_s)))
+        took_s = time.monotonic() - began
+        waited_s += took_s
+        left_s -= took_s
         size += len(chunk)
         progress += len(chunk)
         if size > max_bytes:
@@ -46,7 +66,7 @@ async def carry(request: Request, pipe: Pipe, *, max_bytes: int, patience_s: flo
                 await drain(request)
             raise CutShort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if progress >= _PROGRESS_BYTES:
-            progress, left_s = 0, patience_s
+            progress, left_s = 0, pace.patience_s
         try:
             await pipe.put(chunk)
         except BrokenOff:

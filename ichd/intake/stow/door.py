@@ -6,6 +6,7 @@ the sender down instead of filling a buffer.
 """
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from starlette.responses import Response
 from ichd.domain.arrival import Door
 from ichd.intake.claim import Sender
 from ichd.intake.counter import Counter
-from ichd.intake.stow.body import CutShort, carry, drain
+from ichd.intake.stow.body import CutShort, Pace, carry, drain
 from ichd.intake.stow.media import Form, boundary_of, form_of
 from ichd.intake.stow.multipart import NotMultipart, read_parts
 from ichd.intake.stow.pipe import BrokenOff, Pipe
@@ -44,8 +45,14 @@ class StowConfig:
     max_request_bytes: int
     #: Requests at the same time; one more is told to come back.
     max_requests: int = 8
+    #: Of these, for one account, or for one address where nobody logs in.
+    max_requests_per_sender: int = 4
     #: So long a sender may take to bring the next 64 KiB, seconds.
     patience_s: float = 60.0
+    #: So long it may make us wait in all, seconds, and one second more for every `min_bytes_per_s`.
+    grace_s: float = 600.0
+    #: A megabit a second: what is slower fits into several smaller requests.
+    min_bytes_per_s: int = 128 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +80,9 @@ class StowDoor:
         self._clock = clock
         self._account_of = account_of
         self._threads = ThreadPoolExecutor(config.max_requests, thread_name_prefix="ichd-stow")
-        self._open = 0
+        self._pace = Pace(patience_s=config.patience_s, grace_s=config.grace_s, min_bytes_per_s=config.min_bytes_per_s)
+        #: Requests that are served now, by who sends them.
+        self._open: Tally[str] = Tally()
 
     async def take(self, request: Request, study_uid: str | None) -> Response:
         """Store what a request brings, and answer with what became of each image.
@@ -86,14 +95,16 @@ class StowDoor:
             # The query parameter takes precedence (PS3.18 8.7.8).
             form = form_of(request.query_params.get("accept") or request.headers.get("accept", ""))
             self._require_acceptable(request, study_uid)
+            sender = Sender(calling_ae_title=self._account_of(request), address=_address(request))
+            self._require_place(sender)
         except HTTPException:
             await drain(request)
             raise
-        self._open += 1
+        self._open[_who(sender)] += 1
         try:
-            return await self._visit(request, boundary, study_uid, form)
+            return await self._visit(request, sender, boundary, study_uid, form)
         finally:
-            self._open -= 1
+            self._open -= Tally((_who(sender),))
 
     def _require_acceptable(self, request: Request, study_uid: str | None) -> None:
         if study_uid is not None and not is_uid(study_uid):
@@ -101,23 +112,27 @@ class StowDoor:
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._config.max_request_bytes:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large())
-        if self._open >= self._config.max_requests:
-            _log.warning("request_turned_away", open=self._open, address=_address(request))
+
+    def _require_place(self, sender: Sender) -> None:
+        everybodys, their = self._open.total(), self._open[_who(sender)]
+        if everybodys >= self._config.max_requests or their >= self._config.max_requests_per_sender:
+            _log.warning("request_turned_away", open=everybodys, their=their, address=sender.address)
             sentence = "As many requests as are allowed are being stored; try again later."
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, sentence, _RETRY_AFTER)
 
     def _too_large(self) -> str:
         return f"A request may have {self._config.max_request_bytes} bytes; send the images in several ones."
 
-    async def _visit(self, request: Request, boundary: str, study_uid: str | None, form: Form) -> Response:
+    async def _visit(
+        self, request: Request, sender: Sender, boundary: str, study_uid: str | None, form: Form
+    ) -> Response:
         pipe = Pipe()
-        sender = Sender(calling_ae_title=self._account_of(request), address=_address(request))
         visit = self._counter.welcome(sender, door=Door.STOW, place=self._config.place, now=self._clock())
         loop = asyncio.get_running_loop()
         storing = loop.run_in_executor(self._threads, self._store, pipe, boundary, visit, study_uid)
         cut: CutShort | None = None
         try:
-            await carry(request, pipe, max_bytes=self._config.max_request_bytes, patience_s=self._config.patience_s)
+            await carry(request, pipe, max_bytes=self._config.max_request_bytes, pace=self._pace)
         except CutShort as error:
             cut = error
         finally:
@@ -160,3 +175,8 @@ class StowDoor:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
+
+
+def _who(sender: Sender) -> str:
+    """Whose share of the places a request takes; an account may come from many addresses."""
+    return sender.calling_ae_title or sender.address
