@@ -148,7 +148,8 @@ class Accounts:
         return self._of_password(name, password, address)
 
     def _of_password(self, name: str, password: str, address: str) -> Judgement:
-        key = hmac.digest(self._key, f"{name}:{password}".encode(), "sha256")
+        # With the address: one who guesses elsewhere must not learn from what is remembered which password is right.
+        key = hmac.digest(self._key, f"{address}\0{name}:{password}".encode(), "sha256")
         with self._lock:
             found = self._without_comparing(key, address)
             if isinstance(found, Judgement):

@@ -443,3 +443,12 @@ def test_the_secrets_of_the_command_open_the_door(tmp_path: Path) -> None:
     short = secret("--stdin", typed="short\n")
     assert (short.returncode, "longer" in short.stderr) == (2, True)
     assert secret("--stdin", "--token").returncode == 2
+
+
+def test_a_password_that_is_in_use_elsewhere_is_not_told_from_a_wrong_one() -> None:
+    accounts = Accounts(SECRETS)
+    assert accounts.judge(basic("viewer", PASSWORD), "10.0.0.1").verdict is Verdict.KNOWN
+    for guess in range(10):
+        accounts.judge(basic("viewer", f"wrong {guess}"), "10.0.0.2")
+    assert accounts.judge(basic("viewer", PASSWORD), "10.0.0.2").verdict is Verdict.LATER
+    assert accounts.judge(basic("viewer", PASSWORD), "10.0.0.1").verdict is Verdict.KNOWN
