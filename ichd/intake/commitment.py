@@ -91,7 +91,7 @@ class CommitmentRequests:
         if filing is Filing.TAKEN:
             return Answer(status=Status.DUPLICATE_TRANSACTION_UID, comment="the transaction UID names other images")
         if filing is Filing.TOO_MANY:
-            return Answer(status=Status.RESOURCE_LIMITATION, comment=f"{_MOST_PENDING} requests wait already")
+            return Answer(status=Status.RESOURCE_LIMITATION, comment="too many requests wait already")
         self._filed()
         return Answer(status=Status.SUCCESS)
 
