@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from ichd.domain.errors import Refused
 from ichd.domain.reason import Reason
@@ -38,6 +39,10 @@ MAX_DEFLATED_HEADER_BYTES = 8 << 20
 MAX_INFLATED_BYTES = 1 << 30
 _DEFLATED_STEP = 1 << 16
 _INFLATED_STEP = 1 << 18
+#: Where headers are inflated to, of two data sets at a time: what each thread frees, its allocator would keep.
+_BENCHES: SimpleQueue[bytearray] = SimpleQueue()
+for _ in range(2):
+    _BENCHES.put(bytearray(MAX_DEFLATED_HEADER_BYTES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,26 +56,41 @@ class Elements:
     has_pixels: bool
 
 
-def walk(dataset: memoryview, syntax: TransferSyntax, wanted: frozenset[int], *, last: int = 0xFFFFFFFF) -> Elements:
+def walk(
+    dataset: memoryview,
+    syntax: TransferSyntax,
+    wanted: frozenset[int],
+    *,
+    last: int = 0xFFFFFFFF,
+    max_inflated_bytes: int = MAX_INFLATED_BYTES,
+) -> Elements:
     """Follow the top level of a data set from its first byte to its last, or up to the tag `last`.
+
+    A deflated one waits for its turn: two are inflated at a time.
 
     Raises:
         Refused: TRUNCATED where the bytes end inside an element, NOT_DICOM where they make no sense, TOO_LARGE for
-            a deflated data set that expands without end.
+            a deflated data set that expands to more than `max_inflated_bytes`.
     """
-    if syntax.deflated:
-        head, size = _inflate(dataset)
-    else:
-        head, size = dataset, len(dataset)
+    if not syntax.deflated:
+        return _walk(dataset, len(dataset), syntax, wanted, last)
+    bench = _BENCHES.get()
+    try:
+        size = _inflate(dataset, bench, min(max_inflated_bytes, MAX_INFLATED_BYTES))
+        return _walk(memoryview(bench)[:size], size, syntax, wanted, last)
+    finally:
+        _BENCHES.put(bench)
+
+
+def _walk(head: memoryview, size: int, syntax: TransferSyntax, wanted: frozenset[int], last: int) -> Elements:
     if size == 0:
         raise Refused(Reason.NOT_DICOM, "no bytes")
     return Walk(head, size, syntax).top_level(wanted, last)
 
 
-def _inflate(dataset: memoryview) -> tuple[memoryview, int]:
-    """The head of a deflated data set, and the size of the whole."""
+def _inflate(dataset: memoryview, head: bytearray, most: int) -> int:
+    """The size of a deflated data set; as much of it as has room is in `head`."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    head = bytearray()
     size = 0
     try:
         for begin in range(0, len(dataset), _DEFLATED_STEP):
@@ -78,12 +98,13 @@ def _inflate(dataset: memoryview) -> tuple[memoryview, int]:
             while waiting and not stream.eof:
                 inflated = stream.decompress(waiting, _INFLATED_STEP)
                 waiting = stream.unconsumed_tail
-                head += inflated[: MAX_DEFLATED_HEADER_BYTES - len(head)]
+                room = max(len(head) - size, 0)
+                head[size : size + len(inflated[:room])] = inflated[:room]
                 size += len(inflated)
-                if size > MAX_INFLATED_BYTES:
-                    raise Refused(Reason.TOO_LARGE, f"inflates to more than {MAX_INFLATED_BYTES} bytes")
+                if size > most:
+                    raise Refused(Reason.TOO_LARGE, f"inflates to more than {most} bytes")
             if stream.eof:
-                return memoryview(head), size
+                return size
     except zlib.error:
         raise Refused(Reason.NOT_DICOM, "the deflated stream is damaged") from None
     raise Refused(Reason.TRUNCATED, f"the deflated stream breaks off after {size} bytes")

@@ -10,7 +10,7 @@ from ichd.domain.errors import Refused
 from ichd.domain.geometry import Orientation, Vector
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
-from ichd.intake.elements import Elements, walk
+from ichd.intake.elements import MAX_INFLATED_BYTES, Elements, walk
 from ichd.intake.part10 import split_file
 from ichd.intake.syntax import TRANSFER_SYNTAXES, TransferSyntax
 from ichd.intake.values import Values, is_uid
@@ -53,15 +53,19 @@ _CT_IMAGES = frozenset((CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE))
 _FAR_MM = 1e5
 
 
-def parse_header(dataset: bytes | memoryview, transfer_syntax_uid: str) -> InstanceFacts:
+def parse_header(
+    dataset: bytes | memoryview, transfer_syntax_uid: str, *, max_inflated_bytes: int = MAX_INFLATED_BYTES
+) -> InstanceFacts:
     """The facts of an encoded data set, without preamble and file meta information.
+
+    A deflated one may inflate to as much as is said.
 
     Raises:
         Refused: NOT_DICOM, TRUNCATED (an element, or native pixel data shorter than rows and columns say), BAD_UID,
             TOO_LARGE, or UNSUPPORTED_TRANSFER_SYNTAX. Missing geometry is no reason: the facts say None.
     """
     syntax = syntax_of(transfer_syntax_uid)
-    elements = walk(memoryview(dataset), syntax, _WANTED)
+    elements = walk(memoryview(dataset), syntax, _WANTED, max_inflated_bytes=max_inflated_bytes)
     values = Values(elements.values, _TAGS, little_endian=syntax.little_endian)
     facts = _facts(values, syntax)
     _require_whole_pixels(facts, values, elements, syntax)

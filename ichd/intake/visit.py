@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 
 #: Of one visit; nobody brings more studies at once, and the UIDs are the sender's words.
 _MOST_MISSED = 1000
+#: A deflated image may be as many times the size of the largest that is taken; deflate itself expands a thousandfold.
+_MOST_INFLATION = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +227,11 @@ class Reception:
         try:
             draft = self._whole()
             with draft.view(self._meta_bytes) as dataset:
-                facts = parse_header(dataset, self._claim.transfer_syntax_uid)
+                facts = parse_header(
+                    dataset,
+                    self._claim.transfer_syntax_uid,
+                    max_inflated_bytes=_MOST_INFLATION * self._desk.max_instance_bytes,
+                )
             self._study_uid = facts.study_instance_uid
             require_acceptable(facts, self._claim)
             admission = self._visit.keep(draft, facts, now=now)

@@ -186,6 +186,14 @@ def test_a_deflate_bomb_is_refused_without_being_held(monkeypatch: pytest.Monkey
     assert refusal.value.reason is Reason.TOO_LARGE
 
 
+def test_a_deflated_image_inflates_to_as_much_as_is_said() -> None:
+    deflated = raw_deflate(VALID)
+    assert parse_header(deflated, DEFLATED, max_inflated_bytes=len(VALID)).rows == 8
+    with pytest.raises(Refused) as refusal:
+        parse_header(deflated, DEFLATED, max_inflated_bytes=len(VALID) - 1)
+    assert refusal.value.reason is Reason.TOO_LARGE
+
+
 @pytest.mark.parametrize("cut", [1, 10, 300])
 def test_a_deflated_image_that_breaks_off_is_refused(cut: int) -> None:
     with pytest.raises(Refused) as refusal:

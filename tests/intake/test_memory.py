@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.intake.senders import SUCCESS, Sender
 
 LIMIT_MB = 150
 HOSTILE_LIMIT_MB = 300
+DEFLATED = "1.2.840.10008.1.2.1.99"
 IMPLICIT = "1.2.840.10008.1.2"
 #: Presentation context ID of Instance Availability Notification, after `USUAL`.
 NOTIFICATION_CONTEXT = 5
@@ -109,6 +111,19 @@ def notify(port: int, dataset: bytes, *, times: int) -> None:
 def test_notifications_of_empty_items_at_once_fit_into_150_mb(tmp_path: Path, size: int) -> None:
     with listening(tmp_path) as (process, port):
         together(8, lambda _: notify(port, hollow(size), times=2))
+        assert peak_resident_mb(process) < LIMIT_MB
+
+
+def test_deflate_bombs_at_once_fit_into_150_mb(tmp_path: Path) -> None:
+    stream = zlib.compressobj(level=1, wbits=-zlib.MAX_WBITS)
+    bomb = stream.compress(encode(image(1, PixelData=bytes(256 << 20)))) + stream.flush()
+
+    def send(number: int) -> None:
+        with Sender(port, timeout_s=60, transfer_syntax_uid=DEFLATED) as sender:
+            assert sender.store(bomb, f"{ROOT}.8.{number}").comment.startswith("uid_mismatch")
+
+    with listening(tmp_path, "--max-associations-per-address", "32") as (process, port):
+        together(24, send)
         assert peak_resident_mb(process) < LIMIT_MB
 
 
