@@ -6,6 +6,7 @@ bytes that are really there. Whatever it does not understand ends in `Refused`. 
 sequences recursively and takes ten times as long, on bytes that nobody has vouched for yet.
 """
 
+import mmap
 import struct
 import zlib
 from collections.abc import Mapping
@@ -40,9 +41,10 @@ MAX_INFLATED_BYTES = 1 << 30
 _DEFLATED_STEP = 1 << 16
 _INFLATED_STEP = 1 << 18
 #: Where headers are inflated to, of two data sets at a time: what each thread frees, its allocator would keep.
-_BENCHES: SimpleQueue[bytearray] = SimpleQueue()
+_BENCHES: SimpleQueue[mmap.mmap] = SimpleQueue()
 for _ in range(2):
-    _BENCHES.put(bytearray(MAX_DEFLATED_HEADER_BYTES))
+    # Mapped, not filled: where nobody deflates, it costs no memory.
+    _BENCHES.put(mmap.mmap(-1, MAX_DEFLATED_HEADER_BYTES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def _walk(head: memoryview, size: int, syntax: TransferSyntax, wanted: frozenset
     return Walk(head, size, syntax).top_level(wanted, last)
 
 
-def _inflate(dataset: memoryview, head: bytearray, most: int) -> int:
+def _inflate(dataset: memoryview, head: mmap.mmap, most: int) -> int:
     """The size of a deflated data set; as much of it as has room is in `head`."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     size = 0
