@@ -11,8 +11,9 @@ import logging.config
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Self
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -77,6 +78,36 @@ def configure_logging(
     threading.excepthook = lambda uncaught: _log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
     # A tick that is skipped because the one before still runs is no news; one that fails is an error.
     logging.getLogger("apscheduler").setLevel(max(logging.ERROR, root.level))
+
+
+class Survived:
+    """Lets a thread that serves many outlive a defect met with one of them: `with Survived("event") as step: ...`.
+
+    The defect is logged as `event`, by kind and place and, as everywhere, without the words of a foreign exception.
+    What can be foreseen is the caller's to catch: inside, or outside where `but_for` names it.
+    """
+
+    def __init__(self, event: str, *, but_for: tuple[type[Exception], ...] = (), **facts: object) -> None:
+        self._event = event
+        self._but_for = but_for
+        self._facts = facts
+        #: Kind of the exception that ended the step; None where it went well.
+        self.defect: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if kind is None or not isinstance(error, Exception) or isinstance(error, self._but_for):
+            return False
+        self.defect = kind.__name__
+        last = traceback.extract_tb(trace)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        logger = structlog.get_logger(__name__)
+        logger.error(self._event, error=self.defect, at=place, exc_info=True, **self._facts)
+        return True
 
 
 def _log_uncaught(_kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:

@@ -7,11 +7,11 @@ from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
-from ichd.intake.admit import Counter
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
 from ichd.intake.ask.expected import ExpectedCounts
 from ichd.intake.commitment import PUSH_MODEL, CommitmentRequests
 from ichd.intake.commitment_report import CommitmentReporter
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.dimse.tls import TlsFiles
 from ichd.intake.peers import AllowedPeer

@@ -15,7 +15,6 @@ from ichd.app.clock import ago, utc_now
 from ichd.app.sources import source_named
 from ichd.app.storage import open_storage
 from ichd.domain.errors import UserError
-from ichd.intake.admit import Counter
 from ichd.intake.ask.archive import archive_of
 from ichd.intake.ask.errand import Retriever
 from ichd.intake.ask.find import StudyQuery
@@ -24,6 +23,7 @@ from ichd.intake.ask.move import MoveRetriever
 from ichd.intake.ask.pull import Pull
 from ichd.intake.ask.sources import Source, WebSource
 from ichd.intake.ask.wado import WebRetriever
+from ichd.intake.counter import Counter
 from ichd.intake.values import is_uid
 from ichd.settings import Settings
 from ichd.store.arrivals import Arrivals

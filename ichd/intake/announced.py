@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from ichd.domain.arrival import AnnouncementKind
-from ichd.intake.admit import ACCEPTED_SOP_CLASSES
+from ichd.intake.claim import ACCEPTED_SOP_CLASSES
 from ichd.intake.information import Information, decode, has_sequence, has_text, items_of, text_of, uid_of
 from ichd.intake.service import Answer, Operation, Request, Status
 from ichd.intake.values import is_uid

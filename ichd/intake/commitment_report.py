@@ -11,15 +11,13 @@ anything. An image whose file is damaged will not heal by waiting, and one of an
 import random
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 
-from ichd.domain.errors import CodedError, LeaseLost, SettingsError, Transient
+from ichd.domain.errors import CodedError, IchdError, LeaseLost, SettingsError, Transient
 from ichd.domain.job import RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
 from ichd.intake.ask.sources import DimseSource
@@ -28,6 +26,7 @@ from ichd.intake.event_report import FailureReason, Verdict, report
 from ichd.store.arrivals import Arrivals
 from ichd.store.commitments import Commitment, Commitments, Holding, Reference
 from ichd.store.spool import Spool
+from ichd.telemetry import Survived
 
 _log = structlog.get_logger(__name__)
 
@@ -94,15 +93,14 @@ class CommitmentReporter:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._news.clear()
-            try:
-                worked = self._answer_next()
-                pause_s = 0.0 if worked else self._until_due_s()
-            except Transient as error:
-                _log.warning("commitments_postponed", reason=str(error.reason), detail=error.detail)
-                pause_s = self._policy.poll_s
-            except Exception as error:  # noqa: BLE001 - a defect met by one request must not silence the answers to all
-                _defect(error)
-                pause_s = self._policy.poll_s
+            pause_s = self._policy.poll_s
+            # A defect met by one request must not silence the answers to all.
+            with Survived("commitment_reporter_failed"):
+                try:
+                    worked = self._answer_next()
+                    pause_s = 0.0 if worked else self._until_due_s()
+                except Transient as error:
+                    _log.warning("commitments_postponed", reason=str(error.reason), detail=error.detail)
             if pause_s:
                 self._news.wait(pause_s)
 
@@ -131,7 +129,8 @@ class CommitmentReporter:
     def _answer(self, commitment: Commitment) -> None:
         hold = _Hold(self._commitments, commitment, self._clock)
         try:
-            self._attempt(hold)
+            with Survived("commitment_reporter_failed", but_for=(IchdError,)) as step:
+                self._attempt(hold)
         except LeaseLost:
             raise
         except CodedError as error:
@@ -139,9 +138,10 @@ class CommitmentReporter:
             self._try_later(hold.commitment, error)
         except SettingsError as error:
             self._try_later(hold.commitment, Transient(Reason.SOURCE_UNREACHABLE, str(error)))
-        except Exception as error:  # noqa: BLE001 - a defect counts as an attempt, or its request would be tried for ever
-            _defect(error)
-            self._try_later(hold.commitment, Transient(Reason.INTERNAL_ERROR, type(error).__name__))
+        else:
+            if step.defect is not None:
+                # It counts as an attempt, or its request would be tried for ever.
+                self._try_later(hold.commitment, Transient(Reason.INTERNAL_ERROR, step.defect))
 
     def _attempt(self, hold: "_Hold") -> None:
         commitment = hold.commitment
@@ -232,13 +232,6 @@ class CommitmentReporter:
             sop_instance_uid=None,
             now=now,
         )
-
-
-def _defect(error: Exception) -> None:
-    """Log where it is, without the message: one of a foreign exception may quote what was sent."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(last.filename).name}:{last.lineno}"
-    _log.error("commitment_reporter_failed", error=type(error).__name__, at=where)
 
 
 class _Hold:

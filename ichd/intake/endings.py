@@ -15,6 +15,7 @@ from ichd.domain.errors import Transient
 from ichd.intake.claim import Sender
 from ichd.store.arrivals import Arrivals
 from ichd.store.deposits import Deposit
+from ichd.telemetry import Survived
 
 _log = structlog.get_logger(__name__)
 
@@ -156,11 +157,11 @@ class Endings:
 
     def _try(self, ending: Ending | Fruitless) -> bool:
         """Whether nothing is left to do for this one."""
-        try:
-            ending.write(self._arrivals)
-        except Transient as error:
-            _log.warning("association_end_postponed", reason=str(error.reason), detail=error.detail)
-            return False
-        except Exception as error:  # noqa: BLE001 - one that can never be written must not keep the others waiting
-            _log.error("association_end_dropped", kind=type(error).__name__, with_images=isinstance(ending, Ending))
+        # One that can never be written must not keep the others waiting.
+        with Survived("association_end_dropped", with_images=isinstance(ending, Ending)):
+            try:
+                ending.write(self._arrivals)
+            except Transient as error:
+                _log.warning("association_end_postponed", reason=str(error.reason), detail=error.detail)
+                return False
         return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from ichd.intake.admit import Sender
+from ichd.intake.claim import Sender
 
 
 class Operation(IntEnum):

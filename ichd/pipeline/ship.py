@@ -10,6 +10,7 @@ from ichd.pipeline.clock import Clock
 from ichd.publish.audit_message import AuditSource, render, render_unreadable
 from ichd.publish.syslog import Collector, send, syslog_message
 from ichd.store.audit import Audit, Batch
+from ichd.telemetry import Survived
 
 _log = structlog.get_logger(__name__)
 
@@ -70,10 +71,7 @@ class AuditShipper:
         send(self._collector, messages)
 
     def _render(self, entry: AuditEntry) -> bytes:
-        try:
+        # A defect met by one entry must not hold back the trail for ever.
+        with Survived("audit_entry_not_rendered", entry=entry.id, audit_event=str(entry.event)):
             return render(entry, self._source)
-        except Exception as error:  # noqa: BLE001 - a defect met by one entry must not hold back the trail for ever
-            _log.error(
-                "audit_entry_not_rendered", entry=entry.id, audit_event=str(entry.event), error=type(error).__name__
-            )
-            return render_unreadable(entry, self._source)
+        return render_unreadable(entry, self._source)

@@ -1,7 +1,7 @@
 """Transactions: one for reading, one for writing, and database trouble in our own words."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import Any
 
@@ -74,16 +74,13 @@ class RowWriter:
         """
         with _turn(self._engine), translated():
             connection, self._connection = self._connection or self._connect(), None
-            try:
+            with ExitStack() as unless_kept:
+                unless_kept.callback(connection.close)
                 with connection.begin():
                     yield connection
-            except BaseException:
-                connection.close()
-                raise
-            if self._keeps:
-                self._connection = connection
-            else:
-                connection.close()
+                if self._keeps:
+                    self._connection = connection
+                    unless_kept.pop_all()
 
     def _connect(self) -> Connection:
         return self._engine.connect().execution_options(**{BEGIN_MODE: "IMMEDIATE"})

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from ichd.intake.admit import Counter
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.service import Service
 from ichd.store.arrivals import Arrivals

@@ -15,8 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ichd.intake.admit import Counter
 from ichd.intake.announced import INSTANCE_AVAILABILITY, AnnouncedStudies
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.store.announcements import Announcements
 from ichd.store.arrivals import ArrivalKind, Arrivals

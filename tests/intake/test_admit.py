@@ -11,7 +11,9 @@ from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
 from ichd.intake import shelf
-from ichd.intake.admit import Admission, Claim, Counter, Sender, Visit
+from ichd.intake.claim import Admission, Claim, Sender
+from ichd.intake.counter import Counter
+from ichd.intake.visit import Visit
 from ichd.pipeline.ticks import ORPHAN_AFTER
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.studies import Studies

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from ichd.domain.errors import Refused, UserError
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Counter, Sender
+from ichd.intake.claim import Sender
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.refusals import Refusals

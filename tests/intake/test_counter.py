@@ -16,7 +16,8 @@ from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE
-from ichd.intake.admit import Claim, Counter
+from ichd.intake.claim import Claim
+from ichd.intake.counter import Counter
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.spool import Draft, Spool
 from ichd.store.tables import ArrivalRow, AssociationRow, AuditRow, ConflictRow, RefusalRow

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ichd.intake.admit import Counter
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
 from ichd.intake.dimse.negotiation import Welcome, offered_contexts

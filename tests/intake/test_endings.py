@@ -157,7 +157,7 @@ def test_an_end_that_can_never_be_written_keeps_no_other_waiting(house: House) -
         endings.record(later)
         until(is_idle)
     (dropped,) = (entry for entry in logs if entry["event"] == "association_end_dropped")
-    assert dropped["kind"] == "LookupError"
+    assert dropped["error"] == "LookupError"
     assert "Doe" not in str(logs)
     ended = {row.id: row.ended_at for row in house.rows(AssociationRow)}
     assert ended == {

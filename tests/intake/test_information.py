@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from pydicom.dataset import Dataset
 
-from ichd.intake.admit import Sender
+from ichd.intake.claim import Sender
 from ichd.intake.commitment import MOST_REFERENCES, PUSH_MODEL, PUSH_MODEL_INSTANCE
 from ichd.intake.information import (
     MOST_ITEMS,

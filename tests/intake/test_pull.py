@@ -9,7 +9,6 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from ichd.domain.arrival import Door
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Counter
 from ichd.intake.ask.archive import archive_of
 from ichd.intake.ask.errand import Retriever
 from ichd.intake.ask.find import StudyQuery
@@ -18,6 +17,7 @@ from ichd.intake.ask.move import MoveRetriever
 from ichd.intake.ask.pull import Fetched, Pull
 from ichd.intake.ask.sources import DimseSource, Source, WebSource
 from ichd.intake.ask.wado import WebRetriever
+from ichd.intake.counter import Counter
 from ichd.store.held import Holdings
 from ichd.store.tables import AssociationRow
 from tests.intake.asking import Pacs, running_pacs, send, series

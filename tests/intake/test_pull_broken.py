@@ -12,7 +12,6 @@ import pytest
 
 from ichd.domain.errors import CodedError, SettingsError, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Counter
 from ichd.intake.ask.archive import archive_of, check_source
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.find import StudyQuery
@@ -20,6 +19,7 @@ from ichd.intake.ask.get import GetRetriever
 from ichd.intake.ask.pull import Fetched, Pull
 from ichd.intake.ask.sources import ClientTls, DimseSource, WebSource
 from ichd.intake.ask.wado import WebRetriever
+from ichd.intake.counter import Counter
 from ichd.store.held import Holdings
 from ichd.store.tables import AssociationRow
 from tests.intake.archiving import Archive, running_archive

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -53,22 +53,29 @@ def associated(
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
     association = _associate(source, contexts, stores, handlers, max_image_bytes)
-    try:
-        _require(source, association, contexts[0])
-        yield association
-    except BaseException as error:
-        # What pynetdicom says where something is to be sent and nobody is there any more.
-        unsent = type(error) is RuntimeError and not association.is_established
-        if association.is_established:
-            association.abort()
-        lost = isinstance(error, Transient) and error.reason is Reason.SOURCE_LOST
-        if (unsent or lost) and (trouble := _cut_off(source, association)):
-            raise trouble from error
-        if unsent:
-            raise Transient(Reason.SOURCE_LOST, f"{source} ended the association") from error
-        raise
+    with ExitStack() as on_error:
+        on_error.callback(_abort, association)
+        try:
+            _require(source, association, contexts[0])
+            yield association
+        except RuntimeError as error:
+            # What pynetdicom says where something is to be sent and nobody is there any more.
+            if type(error) is not RuntimeError or association.is_established:
+                raise
+            lost = Transient(Reason.SOURCE_LOST, f"{source} ended the association")
+            raise _cut_off(source, association) or lost from error
+        except Transient as error:
+            if error.reason is Reason.SOURCE_LOST and (trouble := _cut_off(source, association)):
+                raise trouble from error
+            raise
+        on_error.pop_all()
     if association.is_established:
         association.release()
+
+
+def _abort(association: Association) -> None:
+    if association.is_established:
+        association.abort()
 
 
 def status_of(source: DimseSource, answer: Dataset) -> int:

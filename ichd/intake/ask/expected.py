@@ -6,11 +6,9 @@ silence must not keep others from being asked.
 """
 
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 
@@ -19,6 +17,7 @@ from ichd.domain.errors import Permanent, SettingsError, Transient
 from ichd.intake.ask.count import count_ct_images
 from ichd.intake.ask.sources import DimseSource, Source
 from ichd.store.announcements import Announcements, Brought
+from ichd.telemetry import Survived
 
 _log = structlog.get_logger(__name__)
 
@@ -82,21 +81,16 @@ class ExpectedCounts:
     def _run(self) -> None:
         postponed = False
         while not self._stopping.wait(self._look_every_s):
-            try:
-                self.look()
-            except Transient as error:
-                # Once, not four times a second for as long as the database is away.
-                if not postponed:
-                    _log.warning("expected_counts_postponed", reason=str(error.reason), detail=error.detail)
-                postponed = True
-            except Exception as error:  # noqa: BLE001 - a defect met with one answer must not end all questions
-                # Without the message: one of a foreign exception may quote what was sent.
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                _log.error(
-                    "expected_counts_failed", error=type(error).__name__, at=f"{Path(last.filename).name}:{last.lineno}"
-                )
-            else:
-                postponed = False
+            # A defect met with one answer must not end all questions.
+            with Survived("expected_counts_failed"):
+                try:
+                    self.look()
+                    postponed = False
+                except Transient as error:
+                    # Once, not four times a second for as long as the database is away.
+                    if not postponed:
+                        _log.warning("expected_counts_postponed", reason=str(error.reason), detail=error.detail)
+                    postponed = True
 
     def _asked_about(self, study: Brought) -> Sequence[Source]:
         """The archive that sent the study, or all where it is none of them."""

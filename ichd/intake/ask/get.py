@@ -14,12 +14,13 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Counter, Sender
 from ichd.intake.ask.association import associated, service
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.sources import DimseSource
 from ichd.intake.ask.suboperations import ask_for_all, completed
 from ichd.intake.ask.visiting import Delivery, delivery
+from ichd.intake.claim import ACCEPTED_SOP_CLASSES, Claim, Sender
+from ichd.intake.counter import Counter
 from ichd.intake.status import SUCCESS, failure
 from ichd.intake.syntax import TRANSFER_SYNTAXES
 

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ichd.domain.arrival import Door
-from ichd.intake.admit import Claim, Counter, Sender, Visit
 from ichd.intake.ask.errand import Tally, Wanted
+from ichd.intake.claim import Claim, Sender
+from ichd.intake.counter import Counter
+from ichd.intake.visit import Visit
 from ichd.store.draft import Fragment
 
 

@@ -9,11 +9,12 @@ import httpx
 
 from ichd.domain.errors import Permanent, Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Claim, Counter, Sender
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.sources import WebSource
 from ichd.intake.ask.visiting import Delivery, delivery
 from ichd.intake.ask.web import answer_to, web_client
+from ichd.intake.claim import Claim, Sender
+from ichd.intake.counter import Counter
 from ichd.intake.part10 import FileHead
 from ichd.intake.stow.multipart import NotMultipart, Part, read_parts
 

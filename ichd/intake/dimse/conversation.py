@@ -13,7 +13,8 @@ import structlog
 from ichd.domain.arrival import Door
 from ichd.domain.errors import Refused
 from ichd.domain.reason import Reason
-from ichd.intake.admit import Counter, Sender, Visit
+from ichd.intake.claim import Sender
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.associate import AssociateRequest, acceptance, read_request, rejection
 from ichd.intake.dimse.doorkeeper import Doorkeeper
 from ichd.intake.dimse.messages import Messages, Released
@@ -33,6 +34,7 @@ from ichd.intake.dimse.serving import Serving
 from ichd.intake.dimse.wire import Wire
 from ichd.intake.peers import Rejection
 from ichd.intake.service import Service
+from ichd.intake.visit import Visit
 
 _log = structlog.get_logger(__name__)
 

@@ -3,17 +3,16 @@
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
 
 import structlog
 
 from ichd.domain.errors import UserError
-from ichd.intake.admit import Counter
+from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
 from ichd.intake.dimse.negotiation import Welcome, offered_contexts
@@ -22,6 +21,7 @@ from ichd.intake.dimse.wire import Wire
 from ichd.intake.peers import AllowedPeer
 from ichd.intake.service import Service
 from ichd.store.arrivals import Arrivals
+from ichd.telemetry import Survived
 
 _log = structlog.get_logger(__name__)
 
@@ -111,15 +111,13 @@ class Listener:
             Transient: the database does not answer, or the spool can't be written.
         """
         tls = ServerTls(self._config.tls, self._clock) if self._config.tls else None
-        self._socket = listening = self._bind()
-        try:
+        with ExitStack() as on_failure:
+            self._socket = listening = self._bind()
+            on_failure.callback(self._close_socket, listening)
             self._counter.open(now=self._clock())
             # Only after the port is ours: a second listener started by mistake must not end what the first one serves.
             interrupted = self._arrivals.end_interrupted(listener=self.place, now=self._clock())
-        except BaseException:
-            self._socket = None
-            listening.close()
-            raise
+            on_failure.pop_all()
         accept = threading.Thread(target=self._accept, args=(listening, self._terms(tls)), name="ichd-accept")
         accept.daemon = True
         accept.start()
@@ -218,14 +216,14 @@ class Listener:
             wire.close()
             self._forget(conversation)
 
+    def _close_socket(self, listening: socket.socket) -> None:
+        self._socket = None
+        listening.close()
+
     def _talk(self, conversation: Conversation) -> None:
         try:
-            conversation.run()
-        except Exception as error:  # noqa: BLE001 - a defect ends one connection and is in the log
-            # Without the message: one of a foreign exception may quote what was sent.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(last.filename).name}:{last.lineno}"
-            _log.error("connection_failed", error=type(error).__name__, at=where)
+            with Survived("connection_failed"):
+                conversation.run()
         finally:
             self._forget(conversation)
 

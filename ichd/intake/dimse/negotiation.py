@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ichd.intake.admit import ACCEPTED_SOP_CLASSES
+from ichd.intake.claim import ACCEPTED_SOP_CLASSES
 from ichd.intake.dimse.associate import APPLICATION_CONTEXT, AnsweredContext, AssociateRequest, ProposedContext
 from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
 from ichd.intake.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES

@@ -10,7 +10,7 @@ import structlog
 
 from ichd.domain.errors import CodedError, Refused, Transient
 from ichd.domain.reason import Reason
-from ichd.intake.admit import ACCEPTED_SOP_CLASSES, Claim, Sender, Visit
+from ichd.intake.claim import ACCEPTED_SOP_CLASSES, Claim, Sender
 from ichd.intake.dimse.command import Command, CommandField, response
 from ichd.intake.dimse.messages import Messages
 from ichd.intake.dimse.negotiation import Context
@@ -18,6 +18,7 @@ from ichd.intake.dimse.pdu import AbortReason, Violation
 from ichd.intake.service import Answer, Operation, Request, Service, Status
 from ichd.intake.status import SUCCESS, failure
 from ichd.intake.values import is_uid
+from ichd.intake.visit import Visit
 
 _log = structlog.get_logger(__name__)
 

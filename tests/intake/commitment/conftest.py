@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.job import RetryPolicy
 from ichd.domain.study import CT_IMAGE_STORAGE
-from ichd.intake.admit import Sender
 from ichd.intake.ask.sources import DimseSource
+from ichd.intake.claim import Sender
 from ichd.intake.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentRequests
 from ichd.intake.commitment_report import CommitmentReporter, ReportingPolicy
 from ichd.intake.service import Answer, Operation, Request
