@@ -128,8 +128,8 @@ MEANINGS: dict[Reason, str] = {
     Reason.SOURCE_UNREACHABLE: "the source does not answer; check its address, that it runs, and its TLS settings",
     Reason.SOURCE_REJECTED: "the source does not let us in; check AE titles, account or token on both sides",
     Reason.SOURCE_LOST: (
-        "the connection to the source broke; ask again, what has come is not fetched twice. "
-        "One that hangs up at once may not know our AE title: add it there"
+        "the connection to the source broke; ask again, what has come is not fetched twice; "
+        "one that hangs up at once may not know our AE title: add it there"
     ),
     Reason.SOURCE_BUSY: "the source is out of resources; ask again later, what has come is not fetched twice",
     Reason.SOURCE_REFUSED: "the source refused what it was asked; enable query and retrieval for our AE title there",
