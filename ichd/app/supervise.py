@@ -9,7 +9,6 @@ never came up: all roles stop, so that whatever watches this process sees it, an
 will read. One that once ran well is restarted whatever it says, since its trouble must not close the door.
 """
 
-import os
 import subprocess
 import threading
 import time
@@ -118,15 +117,3 @@ def _stop_all(roles: Sequence[Role], grace_s: float) -> None:
 def _close_lifeline(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
-
-
-def stop_with_supervisor(stop: threading.Event) -> None:
-    """In a child: set `stop` when the lifeline breaks."""
-
-    def watch() -> None:
-        # The file descriptor itself: a daemon thread inside sys.stdin holds a lock that the interpreter needs to exit.
-        while os.read(0, 1):
-            pass
-        stop.set()
-
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -1,6 +1,5 @@
 """serve, listen, worker, web, migrate."""
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from ichd.app.stopping import stop_on_signals, stop_with_supervisor
 from ichd.cli.invocation import invocation, settings_of
 from ichd.domain.errors import IchdError
 from ichd.settings import Settings
@@ -80,11 +80,8 @@ def _start(context: typer.Context, *, supervised: bool = False) -> tuple[Setting
     settings = settings_of(context)
     configure_logging(settings.log.level, settings.log.format)
     stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    stop_on_signals(stop)
     if supervised:
-        from ichd.app.supervise import stop_with_supervisor
-
         stop_with_supervisor(stop)
     return settings, stop
 

@@ -117,7 +117,11 @@ format = "json"
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.terminate()
-        code = self.process.wait(PATIENCE_S)
+        try:
+            code = self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            last_words = self.log.read_text(errors="replace").splitlines()[-20:]
+            raise AssertionError("the daemon does not stop; its log ends\n" + "\n".join(last_words)) from error
         self.process = None
         return code
 

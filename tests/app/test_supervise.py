@@ -18,10 +18,10 @@ from ichd.domain.errors import UserError
 #: A child that notes its starts, ends on SIGTERM, and ends when its standard input closes.
 CHILD = textwrap.dedent(
     """
-    import os, pathlib, signal, sys, threading
-    from ichd.app.supervise import stop_with_supervisor
+    import os, pathlib, sys, threading
+    from ichd.app.stopping import stop_on_signals, stop_with_supervisor
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop_on_signals(stop)
     stop_with_supervisor(stop)
     folder = pathlib.Path(sys.argv[1])
     (folder / f"started-{os.getpid()}").touch()
@@ -88,7 +88,7 @@ def exits(code: int, *, times: int, folder: Path) -> list[str]:
     """A command that ends with `code` so many times, then lives on."""
     program = """
         import pathlib, sys, threading
-        from ichd.app.supervise import stop_with_supervisor
+        from ichd.app.stopping import stop_with_supervisor
         folder, code, times = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
         number = len(list(folder.glob("try-*")))
         (folder / f"try-{number}").touch()
