@@ -13,7 +13,7 @@ import torch
 
 from ichd.domain.finding import CLASSES, Presence, conclude
 from ichd.vision.bundle import Bundle
-from ichd.vision.engines import TorchEngine
+from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.manifest import Calibration, InputSpec, ThresholdSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
@@ -95,7 +95,7 @@ def score_files(bundle: Bundle, files: Sequence[Path]) -> dict[str, Any]:
     Raises:
         NotAnalysable: the files are no series that can be read.
     """
-    prediction = Reader(TorchEngine(bundle, device="cpu")).read(load_scan(files))
+    prediction = Reader(EagerEngine(bundle, device="cpu")).read(load_scan(files))
     finding = conclude(prediction, bundle.rule)
     return {
         "slices": len(prediction.slices),

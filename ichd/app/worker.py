@@ -22,7 +22,7 @@ from ichd.settings import ModelSettings, Settings
 from ichd.store.audit import Audit
 from ichd.store.queue import Queue
 from ichd.vision.bundle import find_bundle, load_bundle
-from ichd.vision.engines import TorchEngine
+from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.reader import Reader
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ def load_reader(model: ModelSettings) -> Reader:
         Permanent: the bundle is damaged or can't be used here.
     """
     bundle = load_bundle(find_bundle(model.bundle))
-    return Reader(TorchEngine(bundle, device=model.device, threads=model.threads))
+    return Reader(EagerEngine(bundle, device=model.device, threads=model.threads))
 
 
 def run_worker(settings: Settings, stop: threading.Event) -> None:

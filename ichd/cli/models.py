@@ -47,16 +47,15 @@ def verify_model(
 ) -> None:
     """Check a bundle: manifest, hash of the weights, shapes, and one pass through the network."""
     import numpy as np
-    import torch
 
     from ichd.vision.bundle import find_bundle, load_bundle
-    from ichd.vision.engines import TorchEngine
+    from ichd.vision.engines.eager import EagerEngine
 
     folder: Path = find_bundle(bundle)
     loaded = load_bundle(folder)
-    engine = TorchEngine(loaded, device="cpu")
+    engine = EagerEngine(loaded, device="cpu")
     size = loaded.manifest.input.image_size
-    probabilities = engine.classify(engine.embed(torch.zeros(2, 3, size, size)))
+    probabilities = engine.classify(engine.embed(np.zeros((2, size, size), dtype=np.int16), (0.5, 0.5)))
     result = {
         "name": loaded.identity.name,
         "version": loaded.identity.version,

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from ichd.domain.errors import Permanent
 from ichd.domain.geometry import holes
+from ichd.domain.note import Note
 from ichd.domain.reason import Reason
 
 #: The network's outputs, in its order (the published model's own).
@@ -60,6 +61,8 @@ class SlicePrediction:
     #: Position along the slice normal, mm, growing to the head.
     z_mm: float
     probabilities: tuple[float, ...]
+    #: Of a slice in a multi-frame image, counted from 1; None where the image is the slice.
+    frame_number: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +73,8 @@ class Prediction:
     series_instance_uid: str
     model: ModelIdentity
     slices: tuple[SlicePrediction, ...]
-    #: What was noticed about the input and survived (slices at a taken position, lossy compression, tilt), one
-    #: sentence each; no value of the patient's.
-    notes: tuple[str, ...] = ()
+    #: What was noticed about the input and survived.
+    notes: tuple[Note, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -42,6 +42,17 @@ class Reason(StrEnum):
     DERIVED_SECONDARY = "derived_secondary"
     MULTI_FRAME = "multi_frame"
     FEWER_SLICES = "fewer_slices"
+    RANKED_LOWER = "ranked_lower"
+    QUALITY_CONTROL_OBJECT = "quality_control_object"
+    REFORMATTED = "reformatted"
+    PROJECTION = "projection"
+    ANGIOGRAPHY = "angiography"
+    PERFUSION = "perfusion"
+    SHARP_KERNEL = "sharp_kernel"
+    HEAD_INCOMPLETE = "head_incomplete"
+    IMPLAUSIBLE_HU = "implausible_hu"
+    ARTEFACTS = "artefacts"
+    ORIENTATION_CONTRADICTED = "orientation_contradicted"
     INCONSISTENT_SERIES = "inconsistent_series"
     PIXELS_UNREADABLE = "pixels_unreadable"
     NO_HOUNSFIELD_UNITS = "no_hounsfield_units"
@@ -114,8 +125,19 @@ MEANINGS: dict[Reason, str] = {
     Reason.SHORT_COVERAGE: "the slices cover too little of the head",
     Reason.NOT_A_HEAD: "the pixels do not look like a head",
     Reason.DERIVED_SECONDARY: "a derived or secondary image is not read",
-    Reason.MULTI_FRAME: "Enhanced multi-frame CT is stored but not read",
+    Reason.MULTI_FRAME: "the frames of a multi-frame image can't be read as slices",
     Reason.FEWER_SLICES: "another axial head series of the study has more slices",
+    Reason.RANKED_LOWER: "another series of the study suits the model better",
+    Reason.QUALITY_CONTROL_OBJECT: "a phantom or another object of quality control is no patient",
+    Reason.REFORMATTED: "a reformat is not read where an original can be",
+    Reason.PROJECTION: "an intensity projection (MIP, MinIP, average) is no slice",
+    Reason.ANGIOGRAPHY: "vessels full of contrast agent look like blood to the model",
+    Reason.PERFUSION: "a perfusion series shows the same slices again and again, with contrast agent",
+    Reason.SHARP_KERNEL: "a thin stack with a bone kernel shows bone, and noise where blood would be",
+    Reason.HEAD_INCOMPLETE: "too little of the brain is in the images for the model to speak about the head",
+    Reason.IMPLAUSIBLE_HU: "air, soft tissue and bone do not have the Hounsfield units that they must have",
+    Reason.ARTEFACTS: "motion or metal has destroyed too many slices; scan again",
+    Reason.ORIENTATION_CONTRADICTED: "the head does not lie as the header says, so that sides can't be told",
     Reason.INCONSISTENT_SERIES: "slices of the series differ in orientation, size or frame of reference",
     Reason.PIXELS_UNREADABLE: "the pixel data could not be decoded",
     Reason.NO_HOUNSFIELD_UNITS: "Rescale Slope and Intercept are missing or unusable, so that pixels are no HU",

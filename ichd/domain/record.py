@@ -17,6 +17,7 @@ from ichd.domain.finding import (
     Threshold,
     conclude,
 )
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 
@@ -51,6 +52,7 @@ def record_of(
                 "sop_class_uid": s.sop_class_uid,
                 "z_mm": s.z_mm,
                 "p": dict(zip(CLASSES, s.probabilities, strict=True)),
+                **({} if s.frame_number is None else {"frame": s.frame_number}),
             }
             for s in prediction.slices
         ],
@@ -60,7 +62,8 @@ def record_of(
             for c in finding.classes
         },
         "max_key_slices": rule.max_key_slices,
-        "notes": list(prediction.notes),
+        "notes": [str(note) for note in prediction.notes],
+        "remarks": [{"code": str(note.remark), "detail": note.detail} for note in prediction.notes],
         "skipped_series": [skipped_record(s) for s in skipped],
         "timings_ms": dict(prediction.timings_ms),
     }
@@ -88,6 +91,7 @@ def unread_record(
         "slices": [],
         "triage": None,
         "notes": [],
+        "remarks": [],
         "skipped_series": [skipped_record(s) for s in skipped],
         "timings_ms": {},
     }
@@ -104,6 +108,13 @@ def skipped_of(record: Mapping[str, Any]) -> tuple[SkippedSeries, ...]:
         SkippedSeries(series_instance_uid=s["series_uid"], reason=Reason(s["reason"]), detail=s["detail"])
         for s in record["skipped_series"]
     )
+
+
+def notes_of(record: Mapping[str, Any]) -> tuple[Note, ...]:
+    """The coded notes of a record; one that was written before notes had codes gives its sentences."""
+    if "remarks" not in record:
+        return tuple(Note(remark=Remark.UNCODED, detail=sentence) for sentence in record["notes"])
+    return tuple(Note(remark=Remark(n["code"]), detail=n["detail"]) for n in record["remarks"])
 
 
 def finding_of(record: Mapping[str, Any]) -> Finding:
@@ -134,10 +145,11 @@ def finding_of(record: Mapping[str, Any]) -> Finding:
                 sop_class_uid=s["sop_class_uid"],
                 z_mm=s["z_mm"],
                 probabilities=tuple(s["p"][name] for name in CLASSES),
+                frame_number=s.get("frame"),
             )
             for s in record["slices"]
         ),
-        notes=tuple(record["notes"]),
+        notes=notes_of(record),
         timings_ms=record["timings_ms"],
     )
     return conclude(prediction, rule)

@@ -6,8 +6,6 @@ in HU; `normalise` windows and standardises. `prepare` is both.
 Shapes: S slices, C windows, H W image pixels, G = `spec.image_size`.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,15 +35,6 @@ def prepare(
 ) -> Tensor:
     """Network input [S, C, G, G], float32, of slices in canonical orientation; see the two parts."""
     return normalise(resample_hu(hu_SHW, pixel_spacing_mm, spec, centre=centre), spec)
-
-
-def prepare_batches(
-    hu_SHW: HU, pixel_spacing_mm: tuple[float, float], spec: InputSpec, *, batch: int
-) -> Iterator[Tensor]:
-    """`prepare` for at most `batch` slices at a time, around the centre of the whole scan: memory stays bounded."""
-    centre = None if spec.field_of_view_mm is None else head_centre(hu_SHW, pixel_spacing_mm)
-    for start in range(0, len(hu_SHW), batch):
-        yield prepare(hu_SHW[start : start + batch], pixel_spacing_mm, spec, centre=centre)
 
 
 def resample_hu(

@@ -1,68 +1,79 @@
 """The room in one sentence: a `HeadScan` goes in, a `Prediction` comes out."""
 
+from collections.abc import Mapping, Sequence
 from time import perf_counter
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ichd.domain.finding import Prediction, SlicePrediction
-from ichd.vision.engines import TorchEngine
-from ichd.vision.preprocess import prepare_batches
+from ichd.vision.engines.engine import Engine
+from ichd.vision.preprocess import Point, head_centre
 from ichd.vision.scan import HeadScan
 
-#: Pixels that go through the CNN at once: eight slices of 512 px, which keeps ResNet-50's activations near half a
-#: gigabyte; more slices at once bring no speed on a CPU.
-_PIXELS_AT_ONCE = 8 * 512 * 512
-_MOST_SLICES_AT_ONCE = 16
+#: By index of the slice, embeddings [F] that were made earlier.
+Known = Mapping[int, NDArray[np.float32]]
 
 
 class Reader:
     """Reads scans with one engine; keeps nothing between them."""
 
-    def __init__(self, engine: TorchEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def warm_up(self) -> None:
-        """Push blank slices through, so that no study waits for what torch does at a first pass."""
-        self._look(np.zeros((_MOST_SLICES_AT_ONCE, 512, 512), dtype=np.int16), (0.5, 0.5))
+    @property
+    def sees_slices_alone(self) -> bool:
+        """Whether a slice can be embedded before the others are there: a crop around the head needs the whole scan."""
+        return self.engine.bundle.manifest.input.field_of_view_mm is None
 
-    def read(self, scan: HeadScan) -> Prediction:
-        """Probabilities of every slice. `timings_ms` has prepare (windows), embed (CNN) and classify (sequence)."""
-        probabilities_SC, timings_ms = self._look(scan.hu_SHW, scan.pixel_spacing_mm)
+    def warm_up(self) -> None:
+        """Do all that happens once, so that no study waits for it."""
+        self.engine.warm_up()
+
+    def embed(self, scan: HeadScan, indices: Sequence[int]) -> NDArray[np.float32]:
+        """Embeddings [len(indices), F] of some slices of a scan."""
+        return self.engine.embed(scan.hu_SHW[list(indices)], scan.pixel_spacing_mm, centre=self._centre(scan))
+
+    def read(self, scan: HeadScan, *, known: Known = MappingProxyType({})) -> Prediction:
+        """Probabilities of every source image: those of an averaged slice stand for each that it was made of.
+
+        `known` must come from an engine of the same fingerprint. `timings_ms` has embed (windows and CNN, of the slices
+        that were not known) and classify (sequence).
+        """
+        started = perf_counter()
+        missing = [index for index in range(len(scan.hu_SHW)) if index not in known]
+        embeddings = dict(known)
+        if missing:
+            embeddings |= dict(zip(missing, self.embed(scan, missing), strict=True))
+        embedded = perf_counter()
+        probabilities_SC = self.engine.classify(np.stack([embeddings[index] for index in range(len(scan.hu_SHW))]))
+        classified = perf_counter()
         return Prediction(
             study_instance_uid=scan.study_instance_uid,
             series_instance_uid=scan.series_instance_uid,
             model=self.engine.bundle.identity,
-            slices=tuple(
-                SlicePrediction(
-                    sop_instance_uid=sop_instance_uid,
-                    sop_class_uid=sop_class_uid,
-                    z_mm=z_mm,
-                    probabilities=tuple(float(p) for p in probabilities_C),
-                )
-                for sop_instance_uid, sop_class_uid, z_mm, probabilities_C in zip(
-                    scan.sop_instance_uids, scan.sop_class_uids, scan.z_mm, probabilities_SC, strict=True
-                )
-            ),
+            slices=_slices(scan, probabilities_SC),
             notes=scan.notes,
-            timings_ms=timings_ms,
+            timings_ms={
+                "embed": round((embedded - started) * 1e3, 3),
+                "classify": round((classified - embedded) * 1e3, 3),
+            },
         )
 
-    def _look(
-        self, hu_SHW: NDArray[np.int16] | NDArray[np.float32], pixel_spacing_mm: tuple[float, float]
-    ) -> tuple[NDArray[np.float64], dict[str, float]]:
-        spec = self.engine.bundle.manifest.input
-        batch = max(1, min(_MOST_SLICES_AT_ONCE, _PIXELS_AT_ONCE // spec.image_size**2))
-        embeddings = []
-        prepare_s = embed_s = 0.0
-        mark = perf_counter()
-        for windows_NCHW in prepare_batches(hu_SHW, pixel_spacing_mm, spec, batch=batch):
-            prepared = perf_counter()
-            embeddings.append(self.engine.embed(windows_NCHW))
-            prepare_s += prepared - mark
-            mark = perf_counter()
-            embed_s += mark - prepared
-        probabilities_SC = self.engine.classify(np.concatenate(embeddings))
-        classify_s = perf_counter() - mark
-        seconds = {"prepare": prepare_s, "embed": embed_s, "classify": classify_s}
-        return probabilities_SC, {step: round(s * 1000, 3) for step, s in seconds.items()}
+    def _centre(self, scan: HeadScan) -> Point | None:
+        return None if self.sees_slices_alone else head_centre(scan.hu_SHW, scan.pixel_spacing_mm)
+
+
+def _slices(scan: HeadScan, probabilities_SC: NDArray[np.float64]) -> tuple[SlicePrediction, ...]:
+    return tuple(
+        SlicePrediction(
+            sop_instance_uid=source.sop_instance_uid,
+            sop_class_uid=source.sop_class_uid,
+            z_mm=source.z_mm,
+            probabilities=tuple(float(p) for p in probabilities_C),
+            frame_number=source.frame_number,
+        )
+        for sources, probabilities_C in zip(scan.sources, probabilities_SC, strict=True)
+        for source in sources
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, holes, slice_normal
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.vision.pixels import read_hu
 from ichd.vision.slices import SliceHeader, read_header
@@ -42,6 +43,18 @@ class Upright:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceImage:
+    """A stored image, or one frame of it, that a slice was read from."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    #: Along the slice normal, mm.
+    z_mm: float
+    #: Counted from 1; None where the image has one frame.
+    frame_number: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadScan:
     """The slices of one series as a model reads them.
 
@@ -55,16 +68,16 @@ class HeadScan:
     hu_SHW: NDArray[np.int16] | NDArray[np.float32]
     #: [S], along the slice normal, ascending.
     z_mm: tuple[float, ...]
-    sop_instance_uids: tuple[str, ...]
-    sop_class_uids: tuple[str, ...]
+    #: [S], what each slice was read from, inferior first; several where thin slices were averaged.
+    sources: tuple[tuple[SourceImage, ...], ...]
     #: mm between rows, mm between columns, of the upright images.
     pixel_spacing_mm: tuple[float, float]
     study_instance_uid: str
     series_instance_uid: str
     #: From stored images to `hu_SHW`; drawing on a source image needs the way back.
     upright: Upright
-    #: What was noticed and survived, one sentence each, for people.
-    notes: tuple[str, ...] = ()
+    #: What was noticed and survived.
+    notes: tuple[Note, ...] = ()
 
 
 def load_scan(files: Sequence[Path]) -> HeadScan:
@@ -91,13 +104,20 @@ def load_scan(files: Sequence[Path]) -> HeadScan:
     return HeadScan(
         hu_SHW=_read_volume(ordered, upright),
         z_mm=tuple(dot(h.position, normal) for h in ordered),
-        sop_instance_uids=tuple(h.sop_instance_uid for h in ordered),
-        sop_class_uids=tuple(h.sop_class_uid for h in ordered),
+        sources=tuple((_source(h, normal),) for h in ordered),
         pixel_spacing_mm=(column_mm, row_mm) if upright.transposed else (row_mm, column_mm),
         study_instance_uid=first.study_instance_uid,
         series_instance_uid=first.series_instance_uid,
         upright=upright,
         notes=_notes(ordered, dropped, normal),
+    )
+
+
+def _source(header: SliceHeader, normal: Vector) -> SourceImage:
+    return SourceImage(
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        z_mm=dot(header.position, normal),
     )
 
 
@@ -174,21 +194,22 @@ def _read_volume(ordered: Sequence[SliceHeader], upright: Upright) -> NDArray[np
     return volume
 
 
-def _notes(ordered: Sequence[SliceHeader], dropped: Sequence[SliceHeader], normal: Vector) -> tuple[str, ...]:
+def _notes(ordered: Sequence[SliceHeader], dropped: Sequence[SliceHeader], normal: Vector) -> tuple[Note, ...]:
     notes = []
     if dropped:
         uids = ", ".join(h.sop_instance_uid for h in dropped[:5]) + (", ..." if len(dropped) > 5 else "")
-        notes.append(f"{len(dropped)} slices at a position that another one holds were not read: {uids}")
+        notes.append(Note(remark=Remark.DUPLICATE_POSITIONS, detail=f"{len(dropped)}: {uids}"))
     for index, length_mm in holes([dot(h.position, normal) for h in ordered]):
-        notes.append(f"slices are missing: {length_mm:.0f} mm between slices {index + 1} and {index + 2}")
+        detail = f"{length_mm:.0f} mm between slices {index + 1} and {index + 2}"
+        notes.append(Note(remark=Remark.SLICES_MISSING, detail=detail))
     tilt = degrees_from_axial(normal)
     if tilt > 1:
-        notes.append(f"the slices are tilted by {tilt:.1f} degrees against axial")
+        notes.append(Note(remark=Remark.TILTED, detail=f"{tilt:.1f} degrees"))
     if any(h.monochrome1 for h in ordered):
-        notes.append("stored as MONOCHROME1; HU are not affected")
+        notes.append(Note(remark=Remark.INVERTED_DISPLAY))
     if any(h.padding_ignored for h in ordered):
-        notes.append("Pixel Padding Value lies among tissue and was not believed")
+        notes.append(Note(remark=Remark.PADDING_IGNORED))
     lossy = sum(h.lossy for h in ordered)
     if lossy:
-        notes.append(f"{lossy} of {len(ordered)} slices may have gone through lossy compression")
+        notes.append(Note(remark=Remark.LOSSY_COMPRESSION, detail=f"{lossy} of {len(ordered)}"))
     return tuple(notes)

@@ -31,6 +31,7 @@ def reading_shape(record: Mapping[str, Any] | None) -> Record:
         "triage": None,
         "skipped_series": [],
         "notes": [],
+        "remarks": [],
         "timings_ms": {},
     }
     return unread | dict(record or {})

@@ -139,7 +139,7 @@ def _reading(record: Record) -> Reading:
         slices=len(prediction.slices),
         classes=tuple(_class_line(finding, c) for c in finding.classes),
         timings=tuple((name.replace("_", " "), f"{ms:.0f} ms") for name, ms in prediction.timings_ms.items()),
-        notes=prediction.notes,
+        notes=tuple(map(str, prediction.notes)),
     )
 
 

@@ -15,8 +15,9 @@ from ichd.domain.finding import (
     Threshold,
     conclude,
 )
+from ichd.domain.note import MEANINGS, Note, Remark
 from ichd.domain.reason import Reason
-from ichd.domain.record import finding_of, record_of, skipped_of, unread_record
+from ichd.domain.record import finding_of, notes_of, record_of, skipped_of, unread_record
 from ichd.domain.study import SkippedSeries, StudyState
 
 UIDS = st.from_regex(r"[1-9][0-9]{0,8}(\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
@@ -29,6 +30,7 @@ SLICES = st.builds(
     sop_class_uid=UIDS,
     z_mm=st.floats(-2000, 2000),
     probabilities=st.tuples(*[st.floats(0, 1)] * len(CLASSES)),
+    frame_number=st.none() | st.integers(1, 400),
 )
 PREDICTIONS = st.builds(
     Prediction,
@@ -44,6 +46,7 @@ PREDICTIONS = st.builds(
         demonstration=st.booleans(),
     ),
     slices=st.lists(SLICES, min_size=1, max_size=5).map(tuple),
+    notes=st.lists(st.builds(Note, remark=st.sampled_from(list(Remark)), detail=st.text()), max_size=3).map(tuple),
     timings_ms=st.dictionaries(st.text(), st.floats(0, 1e6)),
 )
 RULES = st.builds(
@@ -115,3 +118,13 @@ def test_a_study_that_was_not_read_has_the_same_shape_and_a_reason() -> None:
 def test_what_is_not_our_record_is_no_finding() -> None:
     with pytest.raises(KeyError):
         finding_of({})
+
+
+def test_a_record_from_before_notes_had_codes_keeps_its_sentences() -> None:
+    (note,) = notes_of({"notes": ["the slices are tilted by 12.0 degrees against axial"]})
+    assert (note.remark, str(note)) == (Remark.UNCODED, "the slices are tilted by 12.0 degrees against axial")
+
+
+def test_every_remark_has_a_meaning_of_its_own() -> None:
+    assert set(MEANINGS) == set(Remark)
+    assert len(set(MEANINGS.values())) == len(Remark)

@@ -12,7 +12,7 @@ from ichd.store.queue import Queue
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 from ichd.vision.bundle import load_bundle, save_bundle
-from ichd.vision.engines import TorchEngine
+from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.manifest import InputSpec, Manifest, NetworkSpec, RecurrentSpec, WeightsSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.reader import Reader
@@ -53,4 +53,4 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     )
     folder = tmp_path_factory.mktemp("bundle")
     save_bundle(folder, manifest, CnnLstm(network).state_dict())
-    return Reader(TorchEngine(load_bundle(folder), device="cpu", threads=1))
+    return Reader(EagerEngine(load_bundle(folder), device="cpu", threads=1))

@@ -12,6 +12,7 @@ from ichd.app.predict import gather, group
 from ichd.domain.errors import LeaseLost, Permanent
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, RetryPolicy
+from ichd.domain.note import Remark
 from ichd.domain.reason import Reason
 from ichd.domain.selection import SelectionPolicy
 from ichd.domain.study import StudyState
@@ -233,5 +234,5 @@ def test_a_report_that_is_sent_again_is_the_same_bytes(
 def test_a_hole_in_the_scan_is_noted_and_never_routine(head: list[Path], reader: Reader) -> None:
     outcome = read([*head[:5], *head[10:]] if len(head) > 14 else [*head[:4], *head[8:]], reader)
     assert isinstance(outcome, ReadStudy)
-    assert any("slices are missing" in note for note in outcome.finding.prediction.notes)
+    assert any(note.remark is Remark.SLICES_MISSING for note in outcome.finding.prediction.notes)
     assert outcome.finding.triage is not Triage.ROUTINE

@@ -5,6 +5,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.phantom import PhantomRecipe, render, write_series
@@ -44,7 +45,7 @@ def test_a_finding_of_lossy_images_says_so(
 ) -> None:
     study_uid = analysed(house, in_syntax(head, tmp_path, transfer_syntax_uid), reader)
     delivery(house, peer(receiver.port))
-    note = "12 of 12 slices may have gone through lossy compression"
+    note = str(Note(remark=Remark.LOSSY_COMPRESSION, detail="12 of 12"))
     record = house.studies.detail(study_uid).record
     assert record is not None
     assert (note in record["notes"]) == lossy

@@ -17,6 +17,7 @@ from pydicom.tag import Tag
 
 from ichd.domain.errors import Permanent
 from ichd.domain.finding import Finding, Presence
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 from ichd.report.codes import FINDING_TYPE, PRESENCE, PRESENCE_VALUE
@@ -264,9 +265,10 @@ def test_size_does_not_grow_with_the_series() -> None:
 
 def test_what_was_noticed_about_the_input_is_said() -> None:
     finding = bleeding()
-    noted = dataclasses.replace(finding, prediction=dataclasses.replace(finding.prediction, notes=("it is tilted",)))
+    note = Note(remark=Remark.TILTED, detail="12.0 degrees")
+    noted = dataclasses.replace(finding, prediction=dataclasses.replace(finding.prediction, notes=(note,)))
     comments = read_report(build_report(noted, [header()], CONTEXT)).comments
-    assert "Input: it is tilted." in comments
+    assert "Input: the slices are tilted against axial: 12.0 degrees." in comments
     assert HIGHEST_SLICE in comments
 
 

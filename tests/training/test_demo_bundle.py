@@ -10,9 +10,10 @@ from ichd.app.plain import plain_recipe
 from ichd.domain.finding import CLASSES, Presence, Triage, conclude
 from ichd.phantom import BLEED_KINDS, Phantom, PhantomRecipe, render
 from ichd.vision.bundle import Bundle, demo_bundle, load_bundle
-from ichd.vision.engines import TorchEngine
+from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan, Upright, load_scan
+from tests.vision.images import one_image_a_slice
 from training.evaluate import score_files
 from training.recipe import load_recipe
 
@@ -27,16 +28,15 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def reader(bundle: Bundle) -> Reader:
-    return Reader(TorchEngine(bundle, device="cpu"))
+    return Reader(EagerEngine(bundle, device="cpu"))
 
 
 def scan_of(phantom: Phantom) -> HeadScan:
-    count = len(phantom.hu_SHW)
+    z_mm = tuple(float(z) for z in phantom.z_mm)
     return HeadScan(
         hu_SHW=phantom.hu_SHW,
-        z_mm=tuple(float(z) for z in phantom.z_mm),
-        sop_instance_uids=tuple(f"1.2.{i}" for i in range(count)),
-        sop_class_uids=("1.2.840.10008.5.1.4.1.1.2",) * count,
+        z_mm=z_mm,
+        sources=one_image_a_slice(z_mm),
         pixel_spacing_mm=(phantom.pixel_spacing_mm, phantom.pixel_spacing_mm),
         study_instance_uid="1.2",
         series_instance_uid="1.2.3",

@@ -1,5 +1,6 @@
 """CT image files as the tests need them, one argument a thing that may vary."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from ichd.vision.scan import SourceImage
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -85,3 +88,11 @@ def disc(
     rows, columns = np.mgrid[:size, :size]
     inside = np.hypot(rows - row, columns - column) * spacing_mm <= diameter_mm / 2
     return np.where(inside, hu, -1000).astype(np.int16)
+
+
+def one_image_a_slice(z_mm: Sequence[float]) -> tuple[tuple[SourceImage, ...], ...]:
+    """Sources of a scan whose slices are images of their own."""
+    return tuple(
+        (SourceImage(sop_instance_uid=f"1.2.{index}", sop_class_uid=str(CTImageStorage), z_mm=z),)
+        for index, z in enumerate(z_mm)
+    )

@@ -9,16 +9,15 @@ from ichd.domain.reason import Reason
 from ichd.vision.headness import look_at_sections, require_head
 from ichd.vision.scan import HeadScan, Upright
 
-from .images import disc
+from .images import disc, one_image_a_slice
 
 
 def scan_of(sections: list[NDArray[np.int16]], spacing_mm: float = 1.0) -> HeadScan:
-    count = len(sections)
+    z_mm = tuple(5.0 * s for s in range(len(sections)))
     return HeadScan(
         hu_SHW=np.stack(sections),
-        z_mm=tuple(5.0 * s for s in range(count)),
-        sop_instance_uids=tuple(f"1.2.{s}" for s in range(count)),
-        sop_class_uids=("1.2.840.10008.5.1.4.1.1.2",) * count,
+        z_mm=z_mm,
+        sources=one_image_a_slice(z_mm),
         pixel_spacing_mm=(spacing_mm, spacing_mm),
         study_instance_uid="1.2.3",
         series_instance_uid="1.2.3.4",

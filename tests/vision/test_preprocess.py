@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from ichd.vision.manifest import IMAGENET_MEAN, IMAGENET_STD, InputSpec
-from ichd.vision.preprocess import AIR_HU, head_centre, normalise, prepare, prepare_batches, resample_hu
+from ichd.vision.preprocess import AIR_HU, head_centre, normalise, prepare, resample_hu
 from ichd.vision.window import PAPER_WINDOWS, apply_window
 
 from .images import disc
@@ -78,14 +78,6 @@ def test_the_head_is_found(row: float, column: float) -> None:
 
 def test_of_nothing_the_centre_is_the_images() -> None:
     assert head_centre(np.full((3, 40, 60), -1000, dtype=np.int16), (1.0, 1.0)) == (19.5, 29.5)
-
-
-@pytest.mark.parametrize("spec", [WHOLE, CROP])
-def test_batches_equal_the_whole(spec: InputSpec) -> None:
-    hu = np.stack([disc(128, spacing_mm=2.0, diameter_mm=120 + 8 * s, hu=40, centre=(60.0, 70.0)) for s in range(7)])
-    batches = list(prepare_batches(hu, (2.0, 2.0), spec, batch=3))
-    assert [len(b) for b in batches] == [3, 3, 1]
-    torch.testing.assert_close(torch.cat(batches), prepare(hu, (2.0, 2.0), spec))
 
 
 def test_float_hu_gives_what_int16_gives() -> None:

@@ -11,6 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from ichd.domain.errors import NotAnalysable
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.vision.headness import require_head
 from ichd.vision.preprocess import head_centre
@@ -37,7 +38,7 @@ def test_the_real_head_ct_is_read_whole_and_is_a_head() -> None:
     scan = load_scan(sorted(data("head-ct-ge").glob("*.dcm"), reverse=True))
     assert scan.hu_SHW.shape == (28, 512, 512)
     assert scan.hu_SHW.dtype == np.int16
-    assert any("18.5 degrees" in note for note in scan.notes)
+    assert Note(remark=Remark.TILTED, detail="18.5 degrees") in scan.notes
     gaps = np.diff(scan.z_mm)
     assert (gaps.min(), gaps.max()) == (pytest.approx(1.1, abs=0.2), pytest.approx(7.4, abs=0.5))
     assert scan.hu_SHW[:, 0, 0].tolist() == [-1024] * 28, "padding outside the reconstruction circle is air"
@@ -52,7 +53,7 @@ def test_the_real_slice_with_a_subdural_haematoma_is_a_head(name: str, lossy: bo
     """UNCI was compressed 338 times and decoded again: its header says so, its transfer syntax does not."""
     scan = load_scan([pydicom_data(name)])
     assert scan.hu_SHW.min() == -1024
-    assert any("lossy" in note for note in scan.notes) == lossy
+    assert any(note.remark is Remark.LOSSY_COMPRESSION for note in scan.notes) == lossy
     require_head(scan)
 
 

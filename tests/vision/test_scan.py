@@ -10,12 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ichd.domain.errors import NotAnalysable, Transient
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.vision.pixels import read_hu
 from ichd.vision.scan import HeadScan, load_scan
 from ichd.vision.slices import read_header
 
 from .images import Image, ramp
+
+
+def remarks(scan: HeadScan) -> list[Remark]:
+    return [note.remark for note in scan.notes]
 
 
 def load(folder: Path, *images: Image) -> HeadScan:
@@ -77,7 +82,7 @@ class TestHounsfieldUnits:
     def test_monochrome1_is_a_matter_of_display(self, tmp_path: Path) -> None:
         scan = load(tmp_path, Image(stored=stored(40, -1000), photometric="MONOCHROME1"))
         assert [int(v) for v in scan.hu_SHW[0, 0, :2]] == [40, -1000]
-        assert any("MONOCHROME1" in note for note in scan.notes)
+        assert remarks(scan) == [Remark.INVERTED_DISPLAY]
 
     def test_inverted_storage_with_a_negative_slope(self, tmp_path: Path) -> None:
         pixels = stored(2000, 960, dtype=np.uint16)
@@ -110,7 +115,7 @@ class TestHounsfieldUnits:
     def test_padding_among_tissue_is_not_believed_and_noted(self, tmp_path: Path) -> None:
         scan = load(tmp_path, Image(stored=stored(0, 35), padding=0))
         assert [int(v) for v in scan.hu_SHW[0, 0, :2]] == [0, 35]
-        assert any("Padding" in note for note in scan.notes)
+        assert remarks(scan) == [Remark.PADDING_IGNORED]
 
     def test_a_disk_that_fails_is_no_damaged_file(self, tmp_path: Path) -> None:
         with pytest.raises(Transient) as caught:
@@ -152,7 +157,7 @@ class TestOrder:
         ]
         scan = load(tmp_path, *images)
         assert np.array_equal(scan.hu_SHW[0], ramp())
-        assert any("18.5 degrees" in note for note in scan.notes)
+        assert Note(remark=Remark.TILTED, detail="18.5 degrees") in scan.notes
 
     def test_of_one_position_the_lowest_numbers_are_kept(self, tmp_path: Path) -> None:
         first = Image(stored=ramp(start=1), instance_number=7, acquisition_number=1, sop_instance_uid="1.2.3.9")
@@ -163,15 +168,15 @@ class TestOrder:
         above = replace(first, stored=ramp(start=4), position=(0, 0, 5), sop_instance_uid="1.2.3.5")
         for order in ((first, repeat, again, above), (above, again, repeat, first)):
             scan = load(tmp_path, *order)
-            assert scan.sop_instance_uids == ("1.2.3.9", "1.2.3.5")
+            assert [source.sop_instance_uid for (source,) in scan.sources] == ["1.2.3.9", "1.2.3.5"]
             assert [int(v) for v in scan.hu_SHW[:, 0, 0]] == [1, 4]
-            assert any(note.startswith("2 slices at a position") and "1.2.3.1" in note for note in scan.notes)
+            assert scan.notes == (Note(remark=Remark.DUPLICATE_POSITIONS, detail="2: 1.2.3.2, 1.2.3.1"),)
 
     @pytest.mark.parametrize("count", [1, 2, 400])
     def test_one_two_and_four_hundred_slices(self, tmp_path: Path, count: int) -> None:
         scan = load(tmp_path, *(Image(stored=ramp(16, 16, z), position=(0, 0, z / 2)) for z in range(count)))
         assert scan.hu_SHW.shape == (count, 16, 16)
-        assert len(set(scan.sop_instance_uids)) == len(scan.z_mm) == len(scan.sop_class_uids) == count
+        assert len({source.sop_instance_uid for (source,) in scan.sources}) == len(scan.z_mm) == count
 
     def test_more_are_refused(self, tmp_path: Path) -> None:
         images = [Image(stored=ramp(16, 16), position=(0, 0, z)) for z in range(401)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.delivery import Receipt
 from ichd.domain.finding import CLASSES, ModelIdentity, Prediction, ReadingRule, SlicePrediction, Threshold, conclude
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record, record_of, unread_record
 from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, SkippedSeries
@@ -176,7 +177,7 @@ def record_of_scan(study_uid: str, scan: Mapping[str, float], *, slices: int, no
         model=DEMO,
         slices=tuple(rows),
         timings_ms={"load": 312.0, "windows": 97.0, "embed": 842.0, "classify": 11.0},
-        notes=notes,
+        notes=tuple(Note(remark=Remark.UNCODED, detail=note) for note in notes),
     )
     skipped = [SkippedSeries(series_instance_uid=f"{study_uid}.2", reason=Reason.LOCALIZER, detail="2 of 2 images")]
     return record_of(

@@ -1,0 +1,1 @@
+"""Engines run a bundle's network: slices to embeddings, embeddings to probabilities."""

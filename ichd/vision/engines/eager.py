@@ -1,0 +1,83 @@
+"""torch in fp32, as it is: what every other engine is compared with, and what runs where nothing else does."""
+
+import hashlib
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ichd.domain.errors import UserError
+from ichd.vision.bundle import Bundle
+from ichd.vision.engines.sequence import Sequence, repeatable
+from ichd.vision.preprocess import HU, Point, prepare
+
+#: Slices that go through the CNN at once. One, because a slice among others may come out with other bits, and on a CPU
+#: more at once are slower: they leave the caches.
+_AT_ONCE = 1
+_WARM_UP_SIDE = 512
+
+
+class EagerEngine:
+    """torch in fp32, on CUDA where there is one, else on the CPU.
+
+    Raises:
+        UserError: the device is not there.
+        Permanent: MODEL_UNUSABLE, the bundle's weights don't fit its network.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> None:
+        """`device` is "auto", "cpu" or "cuda[:N]"; `threads` sets torch's for the whole process, as torch does."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.bundle = bundle
+        self.device = _device(device)
+        # Convolutions are quickest on both kinds of device when a pixel's channels lie side by side.
+        self._network = bundle.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._sequence = Sequence(self._network, bundle.manifest, self.device)
+
+    @property
+    def name(self) -> str:
+        """As in `Engine`."""
+        return f"torch-{self.device.type}-fp32"
+
+    @property
+    def fingerprint(self) -> str:
+        """As in `Engine`."""
+        parts = (self.bundle.identity.bundle_sha256, self.name, torch.__version__)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def warm_up(self) -> None:
+        """As in `Engine`."""
+        self.classify(self.embed(np.zeros((2, _WARM_UP_SIDE, _WARM_UP_SIDE), dtype=np.int16), (0.5, 0.5)))
+
+    @torch.inference_mode()
+    def embed(
+        self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
+    ) -> NDArray[np.float32]:
+        """As in `Engine`."""
+        spec = self.bundle.manifest.input
+        embeddings = []
+        with repeatable():
+            for start in range(0, len(hu_SHW), _AT_ONCE):
+                windows = prepare(hu_SHW[start : start + _AT_ONCE], pixel_spacing_mm, spec, centre=centre)
+                on_device = windows.to(self.device, memory_format=torch.channels_last)
+                embeddings.append(self._network.embed(on_device).float().cpu().numpy())
+        return np.concatenate(embeddings)
+
+    def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As in `Engine`."""
+        return self._sequence.classify(embeddings_SF)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"model.device {name!r} is unknown; use auto, cpu or cuda") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise UserError(f"model.device {name!r} is not supported; use auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"model.device is {name!r} but torch sees {torch.cuda.device_count()} GPUs; use auto or cpu")
+    return device
