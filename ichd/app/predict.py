@@ -18,7 +18,7 @@ from ichd.domain.record import Record, record_of, skipped_record, unread_record
 from ichd.domain.selection import SelectionPolicy, refusal_of, select_series
 from ichd.domain.study import InstanceFacts, SeriesFacts, SkippedSeries, StudyFacts, StudyState
 from ichd.intake.header import read_facts
-from ichd.pipeline.analyse import ReadingPolicy, load_series, read_scan
+from ichd.pipeline.reading import ReadingPolicy, load_series, read_scan
 from ichd.vision.headness import require_head
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan
@@ -139,15 +139,14 @@ def _read(
     policy: ReadingPolicy,
     skipped: Sequence[SkippedSeries],
 ) -> Record:
+    rule = reader.engine.bundle.rule
     started = time.perf_counter()
     try:
         scan = load_series(series, files)
     except NotAnalysable as error:
         return _unread(study, _skip(series, error.reason, error.detail))
-    finding = read_scan(scan, reader, decode_ms=(time.perf_counter() - started) * 1e3)
-    record = record_of(
-        finding, rule=reader.engine.bundle.rule, state=ANALYSED, skipped=skipped, software_version=__version__
-    )
+    finding = read_scan(scan, reader.read, rule, decode_ms=(time.perf_counter() - started) * 1e3)
+    record = record_of(finding, rule=rule, state=ANALYSED, skipped=skipped, software_version=__version__)
     refusal = _what_the_daemon_would_say(series, scan, policy)
     record["daemon_would_skip"] = refusal and skipped_record(refusal)
     if refusal is not None:

@@ -18,8 +18,9 @@ from ichd.domain.selection import SelectionPolicy
 from ichd.domain.study import StudyState
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
-from ichd.pipeline.analyse import ReadingPolicy, ReadStudy, UnreadStudy, analyse, read_study, why_unread
+from ichd.pipeline.analyse import analyse
 from ichd.pipeline.deliver import DeliveryPolicy, publish
+from ichd.pipeline.reading import ReadingPolicy, ReadStudy, UnreadStudy, read_study, why_unread
 from ichd.publish.dimse import DimsePeer
 from ichd.report.readable import read_report
 from ichd.vision.reader import Reader
@@ -54,7 +55,7 @@ def second_series(files: list[Path], folder: Path, *, every: int, **attributes: 
 def read(paths: list[Path], reader: Reader) -> ReadStudy | UnreadStudy:
     gathered = gather(paths)
     (study,) = group(gathered.facts)
-    return read_study(study, gathered.files, reader, POLICY)
+    return read_study(study, gathered.files, reader.read, reader.engine.bundle.rule, POLICY)
 
 
 def test_the_series_with_the_most_slices_is_read_and_the_other_says_so(
