@@ -67,6 +67,8 @@ class InstanceFacts:
     rows: int | None = None
     columns: int | None = None
     number_of_frames: int = 1
+    #: One-based; None for the image as a whole. A multi-frame image has these facts once for each of its frames.
+    frame_number: int | None = None
     #: mm, centre of the first pixel (PS3.3 C.7.6.2).
     image_position: Vector | None = None
     image_orientation: Orientation | None = None
