@@ -17,6 +17,7 @@ from ichd.domain.errors import IchdError, LeaseLost, Permanent, Transient
 from ichd.domain.job import JobKind, RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
 from ichd.pipeline.clock import Clock
+from ichd.pipeline.idle import IdleWork
 from ichd.store.queue import Job, Queue
 from ichd.store.studies import Studies
 
@@ -55,6 +56,7 @@ class Worker:
         steps: Mapping[JobKind, Step],
         policy: WorkerPolicy,
         clock: Clock,
+        idle: IdleWork | None = None,
     ) -> None:
         self._owner = owner
         self._queue = queue
@@ -62,16 +64,21 @@ class Worker:
         self._steps = steps
         self._policy = policy
         self._clock = clock
+        self._idle = idle or IdleWork({}, clock)
         #: Said once when it goes and once when it comes back: a database may be away for a night.
         self._queue_away = False
         self._random = random.Random(owner)  # noqa: S311 - spreads retries, protects nothing
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; the job in hand is finished first, or given back after the grace period."""
+        """Work until `stop` is set; the job in hand is finished first, or given back after the grace period.
+
+        Idle work is done a piece at a time, and only when the queue has just said that no job is due.
+        """
         while not stop.is_set():
             job = self._claim()
             if job is None:
-                stop.wait(self._policy.poll_s)
+                if not self._idle.step():
+                    stop.wait(self._policy.poll_s)
                 continue
             with _Heartbeat(job, self._queue, self._policy, self._clock, stop):
                 unharmed = self.work(job)
