@@ -83,6 +83,14 @@ class InstanceFacts:
     body_part_examined: str = ""
     convolution_kernel: str = ""
     contrast_agent: str = ""
+    #: Patient Position (0018,5100): HFS, FFS, HFP, ...
+    patient_position: str = ""
+    #: Volume Based Calculation Technique (0008,9207): MAX_IP, MPR, ...
+    volume_calculation: str = ""
+    #: Quality Control Image (0028,0300) says YES: an object of quality control, no patient.
+    quality_control_image: bool = False
+    #: When the data were acquired, as it stands in the header: digits whose order is that of time.
+    acquisition_datetime: str = ""
     accession_number: str = ""
     #: StudyDate + StudyTime as they stand, for lists only.
     study_datetime: str = ""

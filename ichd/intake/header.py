@@ -21,14 +21,19 @@ _TAGS = {
     "SOPClassUID": 0x00080016,
     "SOPInstanceUID": 0x00080018,
     "StudyDate": 0x00080020,
+    "AcquisitionDate": 0x00080022,
+    "AcquisitionDateTime": 0x0008002A,
     "StudyTime": 0x00080030,
+    "AcquisitionTime": 0x00080032,
     "AccessionNumber": 0x00080050,
     "Modality": 0x00080060,
     "SeriesDescription": 0x0008103E,
+    "VolumeBasedCalculationTechnique": 0x00089207,
     "ContrastBolusAgent": 0x00180010,
     "BodyPartExamined": 0x00180015,
     "SliceThickness": 0x00180050,
     "ConvolutionKernel": 0x00181210,
+    "PatientPosition": 0x00185100,
     "StudyInstanceUID": 0x0020000D,
     "SeriesInstanceUID": 0x0020000E,
     "SeriesNumber": 0x00200011,
@@ -45,6 +50,7 @@ _TAGS = {
     "Columns": 0x00280011,
     "PixelSpacing": 0x00280030,
     "BitsAllocated": 0x00280100,
+    "QualityControlImage": 0x00280300,
 }
 _WANTED = frozenset(_TAGS.values())
 _CT_IMAGES = frozenset((CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE))
@@ -136,6 +142,10 @@ def _facts(values: Values, syntax: TransferSyntax) -> InstanceFacts:
         body_part_examined=values.code("BodyPartExamined"),
         convolution_kernel=values.text("ConvolutionKernel"),
         contrast_agent=values.text("ContrastBolusAgent"),
+        patient_position=values.code("PatientPosition"),
+        volume_calculation=values.code("VolumeBasedCalculationTechnique"),
+        quality_control_image=values.code("QualityControlImage") == "YES",
+        acquisition_datetime=_acquisition_datetime(values),
         accession_number=values.text("AccessionNumber"),
         study_datetime=_study_datetime(values),
         study_related_instances=_count(values, "NumberOfStudyRelatedInstances"),
@@ -188,7 +198,22 @@ def _thickness(values: Values) -> float | None:
 
 def _study_datetime(values: Values) -> str:
     """StudyDate + StudyTime; a value that is no date, or no time, is left out."""
-    date, time = values.text("StudyDate"), values.text("StudyTime")
+    return _datetime(values.text("StudyDate"), values.text("StudyTime"))
+
+
+def _acquisition_datetime(values: Values) -> str:
+    """AcquisitionDateTime without its offset from UTC, else date and time; all images of a series have the same form.
+
+    A time without a date is of the study's day: only the order within one series is asked for.
+    """
+    moment = re.match(r"[0-9]{14}(\.[0-9]{1,6})?", values.text("AcquisitionDateTime"))
+    if moment is not None:
+        return moment.group()
+    time = values.text("AcquisitionTime")
+    return _datetime(values.text("AcquisitionDate") or values.text("StudyDate"), time) if time else ""
+
+
+def _datetime(date: str, time: str) -> str:
     if not re.fullmatch(r"[0-9]{8}", date):
         return ""
     return date + time if re.fullmatch(r"[0-9]{2,6}(\.[0-9]{1,6})?", time) else date

@@ -282,3 +282,31 @@ def test_how_many_images_the_study_and_the_series_have(said: str | None, expecte
     )
     facts = parse_header(encode(image(1, **numbers)), EXPLICIT)
     assert (facts.study_related_instances, facts.series_related_instances) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, ""),
+        ({"AcquisitionDateTime": "20240131101530.25+0100", "AcquisitionTime": "09"}, "20240131101530.25"),
+        ({"AcquisitionDate": "20240201", "AcquisitionTime": "000112.5"}, "20240201000112.5"),
+        ({"AcquisitionTime": "101530"}, "20240131101530"),
+        ({"AcquisitionDate": "20240201"}, ""),
+    ],
+)
+def test_when_an_image_was_acquired(said: dict[str, Any], expected: str) -> None:
+    assert parse_header(encode(image(**said)), EXPLICIT).acquisition_datetime == expected
+
+
+def test_what_selection_asks_of_a_header() -> None:
+    said = {
+        "PatientPosition": "FFP",
+        "VolumeBasedCalculationTechnique": "MAX_IP",
+        "QualityControlImage": "YES",
+        "ConvolutionKernel": ["Hr60f", "3"],
+    }
+    facts = parse_header(encode(image(**said)), EXPLICIT)
+    assert (facts.patient_position, facts.volume_calculation) == ("FFP", "MAX_IP")
+    assert facts.quality_control_image
+    assert facts.convolution_kernel == "Hr60f\\3"
+    assert not parse_header(encode(image(QualityControlImage="NO")), EXPLICIT).quality_control_image
