@@ -299,7 +299,7 @@ def test_when_an_image_was_acquired(said: dict[str, Any], expected: str) -> None
 
 
 def test_what_selection_asks_of_a_header() -> None:
-    said = {
+    said: dict[str, Any] = {
         "PatientPosition": "FFP",
         "VolumeBasedCalculationTechnique": "MAX_IP",
         "QualityControlImage": "YES",
