@@ -18,7 +18,7 @@ from ichd.vision.manifest import Calibration, InputSpec, ThresholdSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
 from ichd.vision.reader import Reader
-from ichd.vision.scan import load_scan
+from ichd.vision.scan import SliceSource, load_scan
 from training.calibrate import calibrated
 from training.metrics import Flags, Floats, auc_by_class, scan_level, weighted_log_loss
 from training.synthetic import LabelledScan
@@ -95,7 +95,7 @@ def score_files(bundle: Bundle, files: Sequence[Path]) -> dict[str, Any]:
     Raises:
         NotAnalysable: the files are no series that can be read.
     """
-    prediction = Reader(EagerEngine(bundle, device="cpu")).read(load_scan(files))
+    prediction = Reader(EagerEngine(bundle, device="cpu")).read(load_scan([SliceSource(path=file) for file in files]))
     finding = conclude(prediction, bundle.rule)
     return {
         "slices": len(prediction.slices),

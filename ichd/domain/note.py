@@ -64,7 +64,7 @@ MEANINGS: dict[Remark, str] = {
     Remark.FIELD_OF_VIEW_CLIPPED: "the field of view cuts off parts of the head",
     Remark.VERTEX_MISSING: "the scan ends below the top of the head",
     Remark.BASE_MISSING: "the scan begins above the base of the skull",
-    Remark.NOT_SUPINE: "the patient did not lie head first and supine; the images were turned upright",
+    Remark.NOT_SUPINE: "the patient did not lie on the back",
     Remark.ORIENTATION_DOUBTFUL: "the head lies otherwise than the header says",
     Remark.UNCODED: "noted",
 }

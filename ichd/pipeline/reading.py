@@ -11,7 +11,7 @@ from ichd.domain.reason import Reason
 from ichd.domain.selection import SelectionPolicy, fewer_slices, select_series
 from ichd.domain.study import SeriesFacts, SkippedSeries, StudyFacts
 from ichd.vision.headness import require_head
-from ichd.vision.scan import HeadScan, load_scan
+from ichd.vision.scan import HeadScan, SliceSource, load_scan
 
 #: What makes a prediction of a scan: `Reader.read`, or something that has seen parts of it before.
 See = Callable[[HeadScan], Prediction]
@@ -85,7 +85,9 @@ def load_series(series: SeriesFacts, files: Mapping[str, Path]) -> HeadScan:
     Raises:
         NotAnalysable: they form none.
     """
-    return load_scan([files[instance.sop_instance_uid] for instance in series.instances])
+    return load_scan(
+        [SliceSource(path=files[i.sop_instance_uid], frame_number=i.frame_number) for i in series.instances]
+    )
 
 
 def read_scan(scan: HeadScan, see: See, rule: ReadingRule, *, decode_ms: float) -> Finding:

@@ -1,6 +1,6 @@
 """DICOM files of one series to a `HeadScan`: ordered, upright, in Hounsfield units."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,23 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichd.domain.errors import NotAnalysable
-from ichd.domain.geometry import Orientation, Vector, degrees_from_axial, dot, holes, slice_normal
+from ichd.domain.geometry import Orientation
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
-from ichd.vision.pixels import read_hu
-from ichd.vision.slices import SliceHeader, read_header
+from ichd.vision.pixels import read_pixels
+from ichd.vision.slabs import slabs_of
+from ichd.vision.slices import SliceHeader, read_headers
+from ichd.vision.stack import Stack, notes_on, stacked
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
+#: No more is read into memory; thin slices are averaged before they count.
 MAX_SLICES = 400
+#: Half a metre of half a millimetre.
+MAX_POSITIONS = 1000
 
-#: Closer than this along the normal is the same position; selection counts tenths of a millimetre as well.
-_SAME_POSITION_MM = 0.05
-#: Parallel within about one degree, as in selection.
-_PARALLEL_COSINE = 0.9998
-#: From here on "anterior up" has no meaning. Selection is stricter; this guards whoever calls without it.
-_MAX_DEGREES_FROM_AXIAL = 45.0
-_SPACING_TOLERANCE = 0.01
+
+@dataclass(frozen=True, kw_only=True)
+class SliceSource:
+    """Where one slice is stored."""
+
+    path: Path
+    #: Of the slice in a multi-frame image, counted from 1; None where the image is the slice.
+    frame_number: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ class HeadScan:
     """The slices of one series as a model reads them.
 
     Nothing is resampled: a tilted gantry stays tilted and uneven spacing stays uneven, as in what the published model
-    was trained on.
+    was trained on. Thin slices are averaged to slabs (`ichd.vision.slabs`).
     """
 
     #: [S, H, W], HU, at least -1024. Slice 0 is the most inferior, row 0 anterior, column 0 the patient's right.
@@ -80,96 +86,57 @@ class HeadScan:
     notes: tuple[Note, ...] = ()
 
 
-def load_scan(files: Sequence[Path]) -> HeadScan:
-    """Read the files of one series, in any order.
-
-    Slices are ordered by position along their common normal, whatever their Instance Number. Of several at one position
-    the one with the lowest Acquisition Number is kept, then the lowest Instance Number, then the lowest SOP Instance
-    UID; the others are named in `notes`.
+def load_scan(slices: Sequence[SliceSource]) -> HeadScan:
+    """Read the slices of one series, in any order; of several at one position one is read (`ichd.vision.stack`).
 
     Raises:
-        NotAnalysable: NO_CT_IMAGES (no file), TOO_MANY_SLICES, NOT_AXIAL, INCONSISTENT_SERIES, and what `read_header`
-            and `read_hu` raise.
+        NotAnalysable: NO_CT_IMAGES (no slice), TOO_MANY_SLICES, and what `read_headers`, `stacked` and `read_pixels`
+            raise.
+        Transient: STORE_UNAVAILABLE, the disk fails.
     """
-    if not files:
-        raise NotAnalysable(Reason.NO_CT_IMAGES, "no file was given")
-    headers = [read_header(path) for path in files]
-    normal = _common_normal(headers)
-    ordered, dropped = _in_order(headers, normal)
-    if len(ordered) > MAX_SLICES:
-        raise NotAnalysable(Reason.TOO_MANY_SLICES, f"{len(ordered)} positions, at most {MAX_SLICES}")
-    first = ordered[0]
+    if not slices:
+        raise NotAnalysable(Reason.NO_CT_IMAGES, "no slice was given")
+    stack = stacked(_headers(slices))
+    slabs = slabs_of(stack.z_mm, stack.thickness_mm)
+    _require_few(len(stack.headers), MAX_POSITIONS)
+    _require_few(len(slabs), MAX_SLICES)
+    first = stack.headers[0]
     upright = _upright(first.orientation)
+    hu_SHW, repaired = _read_volume(stack, slabs, upright)
+    sources = [_source(header, z) for header, z in zip(stack.headers, stack.z_mm, strict=True)]
     row_mm, column_mm = first.pixel_spacing_mm
     return HeadScan(
-        hu_SHW=_read_volume(ordered, upright),
-        z_mm=tuple(dot(h.position, normal) for h in ordered),
-        sources=tuple((_source(h, normal),) for h in ordered),
+        hu_SHW=hu_SHW,
+        z_mm=tuple(float(np.mean([stack.z_mm[index] for index in slab])) for slab in slabs),
+        sources=tuple(tuple(sources[index] for index in slab) for slab in slabs),
         pixel_spacing_mm=(column_mm, row_mm) if upright.transposed else (row_mm, column_mm),
         study_instance_uid=first.study_instance_uid,
         series_instance_uid=first.series_instance_uid,
         upright=upright,
-        notes=_notes(ordered, dropped, normal),
+        notes=(*notes_on(stack), *_notes_on_reading(stack, slabs, repaired)),
     )
 
 
-def _source(header: SliceHeader, normal: Vector) -> SourceImage:
+def _headers(slices: Sequence[SliceSource]) -> list[SliceHeader]:
+    """Each file is parsed once, however many of its frames are read."""
+    frames: dict[Path, list[int | None]] = {}
+    for source in slices:
+        frames.setdefault(source.path, []).append(source.frame_number)
+    return [header for path, numbers in frames.items() for header in read_headers(path, tuple(numbers))]
+
+
+def _require_few(count: int, most: int) -> None:
+    if count > most:
+        raise NotAnalysable(Reason.TOO_MANY_SLICES, f"{count} positions, at most {most}")
+
+
+def _source(header: SliceHeader, z_mm: float) -> SourceImage:
     return SourceImage(
         sop_instance_uid=header.sop_instance_uid,
         sop_class_uid=header.sop_class_uid,
-        z_mm=dot(header.position, normal),
+        z_mm=z_mm,
+        frame_number=header.frame_number,
     )
-
-
-def _common_normal(headers: Sequence[SliceHeader]) -> Vector:
-    """The slices' normal, to the head, once they are shown to belong together."""
-    first = headers[0]
-    normal = _normal(first)
-    for what, values in (
-        ("studies", {h.study_instance_uid for h in headers}),
-        ("series", {h.series_instance_uid for h in headers}),
-        ("image sizes", {(h.rows, h.columns) for h in headers}),
-        ("frames of reference", {h.frame_of_reference_uid for h in headers if h.frame_of_reference_uid}),
-    ):
-        if len(values) > 1:
-            raise NotAnalysable(Reason.INCONSISTENT_SERIES, f"{len(values)} {what}")
-    if any(not _parallel(h.orientation, first.orientation) for h in headers):
-        raise NotAnalysable(Reason.INCONSISTENT_SERIES, "slices are not parallel")
-    for header in headers:
-        if not np.allclose(header.pixel_spacing_mm, first.pixel_spacing_mm, rtol=_SPACING_TOLERANCE):
-            raise NotAnalysable(Reason.INCONSISTENT_SERIES, "slices differ in Pixel Spacing")
-    degrees = degrees_from_axial(normal)
-    if degrees > _MAX_DEGREES_FROM_AXIAL:
-        raise NotAnalysable(Reason.NOT_AXIAL, f"{degrees:.0f} degrees")
-    return normal
-
-
-def _normal(header: SliceHeader) -> Vector:
-    normal = slice_normal(header.orientation)
-    if normal is None:
-        raise NotAnalysable(Reason.MISSING_GEOMETRY, header.path.name)
-    return normal
-
-
-def _parallel(a: Orientation, b: Orientation) -> bool:
-    """Same rows and same columns: parallel planes whose images are turned against one another don't stack."""
-    return dot(a[:3], b[:3]) > _PARALLEL_COSINE and dot(a[3:], b[3:]) > _PARALLEL_COSINE
-
-
-def _in_order(headers: Sequence[SliceHeader], normal: Vector) -> tuple[list[SliceHeader], list[SliceHeader]]:
-    """Kept slices, inferior first, and those dropped because their position was taken."""
-    by_position = sorted(headers, key=lambda h: dot(h.position, normal))
-    groups: list[list[SliceHeader]] = []
-    for header in by_position:
-        position = dot(header.position, normal)
-        if groups and position - dot(groups[-1][0].position, normal) <= _SAME_POSITION_MM:
-            groups[-1].append(header)
-        else:
-            groups.append([header])
-    ranked = [
-        sorted(group, key=lambda h: (h.acquisition_number, h.instance_number, h.sop_instance_uid)) for group in groups
-    ]
-    return [group[0] for group in ranked], [h for group in ranked for h in group[1:]]
 
 
 def _upright(orientation: Orientation) -> Upright:
@@ -180,36 +147,48 @@ def _upright(orientation: Orientation) -> Upright:
     return Upright(transposed=transposed, flipped_rows=backward[1] < 0, flipped_columns=leftward[0] < 0)
 
 
-def _read_volume(ordered: Sequence[SliceHeader], upright: Upright) -> NDArray[np.int16] | NDArray[np.float32]:
-    """Decode into one array, slice by slice, so that no second copy of the scan ever exists."""
-    first = ordered[0]
+def _read_volume(
+    stack: Stack, slabs: Sequence[range], upright: Upright
+) -> tuple[NDArray[np.int16] | NDArray[np.float32], int]:
+    """Decode into one array, so that no second copy of the scan ever exists; and in how many slices HU were repaired.
+
+    A slab is summed up while its slices are decoded: three hundred thin ones need the room of thirty, and of one more.
+    """
+    first = stack.headers[0]
     rows, columns = (first.columns, first.rows) if upright.transposed else (first.rows, first.columns)
     volume: NDArray[np.int16] | NDArray[np.float32]
-    if all(header.whole_hu for header in ordered):
-        volume = np.empty((len(ordered), rows, columns), dtype=np.int16)
+    if all(header.whole_hu for header in stack.headers):
+        volume = np.empty((len(slabs), rows, columns), dtype=np.int16)
     else:
-        volume = np.empty((len(ordered), rows, columns), dtype=np.float32)
-    for index, header in enumerate(ordered):
-        volume[index] = upright.apply(read_hu(header))
-    return volume
+        volume = np.empty((len(slabs), rows, columns), dtype=np.float32)
+    repaired = 0
+    for row, slab in enumerate(slabs):
+        mean_HW, more = _mean(stack.headers[slab.start : slab.stop])
+        # A slice is whole HU already; a mean is rounded as a scanner rounds it.
+        volume[row] = upright.apply(np.rint(mean_HW) if volume.dtype == np.int16 and len(slab) > 1 else mean_HW)
+        repaired += more
+    return volume, repaired
 
 
-def _notes(ordered: Sequence[SliceHeader], dropped: Sequence[SliceHeader], normal: Vector) -> tuple[Note, ...]:
-    notes = []
-    if dropped:
-        uids = ", ".join(h.sop_instance_uid for h in dropped[:5]) + (", ..." if len(dropped) > 5 else "")
-        notes.append(Note(remark=Remark.DUPLICATE_POSITIONS, detail=f"{len(dropped)}: {uids}"))
-    for index, length_mm in holes([dot(h.position, normal) for h in ordered]):
-        detail = f"{length_mm:.0f} mm between slices {index + 1} and {index + 2}"
-        notes.append(Note(remark=Remark.SLICES_MISSING, detail=detail))
-    tilt = degrees_from_axial(normal)
-    if tilt > 1:
-        notes.append(Note(remark=Remark.TILTED, detail=f"{tilt:.1f} degrees"))
-    if any(h.monochrome1 for h in ordered):
-        notes.append(Note(remark=Remark.INVERTED_DISPLAY))
-    if any(h.padding_ignored for h in ordered):
-        notes.append(Note(remark=Remark.PADDING_IGNORED))
-    lossy = sum(h.lossy for h in ordered)
-    if lossy:
-        notes.append(Note(remark=Remark.LOSSY_COMPRESSION, detail=f"{lossy} of {len(ordered)}"))
-    return tuple(notes)
+def _mean(headers: Sequence[SliceHeader]) -> tuple[NDArray[np.int16] | NDArray[np.float32], int]:
+    """The mean of some slices in HU, as stored, and how many of them were repaired."""
+    pixels = read_pixels(headers[0])
+    if len(headers) == 1:
+        return pixels.hu_HW, int(pixels.repaired)
+    sum_HW, repaired = pixels.hu_HW.astype(np.float32), int(pixels.repaired)
+    for header in headers[1:]:
+        pixels = read_pixels(header)
+        sum_HW += pixels.hu_HW
+        repaired += pixels.repaired
+    return sum_HW / np.float32(len(headers)), repaired
+
+
+def _notes_on_reading(stack: Stack, slabs: Sequence[range], repaired: int) -> Iterator[Note]:
+    count = len(stack.headers)
+    if len(slabs) < count:
+        usual = np.median(np.diff(stack.z_mm))
+        members = np.median([len(slab) for slab in slabs])
+        detail = f"{count} slices every {usual:.2g} mm to {len(slabs)}, {members:.0f} in each"
+        yield Note(remark=Remark.THIN_SLICES_AVERAGED, detail=detail)
+    if repaired:
+        yield Note(remark=Remark.HU_REPAIRED, detail=f"{repaired} of {count} slices")

@@ -13,7 +13,7 @@ from ichd.intake.part10 import split_file
 from ichd.intake.syntax import TRANSFER_SYNTAXES
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.store.tables import InstanceRow
-from ichd.vision.pixels import read_hu
+from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
 from tests.intake.conftest import House
 from tests.intake.senders import SUCCESS
@@ -76,12 +76,12 @@ def test_a_slice_is_received_and_decoded(
     expected = EXPECTED[transfer_syntax_uid]
     if isinstance(expected, Reason):
         with pytest.raises(NotAnalysable) as caught:
-            read_hu(header)
+            read_pixels(header)
         assert caught.value.reason is expected
         return
-    before = read_hu(read_header(original)).astype(float)
+    before = read_pixels(read_header(original)).hu_HW.astype(float)
     assert before.min() < -900, "there is air in it"
     assert before.max() > 900, "and bone"
-    difference = np.abs(read_hu(header).astype(float) - before).max()
+    difference = np.abs(read_pixels(header).hu_HW.astype(float) - before).max()
     assert difference <= expected
     assert (difference > 0) == (transfer_syntax_uid in LOSSY), "a lossy encoder that lost nothing tests nothing"

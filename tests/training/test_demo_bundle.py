@@ -12,7 +12,7 @@ from ichd.phantom import BLEED_KINDS, Phantom, PhantomRecipe, render
 from ichd.vision.bundle import Bundle, demo_bundle, load_bundle
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.reader import Reader
-from ichd.vision.scan import HeadScan, Upright, load_scan
+from ichd.vision.scan import HeadScan, SliceSource, Upright, load_scan
 from tests.vision.images import one_image_a_slice
 from training.evaluate import score_files
 from training.recipe import load_recipe
@@ -110,7 +110,10 @@ def test_the_real_bleed_free_scan_is_not_called(bundle: Bundle) -> None:
 @pytest.mark.skipif("ICHD_TEST_DATA" not in os.environ, reason="ICHD_TEST_DATA is not set")
 def test_the_real_bleed_free_scan_is_routine(reader: Reader, bundle: Bundle) -> None:
     files = sorted((Path(os.environ["ICHD_TEST_DATA"]) / "head-ct-ge").glob("*.dcm"))
-    assert conclude(reader.read(load_scan(files)), bundle.rule).triage is Triage.ROUTINE
+    assert (
+        conclude(reader.read(load_scan([SliceSource(path=file) for file in files])), bundle.rule).triage
+        is Triage.ROUTINE
+    )
 
 
 def test_the_real_subdural_is_called(bundle: Bundle) -> None:

@@ -1,6 +1,6 @@
 """CT image files as the tests need them, one argument a thing that may vary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ichd.vision.scan import SourceImage
+from ichd.vision.scan import HeadScan, SliceSource, SourceImage, load_scan
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -96,3 +96,8 @@ def one_image_a_slice(z_mm: Sequence[float]) -> tuple[tuple[SourceImage, ...], .
         (SourceImage(sop_instance_uid=f"1.2.{index}", sop_class_uid=str(CTImageStorage), z_mm=z),)
         for index, z in enumerate(z_mm)
     )
+
+
+def load_files(paths: Iterable[Path]) -> HeadScan:
+    """The scan of images that are slices."""
+    return load_scan([SliceSource(path=path) for path in paths])

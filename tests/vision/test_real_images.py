@@ -15,7 +15,7 @@ from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.vision.headness import require_head
 from ichd.vision.preprocess import head_centre
-from ichd.vision.scan import load_scan
+from tests.vision.images import load_files
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom comments on the test files' flaws
 
@@ -35,7 +35,7 @@ def pydicom_data(name: str) -> Path:
 
 @needs_data
 def test_the_real_head_ct_is_read_whole_and_is_a_head() -> None:
-    scan = load_scan(sorted(data("head-ct-ge").glob("*.dcm"), reverse=True))
+    scan = load_files(sorted(data("head-ct-ge").glob("*.dcm"), reverse=True))
     assert scan.hu_SHW.shape == (28, 512, 512)
     assert scan.hu_SHW.dtype == np.int16
     assert Note(remark=Remark.TILTED, detail="18.5 degrees") in scan.notes
@@ -51,7 +51,7 @@ def test_the_real_head_ct_is_read_whole_and_is_a_head() -> None:
 @pytest.mark.parametrize(("name", "lossy"), [("693_UNCI.dcm", True), ("693_UNCR.dcm", False), ("693_J2KR.dcm", False)])
 def test_the_real_slice_with_a_subdural_haematoma_is_a_head(name: str, lossy: bool) -> None:
     """UNCI was compressed 338 times and decoded again: its header says so, its transfer syntax does not."""
-    scan = load_scan([pydicom_data(name)])
+    scan = load_files([pydicom_data(name)])
     assert scan.hu_SHW.min() == -1024
     assert any(note.remark is Remark.LOSSY_COMPRESSION for note in scan.notes) == lossy
     require_head(scan)
@@ -59,20 +59,20 @@ def test_the_real_slice_with_a_subdural_haematoma_is_a_head(name: str, lossy: bo
 
 def test_reversible_jpeg_2000_gives_the_same_slice() -> None:
     """Its codestream has 14 bits where the header says 16."""
-    plain, compressed = (load_scan([pydicom_data(name)]) for name in ("693_UNCR.dcm", "693_J2KR.dcm"))
+    plain, compressed = (load_files([pydicom_data(name)]) for name in ("693_UNCR.dcm", "693_J2KR.dcm"))
     assert np.array_equal(plain.hu_SHW, compressed.hu_SHW)
 
 
 @needs_data
 def test_the_chest_is_not_a_head() -> None:
     with pytest.raises(NotAnalysable, match="mm across") as caught:
-        require_head(load_scan([data("transfer-syntaxes") / "CTImage.dcm"]))
+        require_head(load_files([data("transfer-syntaxes") / "CTImage.dcm"]))
     assert caught.value.reason is Reason.NOT_A_HEAD
 
 
 @needs_data
 def test_the_hollow_plastic_phantom_is_not_a_head() -> None:
-    scan = load_scan(sorted((data("head-phantom-philips") / "S21570" / "S2010").glob("I*")))
+    scan = load_files(sorted((data("head-phantom-philips") / "S21570" / "S2010").glob("I*")))
     assert scan.hu_SHW.shape[0] == 28
     with pytest.raises(NotAnalysable) as caught:
         require_head(scan)
@@ -105,11 +105,11 @@ def test_transfer_syntaxes(syntax: str, expected: int | Reason) -> None:
     (path,) = data("transfer-syntaxes").glob(f"CTImage.dcm_*_{syntax}.dcm")
     if isinstance(expected, Reason):
         with pytest.raises(NotAnalysable) as caught:
-            load_scan([path])
+            load_files([path])
         assert caught.value.reason is expected
         return
-    reference = load_scan([data("transfer-syntaxes") / "CTImage.dcm"]).hu_SHW.astype(int)
-    difference = np.abs(load_scan([path]).hu_SHW.astype(int) - reference)
+    reference = load_files([data("transfer-syntaxes") / "CTImage.dcm"]).hu_SHW.astype(int)
+    difference = np.abs(load_files([path]).hu_SHW.astype(int) - reference)
     assert difference.max() <= expected
 
 
@@ -130,7 +130,7 @@ def test_every_malformed_file_is_read_or_gets_a_coded_reason() -> None:
 
 def outcome(path: Path) -> Reason | None:
     try:
-        load_scan([path])
+        load_files([path])
     except NotAnalysable as error:
         return error.reason
     return None

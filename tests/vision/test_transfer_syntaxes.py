@@ -13,7 +13,7 @@ from pydicom.uid import UID
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.reason import Reason
 from ichd.phantom import PhantomRecipe, render, write_series
-from ichd.vision.pixels import read_hu
+from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
 from tests.vision.images import Image, ramp
 from tests.vision.transcoding import encapsulated, htj2k, transcode
@@ -52,14 +52,14 @@ def test_a_frame_in_fragments_is_the_same_frame(
     image.PixelData = encapsulate([frame_of(path)], **options)
     image["PixelData"].is_undefined_length = True
     image.save_as(path)
-    assert np.array_equal(read_hu(read_header(path)), read_hu(read_header(original)))
+    assert np.array_equal(read_pixels(read_header(path)).hu_HW, read_pixels(read_header(original)).hu_HW)
 
 
 def test_high_throughput_jpeg_2000_in_fragments_without_an_offset_table(original: Path, tmp_path: Path) -> None:
     path = tmp_path / "fragments.dcm"
     frame = htj2k(original, "-reversible", "true")
     encapsulated(original, path, "1.2.840.10008.1.2.4.201", frame, fragments_per_frame=4, has_bot=False)
-    assert np.array_equal(read_hu(read_header(path)), read_hu(read_header(original)))
+    assert np.array_equal(read_pixels(read_header(path)).hu_HW, read_pixels(read_header(original)).hu_HW)
 
 
 @pytest.mark.parametrize("transfer_syntax_uid", COMPRESSED, ids=lambda uid: UID(uid).name)
@@ -71,7 +71,7 @@ def test_half_a_frame_is_no_image(original: Path, tmp_path: Path, transfer_synta
     image["PixelData"].is_undefined_length = True
     image.save_as(path)
     with pytest.raises(NotAnalysable) as caught:
-        read_hu(read_header(path))
+        read_pixels(read_header(path))
     assert caught.value.reason is Reason.PIXELS_UNREADABLE
 
 
@@ -80,8 +80,8 @@ def test_big_endian_words_keep_the_bits_that_are_not_stored(tmp_path: Path) -> N
     stored = (ramp(20, 24) | np.int16(0x3000)).astype(np.uint16)
     little = Image(stored=stored, bits_stored=12, slope=1.0, intercept=-1024.0).write(tmp_path / "little.dcm")
     big = transcode(little, tmp_path, "1.2.840.10008.1.2.2")
-    assert np.array_equal(read_hu(read_header(big)), read_hu(read_header(little)))
-    assert read_hu(read_header(big)).ravel()[:3].tolist() == [-1024, -1023, -1022]
+    assert np.array_equal(read_pixels(read_header(big)).hu_HW, read_pixels(read_header(little)).hu_HW)
+    assert read_pixels(read_header(big)).hu_HW.ravel()[:3].tolist() == [-1024, -1023, -1022]
 
 
 def test_enhanced_ct_is_not_read_in_any_syntax(original: Path, tmp_path: Path) -> None:

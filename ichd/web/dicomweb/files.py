@@ -17,8 +17,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
 from ichd.store.catalogue import Catalogue, CataloguedInstance, Criteria
+from ichd.vision.parsed import PARSE_ERRORS, syntax_of
 from ichd.vision.pixels import has_decoder
-from ichd.vision.slices import PARSE_ERRORS, syntax_of
 
 _log = structlog.get_logger(__name__)
 

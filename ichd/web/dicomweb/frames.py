@@ -13,7 +13,7 @@ from pydicom.uid import UID
 
 from ichd.domain.errors import Permanent
 from ichd.domain.reason import Reason
-from ichd.vision.slices import PARSE_ERRORS, syntax_of
+from ichd.vision.parsed import PARSE_ERRORS, syntax_of
 from ichd.web.dicomweb.accept import ANY_SYNTAX, DEFAULT_SYNTAX, MediaRange, not_acceptable
 from ichd.web.dicomweb.files import can_be_decoded, frames_of, is_encapsulated
 

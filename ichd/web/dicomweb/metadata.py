@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pydicom import DataElement, Dataset
 
 from ichd.store.catalogue import CataloguedInstance
-from ichd.vision.slices import syntax_of
+from ichd.vision.parsed import syntax_of
 from ichd.web.dicomweb.attributes import tag_of
 from ichd.web.dicomweb.files import is_encapsulated, read_header
 from ichd.web.dicomweb.model import Json, element, is_long, key_of, to_json

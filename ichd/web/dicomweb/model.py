@@ -8,7 +8,7 @@ from typing import Any
 from pydicom import DataElement, Dataset
 from pydicom.sequence import Sequence
 
-from ichd.vision.slices import PARSE_ERRORS
+from ichd.vision.parsed import PARSE_ERRORS
 from ichd.web.dicomweb.attributes import tag_of, vr_of
 
 Json = dict[str, Any]

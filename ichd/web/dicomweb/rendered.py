@@ -17,7 +17,7 @@ from pydicom.dataset import FileDataset
 
 from ichd.domain.errors import Permanent
 from ichd.domain.reason import Reason
-from ichd.vision.slices import PARSE_ERRORS
+from ichd.vision.parsed import PARSE_ERRORS
 from ichd.vision.window import BRAIN
 from ichd.web.dicomweb.frames import decoded
 

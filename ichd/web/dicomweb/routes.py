@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydicom.dataset import FileDataset
 
 from ichd.store.catalogue import Catalogue, CataloguedInstance, Criteria
-from ichd.vision.slices import syntax_of
+from ichd.vision.parsed import syntax_of
 from ichd.web.dicomweb.accept import ANY_SYNTAX, DEFAULT_SYNTAX, accepted, not_acceptable, require, syntaxes_of
 from ichd.web.dicomweb.attributes import Level, tag_of
 from ichd.web.dicomweb.files import frames_of, in_explicit_little_endian, read_whole, verified_chunks, whole_files

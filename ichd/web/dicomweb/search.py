@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydicom import Dataset, dcmread
 
 from ichd.store.catalogue import Catalogue, CataloguedInstance, CataloguedSeries, CataloguedStudy, Criteria
-from ichd.vision.slices import PARSE_ERRORS
+from ichd.vision.parsed import PARSE_ERRORS
 from ichd.web.dicomweb.attributes import RETURNED, Level, tag_of
 from ichd.web.dicomweb.model import Json, element, to_json, without_long_values
 from ichd.web.dicomweb.query import Query, date_range
