@@ -35,6 +35,8 @@ class Image:
     series_instance_uid: str = "1.2.826.0.1.3680043.8.498.2"
     frame_of_reference_uid: str = "1.2.826.0.1.3680043.8.498.3"
     frames: int | None = None
+    thickness_mm: float | None = None
+    patient_position: str | None = None
 
     def dataset(self) -> FileDataset:
         """The image as a data set with its file meta information."""
@@ -56,7 +58,12 @@ class Image:
         ds.BitsAllocated, ds.BitsStored = 16, self.bits_stored
         ds.HighBit = self.bits_stored - 1 if self.high_bit is None else self.high_bit
         ds.PixelRepresentation = int(signed)
-        for keyword, value in (("RescaleSlope", self.slope), ("RescaleIntercept", self.intercept)):
+        for keyword, value in (
+            ("RescaleSlope", self.slope),
+            ("RescaleIntercept", self.intercept),
+            ("SliceThickness", self.thickness_mm),
+            ("PatientPosition", self.patient_position),
+        ):
             if value is not None:
                 setattr(ds, keyword, value)
         vr = "SS" if signed else "US"

@@ -222,6 +222,79 @@ def test_every_orientation_is_brought_upright(
     assert np.array_equal(scan.upright.apply(images[0].stored), x_HW)
 
 
+@st.composite
+def same_head_in_any_form(draw: st.DrawFn) -> tuple[list[Image], str]:
+    """One volume as a scanner may export it: turned, in any order of files, the patient lying any way."""
+    along_row, along_column = draw(st.sampled_from(ORIENTATIONS))
+    patient_position = draw(st.sampled_from(["HFS", "FFS", "HFP", "FFP", "HFDR", "HFDL", "FFDR", "FFDL"]))
+    images = []
+    for index, numbered in enumerate(draw(st.permutations(range(5)))):
+        plane_yx = ramp(20, 24, start=1000 * index)
+        stored = plane_yx if along_row[0] else plane_yx.T
+        rightmost, frontmost = 0.0, 0.0
+        if -1 in (along_row[0], along_column[0]):
+            stored, rightmost = stored[:, ::-1] if along_row[0] else stored[::-1], 23.0
+        if -1 in (along_row[1], along_column[1]):
+            stored, frontmost = stored[::-1] if along_column[1] else stored[:, ::-1], 19.0
+        images.append(
+            Image(
+                stored=np.ascontiguousarray(stored),
+                orientation=(*along_row, *along_column),
+                position=(rightmost, frontmost, 5.0 * index),
+                instance_number=numbered,
+                patient_position=patient_position,
+            )
+        )
+    return draw(st.permutations(images)), patient_position
+
+
+@settings(max_examples=60, deadline=None)
+@given(exported=same_head_in_any_form())
+def test_the_same_head_however_it_was_exported(
+    tmp_path_factory: pytest.TempPathFactory, exported: tuple[list[Image], str]
+) -> None:
+    """Pins the direction too: slice 0 is the lowest, row 0 the front, column 0 the patient's right."""
+    images, patient_position = exported
+    scan = load(tmp_path_factory.mktemp("head"), *images)
+    assert np.array_equal(scan.hu_SHW, [ramp(20, 24, start=1000 * index) for index in range(5)])
+    assert scan.z_mm == (0.0, 5.0, 10.0, 15.0, 20.0)
+    lying = [Note(remark=Remark.NOT_SUPINE, detail=patient_position)]
+    assert scan.notes == tuple([] if patient_position in {"HFS", "FFS"} else lying)
+
+
+@pytest.mark.parametrize(
+    ("z_mm", "said"),
+    [
+        ((0, 5, 10, 15), None),
+        ((0, 5.1, 9.9, 15.0), None),
+        ((0, 0.6, 1.3, 1.9), None),
+        ((0, 3, 6, 11, 16), "3.0 to 5.0 mm"),
+        ((0, 5, 10, 20, 25), "5.0 to 10.0 mm"),
+        ((0, 5, 10, 40, 45), None),  # a hole has a note of its own
+    ],
+)
+def test_uneven_spacing_is_noted_with_its_numbers(tmp_path: Path, z_mm: tuple[float, ...], said: str | None) -> None:
+    scan = load(tmp_path, *(Image(stored=ramp(), position=(0, 0, z)) for z in z_mm))
+    assert [n.detail for n in scan.notes if n.remark is Remark.UNEVEN_SPACING] == ([said] if said else [])
+
+
+def test_a_scale_that_was_lost_is_repaired_and_noted(tmp_path: Path) -> None:
+    """Twelve bits, unsigned, intercept 0: air of -1000 HU stands as 3096 (paper.md, preprocessing)."""
+    scan = load(tmp_path, Image(stored=stored(3096, 40, 1400, dtype=np.uint16), bits_stored=12))
+    assert [int(v) for v in scan.hu_SHW[0, 0, :3]] == [-1000, 40, 1400]
+    assert scan.notes == (Note(remark=Remark.HU_REPAIRED, detail="1 of 1 slices"),)
+
+
+@pytest.mark.parametrize("units", ["Z_EFF", "MGML", "ED"])
+def test_spectral_images_are_no_hu(tmp_path: Path, units: str) -> None:
+    dataset = Image(stored=ramp()).dataset()
+    dataset.RescaleType = units
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(NotAnalysable, match=units) as caught:
+        load_files([tmp_path / "a.dcm"])
+    assert caught.value.reason is Reason.NO_HOUNSFIELD_UNITS
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "reason"),
