@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, undefer
 
 from ichd.domain.record import Record
 from ichd.domain.study import SeriesFacts, StudyFacts
+from ichd.store.draft import StoredFile
 from ichd.store.facts import facts_from_json
 from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow
 
@@ -22,6 +23,11 @@ class StudyFiles:
     revision: int
     #: By SOP Instance UID.
     files: Mapping[str, Path]
+    #: The same as the spool knows them, with their checksums.
+    stored: Mapping[str, StoredFile]
+    #: When it was complete, and when somebody began to read it.
+    ready_at: datetime
+    started_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,11 @@ class StoredImage:
 
     series_instance_uid: str
     row: InstanceRow
+
+    @property
+    def stored(self) -> StoredFile:
+        """Its file."""
+        return StoredFile(path=self.row.path, sha256=self.row.sha256, size=self.row.size)
 
 
 def images_of(session: Session, study_id: int, *, series_uid: str | None = None) -> list[StoredImage]:

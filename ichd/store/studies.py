@@ -79,6 +79,9 @@ class Studies:
             facts=study_facts(job.study_uid, images),
             revision=job.revision,
             files=self._files(images),
+            stored={image.row.sop_instance_uid: image.stored for image in images},
+            ready_at=study.ready_at or now,
+            started_at=study.started_at or now,
         )
 
     def finish_analysis(self, job: Job, *, record: Record, destinations: Sequence[str], now: datetime) -> None:
