@@ -1,8 +1,9 @@
 """From probabilities to a finding: scan level, presence, key slices, triage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
 
 from ichd.domain.errors import Permanent
 from ichd.domain.geometry import holes
@@ -146,7 +147,7 @@ def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
 
 def _conclude_class(prediction: Prediction, rule: ReadingRule, index: int) -> ClassFinding:
     threshold = rule.thresholds.get(CLASSES[index], Threshold())
-    ranked = sorted(prediction.slices, key=lambda s: s.probabilities[index], reverse=True)
+    ranked = sorted(_one_of_each_slab(prediction.slices), key=lambda s: s.probabilities[index], reverse=True)
     probability = ranked[0].probabilities[index]
     presence = _presence(probability, threshold)
     evidence = [s for s in ranked if s.probabilities[index] >= threshold.absent_below]
@@ -157,6 +158,15 @@ def _conclude_class(prediction: Prediction, rule: ReadingRule, index: int) -> Cl
         presence=presence,
         key_slices=() if presence is Presence.ABSENT else tuple(evidence[: rule.max_key_slices]),
     )
+
+
+def _one_of_each_slab(slices: Sequence[SlicePrediction]) -> list[SlicePrediction]:
+    """Neighbours with the very same probabilities are thin slices that were read as one slab: the middle one is shown.
+
+    Three key slices of one slab would show the same millimetres three times.
+    """
+    slabs = [list(slab) for _, slab in groupby(slices, key=lambda s: s.probabilities)]
+    return [slab[len(slab) // 2] for slab in slabs]
 
 
 def _presence(probability: float, threshold: Threshold) -> Presence:

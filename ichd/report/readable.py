@@ -30,6 +30,8 @@ class ReadableClass:
     threshold: Threshold
     #: SOP Instance UIDs, highest probability first; empty when the class is absent.
     key_slices: tuple[str, ...]
+    #: Beside each of `key_slices`: the frame of a multi-frame image, counted from 1, else None.
+    key_frames: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ class ReadableReport:
                 for c in self.classes
             },
             "key_slices": {c.name: list(c.key_slices) for c in self.classes},
+            "key_frames": {c.name: list(c.key_frames) for c in self.classes},
             "triage": str(self.triage),
             "comments": list(self.comments),
         }
@@ -129,6 +132,7 @@ def _parse(report: Dataset) -> ReadableReport:
 def _read_class(name: str, group: Dataset) -> ReadableClass:
     parameters = _parameters(group)
     percent = _child(group, codes.PROBABILITY).MeasuredValueSequence[0].NumericValue
+    key_slices = [image.ReferencedSOPSequence[0] for image in _children(group, codes.SOURCE_OF_MEASUREMENT)]
     return ReadableClass(
         name=name,
         # By its text: a report that was just built carries a longer number than any file of it can.
@@ -137,11 +141,15 @@ def _read_class(name: str, group: Dataset) -> ReadableClass:
         threshold=Threshold(
             present_from=float(parameters["present_from"]), absent_below=float(parameters["absent_below"])
         ),
-        key_slices=tuple(
-            str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
-            for image in _children(group, codes.SOURCE_OF_MEASUREMENT)
-        ),
+        key_slices=tuple(str(image.ReferencedSOPInstanceUID) for image in key_slices),
+        key_frames=tuple(_frame(image) for image in key_slices),
     )
+
+
+def _frame(reference: Dataset) -> int | None:
+    """The one frame that is referenced (PS3.3 C.18.4), None for a whole image."""
+    number = reference.get("ReferencedFrameNumber")
+    return None if number is None else int(number)
 
 
 def _model(group: Dataset) -> ModelIdentity:
@@ -242,8 +250,12 @@ _VERDICT: Mapping[Triage, str] = {
 def _row(finding: ReadableClass) -> str:
     filled = round(finding.probability * _BAR_WIDTH)
     bar = "█" * filled + "·" * (_BAR_WIDTH - filled)
-    slices = ", ".join(f"…{uid[-8:]}" for uid in finding.key_slices) or "-"
+    slices = ", ".join(map(_key_slice, finding.key_slices, finding.key_frames)) or "-"
     return f"{finding.name:<18}{finding.presence:<14}{_percent(finding.probability):>11}  {bar}  {slices}"
+
+
+def _key_slice(uid: str, frame: int | None) -> str:
+    return f"…{uid[-8:]}" if frame is None else f"…{uid[-8:]} frame {frame}"
 
 
 def _percent(probability: float) -> str:

@@ -220,7 +220,10 @@ def _measurement_group(finding: Finding, class_finding: ClassFinding) -> sr.Meas
 
 
 def _reference(key_slice: SlicePrediction) -> sr.SourceImageForMeasurementGroup:
-    return sr.SourceImageForMeasurementGroup(key_slice.sop_class_uid, key_slice.sop_instance_uid)
+    frame = key_slice.frame_number
+    return sr.SourceImageForMeasurementGroup(
+        key_slice.sop_class_uid, key_slice.sop_instance_uid, referenced_frame_numbers=None if frame is None else [frame]
+    )
 
 
 def _algorithm(model: ModelIdentity, class_finding: ClassFinding) -> sr.AlgorithmIdentification:

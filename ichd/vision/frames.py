@@ -5,6 +5,7 @@ for each frame, and one for what all share. Here they are laid one over the othe
 frames like slices.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,8 @@ def _facts(frame: Attributes, number: int, facts: InstanceFacts) -> InstanceFact
         acquisition_number=frame_acquisition_number(frame) or facts.acquisition_number,
         convolution_kernel=frame.text("ConvolutionKernel") or facts.convolution_kernel,
         contrast_agent=_contrast_agent(frame) or facts.contrast_agent,
+        volume_calculation=frame.text("VolumeBasedCalculationTechnique").upper() or facts.volume_calculation,
+        acquisition_datetime=_acquisition_datetime(frame) or facts.acquisition_datetime,
     )
 
 
@@ -99,6 +102,12 @@ def orientation_of(frame: Attributes) -> Orientation | None:
         return None
     orientation = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
     return orientation if slice_normal(orientation) is not None else None
+
+
+def _acquisition_datetime(frame: Attributes) -> str:
+    """Digits whose order is that of time, without an offset from UTC, as `ichd.intake.header` gives them."""
+    moment = re.match(r"[0-9]{14}(\.[0-9]{1,6})?", frame.text("FrameAcquisitionDateTime"))
+    return "" if moment is None else moment.group()
 
 
 def _contrast_agent(frame: Attributes) -> str:

@@ -8,7 +8,7 @@ from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.record import Record, finding_of
 from ichd.store.listing import JobSummary, SeriesSummary, StudyDetail, StudySummary
-from ichd.web.words import Badge, class_label, duration, percent, presence_badge
+from ichd.web.words import Badge, class_label, duration, percent, presence_badge, timing
 from ichd.web.worklist import DeliveryLine, StudyLine, Why, delivery_lines, study_line, why
 
 #: Height of the strip of slice probabilities, in units of its own viewBox; a slice is one unit wide.
@@ -24,6 +24,8 @@ class KeySlice:
     z_mm: float
     text: str
     sop_uid: str
+    #: Of a multi-frame image, counted from 1; None where the image is the slice.
+    frame_number: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +140,14 @@ def _reading(record: Record) -> Reading:
         series_uid=prediction.series_instance_uid,
         slices=len(prediction.slices),
         classes=tuple(_class_line(finding, c) for c in finding.classes),
-        timings=tuple((name.replace("_", " "), f"{ms:.0f} ms") for name, ms in prediction.timings_ms.items()),
+        timings=tuple(timing(name, ms) for name, ms in prediction.timings_ms.items()),
         notes=tuple(map(str, prediction.notes)),
     )
 
 
 def _class_line(finding: Finding, found: ClassFinding) -> ClassLine:
     index = CLASSES.index(found.name)
-    numbers = {s.sop_instance_uid: n for n, s in enumerate(finding.prediction.slices, start=1)}
+    numbers = {(s.sop_instance_uid, s.frame_number): n for n, s in enumerate(finding.prediction.slices, start=1)}
     return ClassLine(
         label=class_label(found.name),
         probability=found.probability,
@@ -155,10 +157,11 @@ def _class_line(finding: Finding, found: ClassFinding) -> ClassLine:
         absent_below=found.threshold.absent_below,
         key_slices=tuple(
             KeySlice(
-                number=numbers[s.sop_instance_uid],
+                number=numbers[s.sop_instance_uid, s.frame_number],
                 z_mm=s.z_mm,
                 text=percent(s.probabilities[index]),
                 sop_uid=s.sop_instance_uid,
+                frame_number=s.frame_number,
             )
             for s in found.key_slices
         ),

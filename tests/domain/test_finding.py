@@ -63,6 +63,12 @@ def test_scan_level_is_the_highest_slice_and_names_the_slices_that_show_it() -> 
     assert [k.name for k in finding.classes] == list(CLASSES)
 
 
+def test_of_thin_slices_that_were_read_as_one_slab_the_middle_one_is_shown() -> None:
+    rows = [(p,) + (0.0,) * 5 for p in (0.6, 0.6, 0.6, 0.9, 0.9, 0.9, 0.9, 0.9, 0.7)]
+    key_slices = conclude(prediction(*rows), RULE).classes[0].key_slices
+    assert [s.sop_instance_uid for s in key_slices] == ["1.2.5", "1.2.8", "1.2.1"]
+
+
 def test_an_undetermined_class_names_its_slices_too() -> None:
     finding = conclude(prediction((0.5,) + (0.0,) * 5, (0.1,) + (0.0,) * 5), RULE)
     assert finding.classes[0].presence is Presence.UNDETERMINED

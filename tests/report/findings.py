@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
 from ichd.domain.finding import (
     CLASSES,
@@ -55,16 +55,19 @@ def header(index: int = 0) -> Dataset:
     return image
 
 
-def prediction(rows: Sequence[Sequence[float]], *, model: ModelIdentity = MODEL) -> Prediction:
-    """A row of six probabilities a slice."""
+def prediction(
+    rows: Sequence[Sequence[float]], *, model: ModelIdentity = MODEL, multi_frame: bool = False
+) -> Prediction:
+    """A row of six probabilities a slice; `multi_frame`: the slices are the frames of one image."""
     return Prediction(
         study_instance_uid=STUDY_UID,
         series_instance_uid=SERIES_UID,
         model=model,
         slices=tuple(
             SlicePrediction(
-                sop_instance_uid=slice_uid(i),
-                sop_class_uid=CTImageStorage,
+                sop_instance_uid=slice_uid(0 if multi_frame else i),
+                sop_class_uid=EnhancedCTImageStorage if multi_frame else CTImageStorage,
+                frame_number=i + 1 if multi_frame else None,
                 z_mm=5.0 * i,
                 probabilities=tuple(row),
             )
@@ -73,14 +76,14 @@ def prediction(rows: Sequence[Sequence[float]], *, model: ModelIdentity = MODEL)
     )
 
 
-def bleeding(slices: int = 12, *, model: ModelIdentity = MODEL) -> Finding:
+def bleeding(slices: int = 12, *, model: ModelIdentity = MODEL, multi_frame: bool = False) -> Finding:
     """A subdural on the middle slices, with a subarachnoid that is not sure."""
     rows = []
     for i in range(slices):
         near = 1.0 / (1 + abs(i - slices // 2))
         rows.append([0.97 * near, 0.04 * near, 0.001234567890123 * near, 0.5 * near, 0.93 * near, 1e-9])
     rule = ReadingRule(thresholds={"subarachnoid": Threshold(present_from=0.7, absent_below=0.3)})
-    return conclude(prediction(rows, model=model), rule)
+    return conclude(prediction(rows, model=model, multi_frame=multi_frame), rule)
 
 
 def healthy(slices: int = 12) -> Finding:

@@ -34,10 +34,13 @@ def assert_says(report: Dataset, finding: Finding) -> None:
         assert said.presence is meant.presence
         assert said.threshold == meant.threshold
         assert said.key_slices == tuple(s.sop_instance_uid for s in meant.key_slices)
+        assert said.key_frames == tuple(s.frame_number for s in meant.key_slices)
         assert said.probability == pytest.approx(meant.probability, rel=1e-6, abs=0)
 
 
-@pytest.mark.parametrize("finding", [bleeding(), healthy()], ids=["bleeding", "healthy"])
+@pytest.mark.parametrize(
+    "finding", [bleeding(), healthy(), bleeding(multi_frame=True)], ids=["bleeding", "healthy", "multi-frame"]
+)
 def test_a_report_says_what_the_finding_said(finding: Finding) -> None:
     assert_says(through_a_file(build_report(finding, [header()], CONTEXT)), finding)
 
@@ -87,6 +90,12 @@ def test_a_person_reads_it() -> None:
     assert "trained on synthetic data: demonstration only" in text
     assert "Müller" not in text
     assert max(map(len, lines)) <= 120
+
+
+def test_a_key_frame_has_its_number() -> None:
+    text = render_text(read_report(build_report(bleeding(multi_frame=True), [header()], CONTEXT)))
+    row = next(line for line in text.splitlines() if line.startswith("subdural"))
+    assert row.endswith("…33330000 frame 7")
 
 
 @pytest.mark.parametrize(

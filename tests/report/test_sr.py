@@ -14,9 +14,10 @@ from highdicom import sr
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import Tag
+from pydicom.uid import EnhancedCTImageStorage
 
 from ichd.domain.errors import Permanent
-from ichd.domain.finding import Finding, Presence
+from ichd.domain.finding import Finding, Presence, ReadingRule, Threshold, conclude
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
@@ -55,7 +56,9 @@ def complaints(report: Dataset, folder: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("finding", [bleeding(), healthy()], ids=["bleeding", "healthy"])
+@pytest.mark.parametrize(
+    "finding", [bleeding(), healthy(), bleeding(multi_frame=True)], ids=["bleeding", "healthy", "multi-frame"]
+)
 def test_the_validator_finds_nothing(finding: Finding, tmp_path: Path) -> None:
     assert complaints(build_report(finding, [header()], CONTEXT), tmp_path) == []
 
@@ -93,6 +96,21 @@ def test_highdicom_reads_six_groups_back() -> None:
     (presence,) = [e for e in subdural.get_qualitative_evaluations() if e.name == PRESENCE]
     assert presence.value == PRESENCE_VALUE[Presence.PRESENT]
     assert subdural.source_images[0].referenced_sop_instance_uid == slice_uid(6)
+
+
+def test_key_frames_of_a_multi_frame_image_are_named_one_by_one() -> None:
+    rule = ReadingRule(thresholds={"subdural": Threshold(present_from=0.4, absent_below=0.4)})
+    finding = conclude(bleeding(multi_frame=True).prediction, rule)
+    report = dcmread(BytesIO(encoded(build_report(finding, [header()], CONTEXT))))
+    content = sr.Comprehensive3DSR.from_dataset(report).content
+    assert isinstance(content, sr.MeasurementReport)
+    subdural = content.get_image_measurement_groups()[4]
+    assert [image.referenced_sop_instance_uid for image in subdural.source_images] == [slice_uid(0)] * 3
+    assert [image.referenced_frame_numbers for image in subdural.source_images] == [[7], [6], [8]]
+    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert [(e.ReferencedSOPClassUID, e.ReferencedSOPInstanceUID) for e in evidence] == [
+        (EnhancedCTImageStorage, slice_uid(0))
+    ]
 
 
 def test_building_again_gives_the_same_bytes() -> None:

@@ -46,7 +46,9 @@ def _shared(source: Dataset) -> Dataset:
     group = Dataset()
     group.PlaneOrientationSequence = item(ImageOrientationPatient=source.ImageOrientationPatient)
     group.PixelMeasuresSequence = item(PixelSpacing=source.PixelSpacing, SliceThickness=source.SliceThickness)
-    group.CTImageFrameTypeSequence = item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
+    group.CTImageFrameTypeSequence = item(
+        FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], VolumeBasedCalculationTechnique="NONE"
+    )
     group.CTReconstructionSequence = item(ConvolutionKernel=source.ConvolutionKernel)
     return group
 
@@ -54,7 +56,10 @@ def _shared(source: Dataset) -> Dataset:
 def _of(source: Dataset) -> Dataset:
     group = Dataset()
     group.PlanePositionSequence = item(ImagePositionPatient=source.ImagePositionPatient)
-    group.FrameContentSequence = item(FrameAcquisitionNumber=int(source.AcquisitionNumber))
+    group.FrameContentSequence = item(
+        FrameAcquisitionNumber=int(source.AcquisitionNumber),
+        FrameAcquisitionDateTime=f"{source.AcquisitionDate}{source.AcquisitionTime}.5+0100",
+    )
     group.PixelValueTransformationSequence = item(
         RescaleSlope=source.RescaleSlope, RescaleIntercept=source.RescaleIntercept, RescaleType="HU"
     )

@@ -95,6 +95,8 @@ def test_facts_of_frames_are_those_of_slices(slices: list[Path], tmp_path: Path)
         assert of_frame.acquisition_number == of_slice.acquisition_number
         assert of_frame.image_type == ("ORIGINAL", "PRIMARY", "VOLUME", "NONE")
         assert of_frame.contrast_agent == ""
+        assert of_frame.volume_calculation == "NONE"
+        assert of_frame.acquisition_datetime == f"{of_slice.acquisition_datetime}.5"
 
 
 def test_an_image_with_one_frame_and_no_groups_keeps_its_facts(slices: list[Path]) -> None:
