@@ -14,6 +14,7 @@ from ichd.domain.study import StudyState
 from ichd.store.listing import StudyDetail, StudySummary
 from ichd.store.refusals import Refusal
 from ichd.telemetry import configure_logging
+from ichd.web.words import timing
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
 
@@ -132,7 +133,7 @@ def _show_detail(detail: StudyDetail) -> None:
         lines.append(("model", f"{model['name']} {model['version']}, weights {model['weights_sha256'][:12]}"))
         if model["statement"]:
             lines.append(("", model["statement"]))
-        lines.append(("timings", ", ".join(f"{step} {ms:.0f} ms" for step, ms in record["timings_ms"].items())))
+        lines.append(("timings", ", ".join(" ".join(timing(*each)) for each in record["timings_ms"].items())))
     if record:
         lines += [("note", note) for note in record.get("notes", [])]
     for name, value in lines:

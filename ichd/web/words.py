@@ -45,6 +45,9 @@ _STATE_WORDS = {
     StudyState.FAILED: "failed",
 }
 
+#: Timings that are moments, not durations (`ichd.pipeline.recollection`).
+_MOMENTS = {"ahead_first": "first slice seen", "ahead_last": "last slice seen"}
+
 _PRESENCE_BADGES = {
     Presence.PRESENT: Badge(word="Present", symbol="▲", tone="urgent"),
     Presence.UNDETERMINED: Badge(word="Undetermined", symbol="◆", tone="indeterminate"),
@@ -93,6 +96,14 @@ def duration(span: timedelta) -> str:
     """`3.2 s` below a minute, then as an age."""
     seconds = span.total_seconds()
     return f"{seconds:.1f} s" if seconds < _MINUTE_S else _one_number(seconds)
+
+
+def timing(name: str, ms: float) -> tuple[str, str]:
+    """A timing of a record: what it is of, and `312 ms`; a moment is told by its distance from the study's end."""
+    if name not in _MOMENTS:
+        return name.replace("_", " "), f"{ms:.0f} ms"
+    side = "before" if ms < 0 else "after"
+    return _MOMENTS[name], f"{duration(timedelta(milliseconds=abs(ms)))} {side} the study was complete"
 
 
 def _one_number(seconds: float) -> str:

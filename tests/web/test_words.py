@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ichd.domain.finding import Triage
 from ichd.domain.study import StudyState
 from ichd.web.study import strip_path
-from ichd.web.words import age, badge_of, percent, short_uid
+from ichd.web.words import age, badge_of, percent, short_uid, timing
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -58,3 +58,16 @@ def test_a_short_uid_keeps_the_end_which_differs() -> None:
 
 def test_a_strip_has_a_step_a_slice() -> None:
     assert strip_path([0.0, 0.5, 1.0]) == "M0 20V20.00h1V10.00h1V0.00h1V20Z"
+
+
+@pytest.mark.parametrize(
+    ("name", "ms", "words"),
+    [
+        ("embed", 841.6, ("embed", "842 ms")),
+        ("ahead_first", -8123.4, ("first slice seen", "8.1 s before the study was complete")),
+        ("ahead_last", -120_000.0, ("last slice seen", "2 min before the study was complete")),
+        ("ahead_last", 40.0, ("last slice seen", "0.0 s after the study was complete")),
+    ],
+)
+def test_a_timing_is_a_duration_or_a_moment(name: str, ms: float, words: tuple[str, str]) -> None:
+    assert timing(name, ms) == words
