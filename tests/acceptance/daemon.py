@@ -36,6 +36,8 @@ class Daemon:
     folder: Path
     destinations: Sequence[Destination] = ()
     extra_settings: str = ""
+    #: Lines of the section [worker].
+    worker_settings: str = ""
     port: int = field(default=0)
     process: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +59,7 @@ port = {web_port}
 lease_s = 5.0
 retry_first_s = 0.5
 retry_ceiling_s = 2.0
+{self.worker_settings}
 [log]
 format = "json"
 """
