@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from ichd.domain.errors import NotAnalysable, Transient
@@ -102,7 +102,7 @@ class Attributes:
 class PixelElement:
     """Where Pixel Data lies, so that pixels are read without parsing the header again."""
 
-    #: Of the value's first byte in the file; None where the data set is deflated, and has no place of its own there.
+    #: Of the value's first byte in the file; None where the data set is deflated, and the value has no place there.
     offset: int | None
     #: Bytes of the value that the file really holds; None where the length is undefined (fragments, PS3.5 A.4).
     length: int | None
@@ -110,6 +110,8 @@ class PixelElement:
     number_of_frames: int
     #: Extended Offset Table and its Lengths (PS3.3 C.7.6.3.1.8), encoded.
     extended_offsets: tuple[bytes, bytes] | None = None
+    #: The value of a deflated image with several frames: to inflate the file for each of them would take minutes.
+    inflated: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +137,19 @@ def parse(path: Path) -> ParsedFile:
             dataset = dcmread(file, stop_before_pixels=True)
             attributes, syntax = Attributes(dataset), syntax_of(dataset)
             # pydicom stops, and stands, before the first byte of the pixels' element.
-            pixels = _pixel_element(file, dataset, attributes, syntax)
+            pixels = _pixel_element(file, dataset, attributes)
         except PARSE_ERRORS as error:
-            # The parser's own words may quote a value of the header, and headers name patients: say the kind only.
-            raise NotAnalysable(
-                Reason.FILE_DAMAGED, f"{path.name} is no whole DICOM file: {type(error).__name__}"
-            ) from error
+            raise _damaged(path, error) from error
+    # By its UID: pydicom raises where one is asked about that it does not know.
+    if syntax == DeflatedExplicitVRLittleEndian:
+        frames = _frames(attributes)
+        pixels = PixelElement(
+            offset=None,
+            length=None,
+            vr="OW",
+            number_of_frames=frames,
+            inflated=inflated_pixels(path) if frames > 1 else None,
+        )
     return ParsedFile(path=path, syntax=syntax, attributes=attributes, pixels=pixels)
 
 
@@ -154,9 +163,7 @@ def inflated_pixels(path: Path) -> bytes:
         try:
             value = dcmread(file).get("PixelData")
         except PARSE_ERRORS as error:
-            raise NotAnalysable(
-                Reason.FILE_DAMAGED, f"{path.name} is no whole DICOM file: {type(error).__name__}"
-            ) from error
+            raise _damaged(path, error) from error
     return value if isinstance(value, bytes) else b""
 
 
@@ -188,10 +195,17 @@ def is_encapsulated(syntax: UID) -> bool:
     return bool(syntax.is_compressed and not syntax.is_deflated)
 
 
-def _pixel_element(file: BinaryIO, dataset: Dataset, attributes: Attributes, syntax: UID) -> PixelElement | None:
-    frames = max(1, attributes.integer("NumberOfFrames", default=1))
-    if syntax.is_deflated:
-        return PixelElement(offset=None, length=None, vr="OW", number_of_frames=frames)
+def _damaged(path: Path, error: BaseException) -> NotAnalysable:
+    # The parser's own words may quote a value of the header, and headers name patients: say the kind only.
+    return NotAnalysable(Reason.FILE_DAMAGED, f"{path.name} is no whole DICOM file: {type(error).__name__}")
+
+
+def _frames(attributes: Attributes) -> int:
+    return max(1, attributes.integer("NumberOfFrames", default=1))
+
+
+def _pixel_element(file: BinaryIO, dataset: Dataset, attributes: Attributes) -> PixelElement | None:
+    """The element at which the file stands; None where it is another one, or the file has ended."""
     implicit, little = dataset.original_encoding
     order = "<" if little else ">"
     head = file.read(8)
@@ -212,6 +226,6 @@ def _pixel_element(file: BinaryIO, dataset: Dataset, attributes: Attributes, syn
         offset=offset,
         length=None if length == _UNDEFINED_LENGTH else min(length, file.seek(0, 2) - offset),
         vr=vr,
-        number_of_frames=frames,
+        number_of_frames=_frames(attributes),
         extended_offsets=tables if all(isinstance(t, bytes) and t for t in tables) else None,  # type: ignore[arg-type]
     )

@@ -82,7 +82,7 @@ def _native_frame(header: SliceHeader, pixels: PixelElement) -> bytes:
     size = header.rows * header.columns * header.bits_allocated // 8
     start, needed = (_frame(header) - 1) * size, max(_frame(header), pixels.number_of_frames) * size
     if pixels.offset is None:
-        value = inflated_pixels(header.path)
+        value = inflated_pixels(header.path) if pixels.inflated is None else pixels.inflated
         held, frame = len(value), value[start : start + size]
     else:
         with opened(header.path) as file:

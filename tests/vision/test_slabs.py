@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ichd.domain.errors import NotAnalysable
 from ichd.domain.note import Note, Remark
+from ichd.domain.reason import Reason
 from ichd.vision.scan import HeadScan
 from ichd.vision.slabs import slabs_of
 from tests.vision.images import Image, load_files, ramp
@@ -117,6 +119,14 @@ def test_a_slab_is_turned_like_its_slices(tmp_path: Path) -> None:
     ]
     scan = load_files(image.write(tmp_path / f"{index}.dcm") for index, image in enumerate(images))
     assert np.array_equal(scan.hu_SHW[0], ramp(20, 24, 2)[::-1, ::-1])
+
+
+def test_a_thousand_thin_slices_are_read_and_no_more(tmp_path: Path) -> None:
+    paths = [Image(stored=ramp(16, 16), position=(0, 0, z / 2)).write(tmp_path / f"{z}.dcm") for z in range(1001)]
+    assert load_files(paths[:1000]).hu_SHW.shape == (100, 16, 16)
+    with pytest.raises(NotAnalysable, match="1001 positions, at most 1000") as caught:
+        load_files(paths)
+    assert caught.value.reason is Reason.TOO_MANY_SLICES
 
 
 def test_the_thin_stack_never_lies_in_memory(tmp_path: Path) -> None:
