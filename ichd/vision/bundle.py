@@ -18,6 +18,7 @@ from torch import Tensor
 from ichd.domain.errors import Permanent
 from ichd.domain.finding import ModelIdentity, ReadingRule
 from ichd.domain.reason import Reason
+from ichd.vision.checkpoint import differences
 from ichd.vision.manifest import MANIFEST_NAME, Manifest, WeightsSpec, read_manifest
 from ichd.vision.network import CnnLstm
 from ichd.vision.shelf import demo_bundle, find_bundle, list_bundles
@@ -115,22 +116,11 @@ def save_bundle(folder: Path, manifest: Manifest, state_dict: Mapping[str, Tenso
 
 
 def _check_shapes(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], folder: Path) -> None:
-    missing = sorted(expected.keys() - given.keys())
-    surplus = sorted(given.keys() - expected.keys())
-    differing = sorted(
-        f"{key} is {tuple(given[key].shape)}, not {tuple(expected[key].shape)}"
-        for key in expected.keys() & given.keys()
-        if expected[key].shape != given[key].shape
-    )
-    problems = [
-        f"{len(found)} {kind}, first {found[0]}"
-        for kind, found in (("missing", missing), ("unknown", surplus), ("of another shape", differing))
-        if found
-    ]
+    problems = differences(expected, given)
     if problems:
         raise Permanent(
             Reason.MODEL_UNUSABLE,
-            f"{folder}: weights don't fit the network of {MANIFEST_NAME} ({'; '.join(problems)}); "
+            f"{folder}: weights don't fit the network of {MANIFEST_NAME} ({problems}); "
             "correct network in the manifest or export the bundle again",
         )
 

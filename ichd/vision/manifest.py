@@ -40,6 +40,8 @@ class InputSpec(_Strict):
     #: Per channel, on windowed values of 0 to 1.
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    #: 8: windowed values are rounded down to 255ths, for weights that learnt from images of 8 bits. None: as they are.
+    quantise_bits: Literal[8] | None = None
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:

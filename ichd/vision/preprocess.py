@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ichd.vision.manifest import InputSpec
-from ichd.vision.window import LEAST_HU
+from ichd.vision.window import LEAST_HU, Window
 
 #: What stands where the image ends.
 AIR_HU = float(LEAST_HU)
@@ -28,6 +28,9 @@ _BODY_FROM_HU = -300
 _SEARCH_GRID_MM = 2.0
 #: Slices that are looked at for the centre.
 _SEARCH_SLICES = 9
+#: In steps of a quantised window. Whole HU that end exactly on a step must not fall below it by an engine's rounding
+#: (about 3e-5 of a step); the nearest that end short of one are 1/560 short (bone), so none is lifted.
+_STEP_GUARD = 2.0**-11
 
 
 def prepare(
@@ -68,12 +71,24 @@ def resample_hu(
 
 
 def normalise(hu_SGG: Tensor, spec: InputSpec) -> Tensor:
-    """Windowed, standardised input [S, C, G, G] of HU on the model's grid (any float dtype and device)."""
+    """Windowed, standardised input [S, C, G, G] of HU on the model's grid (any float dtype and device).
+
+    Quantised windows need fp32: half a step of the bone window is 5 HU, and bf16 counts to 2048 in steps of 8.
+    """
     channels = [
-        ((hu_SGG.clamp(w.low, w.high) - w.low) / w.width - mean) / std
-        for w, mean, std in zip(spec.windows, spec.mean, spec.std, strict=True)
+        (_windowed(hu_SGG, window, spec.quantise_bits) - mean) / std
+        for window, mean, std in zip(spec.windows, spec.mean, spec.std, strict=True)
     ]
     return torch.stack(channels, dim=1)
+
+
+def _windowed(hu_SGG: Tensor, window: Window, quantise_bits: int | None) -> Tensor:
+    """Values of 0 to 1; quantised as the published weights' images were: the byte floor(255 * (HU - low) / width)."""
+    above = hu_SGG.clamp(window.low, window.high) - window.low
+    if quantise_bits is None:
+        return above / window.width
+    steps = (1 << quantise_bits) - 1
+    return (above * steps / window.width + _STEP_GUARD).floor() / steps
 
 
 def head_centre(hu_SHW: HU, pixel_spacing_mm: tuple[float, float]) -> Point:
