@@ -97,18 +97,19 @@ def load_scan(slices: Sequence[SliceSource]) -> HeadScan:
     if not slices:
         raise NotAnalysable(Reason.NO_CT_IMAGES, "no slice was given")
     stack = stacked(_headers(slices))
-    slabs = slabs_of(stack.z_mm, stack.thickness_mm)
+    z_mm = stack.z_mm
+    slabs = slabs_of(z_mm, stack.thickness_mm)
     _require_few(len(stack.headers), MAX_POSITIONS)
     _require_few(len(slabs), MAX_SLICES)
     first = stack.headers[0]
     upright = _upright(first.orientation)
     hu_SHW, repaired = _read_volume(stack, slabs, upright)
-    sources = [_source(header, z) for header, z in zip(stack.headers, stack.z_mm, strict=True)]
+    sources = [_source(header, z) for header, z in zip(stack.headers, z_mm, strict=True)]
     row_mm, column_mm = first.pixel_spacing_mm
     return HeadScan(
         hu_SHW=hu_SHW,
-        z_mm=tuple(float(np.mean([stack.z_mm[index] for index in slab])) for slab in slabs),
-        sources=tuple(tuple(sources[index] for index in slab) for slab in slabs),
+        z_mm=tuple(float(np.mean(z_mm[slab.start : slab.stop])) for slab in slabs),
+        sources=tuple(tuple(sources[slab.start : slab.stop]) for slab in slabs),
         pixel_spacing_mm=(column_mm, row_mm) if upright.transposed else (row_mm, column_mm),
         study_instance_uid=first.study_instance_uid,
         series_instance_uid=first.series_instance_uid,
