@@ -23,7 +23,7 @@ def settings(folder: Path, extra: str = "", **ports: int) -> Path:
         ('allowed_peers = [{address = "10.1.2"}]\n', "dicom.allowed_peers.0.address: is no IP address"),
         ('[model]\nbundle = "absent"\n', "'absent' is neither a shipped model"),
         ('[model]\ndevice = "gpu"\n', "model.device"),
-        ("[study]\nmax_slices = 401\n", "study.max_slices"),
+        ("[study]\nmax_slices = 1001\n", "study.max_slices"),
     ],
 )
 def test_nothing_starts_on_settings_that_can_not_work(tmp_path: Path, extra: str, sentence: str) -> None:

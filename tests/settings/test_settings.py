@@ -95,7 +95,7 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
         ('[[source]]\nname = "pacs"\nkind = "dicomweb"\n', ("source.0", "url")),
         ('[[dicom.allowed_peers]]\naddress = "10.1.2"\n', ("allowed_peers.0.address", "10.1.2", "10.1.0.0/16")),
         ('[model]\ndevice = "gpu"\n', ("model.device", "gpu")),
-        ("[study]\nmax_slices = 401\n", ("study.max_slices", "400")),
+        ("[study]\nmax_slices = 1001\n", ("study.max_slices", "1000")),
         (
             '[[destination]]\nname = "a"\naddress = "h:1"\nae_title = "P"\n'
             '[[destination]]\nname = "a"\naddress = "h:2"\nae_title = "P"\n',
