@@ -4,22 +4,27 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Mapping
 
 import structlog
 
 from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
 from ichd.app.policies import delivery_policy, reading_policy, tick_policy, worker_policy
-from ichd.app.storage import open_storage
+from ichd.app.storage import Storage, open_storage
 from ichd.domain.job import JobKind
+from ichd.pipeline.ahead import Ahead
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.deliver import publish
+from ichd.pipeline.idle import IdleWork, Piece
 from ichd.pipeline.ship import AuditShipper
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
 from ichd.report.warmup import warm_up
 from ichd.settings import ModelSettings, Settings
+from ichd.store.arriving import Arriving
 from ichd.store.audit import Audit
+from ichd.store.embeddings import Embeddings
 from ichd.store.queue import Queue
 from ichd.vision.bundle import find_bundle, load_bundle
 from ichd.vision.engines.eager import EagerEngine
@@ -49,6 +54,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     delivery = delivery_policy(settings)
     reading = reading_policy(settings)
     policy = worker_policy(settings)
+    embeddings = Embeddings(storage.spool, reader.engine.fingerprint)
     if not delivery.destinations:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     worker = Worker(
@@ -60,6 +66,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
                 job,
                 studies=storage.studies,
                 reader=reader,
+                embeddings=embeddings,
                 policy=reading,
                 destinations=list(delivery.destinations),
                 clock=utc_now,
@@ -68,12 +75,15 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         },
         policy=policy,
         clock=utc_now,
+        idle=IdleWork(_idle_tasks(settings, storage, reader, embeddings), utc_now),
     )
     collector = collector_of(settings)
     ship_audit = None
     if collector is not None:
         ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
-    ticks = start_ticks(storage.studies, tick_policy(settings), utc_now, ship_audit=ship_audit)
+    ticks = start_ticks(
+        storage.studies, tick_policy(settings), utc_now, sweep_embeddings=embeddings.sweep, ship_audit=ship_audit
+    )
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     identity = reader.engine.bundle.identity
@@ -85,6 +95,15 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         ticks.shutdown(wait=True)
         storage.engine.dispose()
     log.info("worker_stopped")
+
+
+def _idle_tasks(settings: Settings, storage: Storage, reader: Reader, embeddings: Embeddings) -> Mapping[str, Piece]:
+    """What this worker does while no job waits, the more urgent first."""
+    tasks: dict[str, Piece] = {}
+    if settings.worker.ahead and reader.sees_slices_alone:
+        arriving = Arriving(storage.engine, storage.spool)
+        tasks["ahead"] = Ahead(arriving=arriving, reader=reader, embeddings=embeddings, clock=utc_now).step
+    return tasks
 
 
 def owner_name() -> str:

@@ -9,6 +9,8 @@ from ichd.domain.record import record_of, unread_record
 from ichd.domain.study import StudyState
 from ichd.pipeline.clock import Clock
 from ichd.pipeline.reading import ReadingPolicy, UnreadStudy, read_study
+from ichd.pipeline.recollection import Recollection
+from ichd.store.embeddings import Embeddings
 from ichd.store.queue import Job
 from ichd.store.studies import Studies
 from ichd.vision.reader import Reader
@@ -21,11 +23,12 @@ def analyse(
     *,
     studies: Studies,
     reader: Reader,
+    embeddings: Embeddings,
     policy: ReadingPolicy,
     destinations: Sequence[str],
     clock: Clock,
 ) -> None:
-    """One `analyse` job from claim to commit.
+    """One `analyse` job from claim to commit; slices that `embeddings` has of the reader's engine are not seen again.
 
     Raises:
         LeaseLost: the job was given away, or a late slice made a newer revision; nothing was changed.
@@ -33,7 +36,8 @@ def analyse(
     """
     work = studies.begin_analysis(job, now=clock())
     rule = reader.engine.bundle.rule
-    outcome = read_study(work.facts, work.files, reader.read, rule, policy)
+    recollection = Recollection(reader=reader, embeddings=embeddings, stored=work.stored, clock=clock)
+    outcome = read_study(work.facts, work.files, recollection.see, rule, policy)
     if isinstance(outcome, UnreadStudy):
         record = unread_record(
             study_uid=job.study_uid,
@@ -53,6 +57,10 @@ def analyse(
         skipped=outcome.skipped,
         software_version=__version__,
     )
+    queued_ms = (work.started_at - work.ready_at).total_seconds() * 1e3
+    timings_ms = {"queued": queued_ms, **record["timings_ms"], **recollection.timings_ms(work.ready_at)}
+    record["timings_ms"] = timings_ms
+    record["embeddings"] = {"ahead": recollection.recalled, "at_closing": recollection.embedded}
     studies.finish_analysis(job, record=record, destinations=destinations, now=clock())
     log.info(
         "study_analysed",
@@ -60,5 +68,6 @@ def analyse(
         revision=job.revision,
         triage=outcome.finding.triage,
         slices=len(outcome.finding.prediction.slices),
-        timings_ms={step: round(ms) for step, ms in outcome.finding.prediction.timings_ms.items()},
+        ahead=recollection.recalled,
+        timings_ms={step: round(ms) for step, ms in timings_ms.items()},
     )

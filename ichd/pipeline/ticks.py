@@ -5,7 +5,7 @@ Every tick is one idempotent transaction, so any number of workers may run them 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -39,7 +39,12 @@ class TickPolicy:
 
 
 def start_ticks(
-    studies: Studies, policy: TickPolicy, clock: Clock, *, ship_audit: Callable[[], None] | None = None
+    studies: Studies,
+    policy: TickPolicy,
+    clock: Clock,
+    *,
+    sweep_embeddings: Callable[[datetime], int],
+    ship_audit: Callable[[], None] | None = None,
 ) -> BackgroundScheduler:
     """Start the ticks of one worker, each in a thread of its own; the caller shuts the scheduler down."""
 
@@ -56,6 +61,9 @@ def start_ticks(
         swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
         if swept:
             log.warning("orphans_swept", files=swept)
+        outlived = sweep_embeddings(clock())
+        if outlived:
+            log.info("embeddings_swept", files=outlived)
         forgotten = studies.forget_old(before=clock() - FORGET_AFTER)
         if forgotten:
             log.info("old_words_forgotten", rows=forgotten)

@@ -33,6 +33,11 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture(scope="session")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return untrained(tmp_path_factory.mktemp("bundle"), field_of_view_mm=240.0)
+
+
+def untrained(folder: Path, *, field_of_view_mm: float | None) -> Reader:
+    """A reader of a small network with random weights; without a field of view it sees slices alone."""
     torch.manual_seed(0)
     network = NetworkSpec(backbone="resnet10t", global_pool="avg", recurrent=RecurrentSpec(layers=1, hidden=8))
     manifest = Manifest(
@@ -40,7 +45,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
         version="1",
         architecture="cnn-lstm",
         network=network,
-        input=InputSpec(image_size=64, field_of_view_mm=240.0),
+        input=InputSpec(image_size=64, field_of_view_mm=field_of_view_mm),
         calibration={},
         thresholds={},
         intended_use="tests",
@@ -51,6 +56,5 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
         demonstration=True,
         weights=WeightsSpec(storage="fp16"),
     )
-    folder = tmp_path_factory.mktemp("bundle")
     save_bundle(folder, manifest, CnnLstm(network).state_dict())
     return Reader(EagerEngine(load_bundle(folder), device="cpu", threads=1))

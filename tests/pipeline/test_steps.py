@@ -23,6 +23,7 @@ from ichd.pipeline.deliver import DeliveryPolicy, publish
 from ichd.pipeline.reading import ReadingPolicy, ReadStudy, UnreadStudy, read_study, why_unread
 from ichd.publish.dimse import DimsePeer
 from ichd.report.readable import read_report
+from ichd.store.embeddings import Embeddings
 from ichd.vision.reader import Reader
 from tests.peers.storescp import Receiver, receiver  # noqa: F401 - a fixture
 from tests.store.house import House
@@ -128,6 +129,7 @@ def analysed(house: House, files: list[Path], reader: Reader, destination: str =
         house.claim(),
         studies=house.studies,
         reader=reader,
+        embeddings=Embeddings(house.spool, reader.engine.fingerprint),
         policy=POLICY,
         destinations=[destination],
         clock=lambda: house.now,
@@ -165,6 +167,7 @@ def test_a_late_slice_makes_a_report_that_names_its_predecessor(
         house.claim(),
         studies=house.studies,
         reader=reader,
+        embeddings=Embeddings(house.spool, reader.engine.fingerprint),
         policy=POLICY,
         destinations=["pacs"],
         clock=lambda: house.now,

@@ -1,0 +1,92 @@
+"""Embedding the slices of a study while it still arrives, so that little is left to do when it is complete.
+
+The CNN sees one slice at a time; only the sequence model needs them all. Where a bundle cuts the head out of the image
+this does not hold, because the cut is found in the whole scan: such a bundle's slices wait.
+"""
+
+import structlog
+
+from ichd.domain.errors import NotAnalysable
+from ichd.domain.geometry import degrees_from_axial, slice_normal
+from ichd.domain.study import InstanceFacts
+from ichd.pipeline.clock import Clock
+from ichd.store.arriving import Arriving, ArrivingImage
+from ichd.store.embeddings import Embeddings, slice_key
+from ichd.vision.reader import Reader
+from ichd.vision.scan import SliceSource, load_scan
+
+log = structlog.get_logger(__name__)
+
+#: Slices as thin as this are averaged before they are read, and which of them together is seen in the whole scan.
+_AVERAGED_BELOW_MM = 1.75
+_NO_SLICES = frozenset({"LOCALIZER", "SECONDARY"})
+_MOST_DEGREES_FROM_AXIAL = 30.0
+
+
+class Ahead:
+    """The idle work of one worker: the images that arrived first are seen first.
+
+    Several workers may do it side by side. Whoever takes an image up marks it, and the others pass over it: to share
+    them out by their checksums would need to know how many workers there are, and would leave the rest of a worker that
+    is busy undone.
+    """
+
+    def __init__(self, *, arriving: Arriving, reader: Reader, embeddings: Embeddings, clock: Clock) -> None:
+        self._arriving = arriving
+        self._reader = reader
+        self._embeddings = embeddings
+        self._clock = clock
+        #: Numbers of the images that were looked at, whatever came of it, while their study arrives.
+        self._met: frozenset[int] = frozenset()
+        self._pending: list[ArrivingImage] = []
+
+    def step(self) -> bool:
+        """Embed one slice; False where none is left to be embedded.
+
+        What goes wrong with an image is not said here: the study will be read all the same, and tell.
+
+        Raises:
+            Transient: the database or the disk fails.
+        """
+        self._look()
+        while self._pending:
+            if self._embed(self._pending.pop(0)):
+                return True
+        return False
+
+    def _look(self) -> None:
+        """Take note of what came, and drop what belongs to studies that are complete: their job embeds it."""
+        arriving = self._arriving.numbers()
+        fresh = self._arriving.images(tuple(arriving - self._met)) if arriving - self._met else []
+        self._met = (self._met & arriving) | {image.number for image in fresh}
+        self._pending = [image for image in self._pending if image.number in arriving]
+        self._pending += [image for image in fresh if is_read_alone(image.facts)]
+
+    def _embed(self, image: ArrivingImage) -> bool:
+        key = slice_key([(image.stored, None)])
+        if self._embeddings.holds(key):
+            return False
+        with self._embeddings.being_made(key) as is_ours:
+            if not is_ours:
+                return False
+            try:
+                scan = load_scan([SliceSource(path=image.file)])
+            except NotAnalysable as refusal:
+                log.debug("slice_not_read_ahead", study=image.facts.study_instance_uid, reason=refusal.reason)
+                return False
+            (values_F,) = self._reader.embed(scan, [0])
+            self._embeddings.put(key, scan.hu_SHW[0], values_F, now=self._clock())
+        return True
+
+
+def is_read_alone(image: InstanceFacts) -> bool:
+    """Whether the header allows that the image will be read, and read as it is.
+
+    Images of many frames come at once, so that nothing of them can be seen ahead.
+    """
+    if image.modality != "CT" or image.number_of_frames > 1 or _NO_SLICES & set(image.image_type):
+        return False
+    if image.slice_thickness_mm is not None and image.slice_thickness_mm < _AVERAGED_BELOW_MM:
+        return False
+    normal = slice_normal(image.image_orientation) if image.image_orientation is not None else None
+    return normal is not None and degrees_from_axial(normal) <= _MOST_DEGREES_FROM_AXIAL

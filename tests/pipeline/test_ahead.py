@@ -1,0 +1,198 @@
+"""Slices that are embedded while their study arrives: the same bits, nothing twice, and nothing that can't be read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ichd.domain.selection import SelectionPolicy
+from ichd.domain.study import InstanceFacts, StudyState
+from ichd.intake.header import read_facts
+from ichd.phantom import PhantomRecipe, render, write_series
+from ichd.pipeline.ahead import Ahead, is_read_alone
+from ichd.pipeline.analyse import analyse
+from ichd.pipeline.reading import ReadingPolicy
+from ichd.store.arriving import Arriving
+from ichd.store.embeddings import Embeddings
+from ichd.vision.reader import Reader
+from tests.pipeline.conftest import untrained
+from tests.store.house import House, image
+
+POLICY = ReadingPolicy(selection=SelectionPolicy(), require_head=True)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return untrained(tmp_path_factory.mktemp("alone"), field_of_view_mm=None)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    recipe = PhantomRecipe(seed=5, slices=14, rows=128, voxel_mm=2.0, bleeds=("subdural",))
+    return write_series(render(recipe), tmp_path_factory.mktemp("head"))
+
+
+class Ward:
+    """A house, a worker's idle work in it, and studies that arrive file by file."""
+
+    def __init__(self, house: House, reader: Reader) -> None:
+        self.house = house
+        self.reader = reader
+        self.embeddings = Embeddings(house.spool, reader.engine.fingerprint)
+        self.ahead = self.worker()
+
+    def worker(self) -> Ahead:
+        arriving = Arriving(self.house.engine, self.house.spool)
+        return Ahead(arriving=arriving, reader=self.reader, embeddings=self.embeddings, clock=lambda: self.house.now)
+
+    def arrive(self, files: list[Path], change: Callable[[bytes], bytes] = lambda content: content) -> None:
+        association_id = self.house.open_association()
+        for path in files:
+            self.house.arrive(read_facts(path), association_id=association_id, content=change(path.read_bytes()))
+        self.house.end_association(association_id)
+
+    def embed_all(self) -> int:
+        """How many pieces of idle work there were."""
+        pieces = 0
+        while self.ahead.step():
+            pieces += 1
+        return pieces
+
+    def read(self) -> dict[str, Any]:
+        """The study is complete, and read: its record."""
+        (study_uid,) = self.house.close()
+        job = self.house.claim()
+        analyse(
+            job,
+            studies=self.house.studies,
+            reader=self.reader,
+            embeddings=self.embeddings,
+            policy=POLICY,
+            destinations=[],
+            clock=lambda: self.house.now,
+        )
+        record = self.house.studies.detail(study_uid).record
+        assert record is not None
+        return dict(record)
+
+
+@pytest.fixture
+def ward(house: House, alone: Reader) -> Ward:
+    return Ward(house, alone)
+
+
+def test_a_study_seen_ahead_is_read_to_the_same_bits_as_one_that_was_not(
+    ward: Ward, head: list[Path], house: House
+) -> None:
+    ward.arrive(head)
+    assert ward.embed_all() == 14
+    house.wait(1.0)
+    seen = ward.read()
+    assert seen["embeddings"] == {"ahead": 14, "at_closing": 0}
+    house.studies.reprocess(seen["study_uid"], now=house.now)
+    for file in Path(f"{house.spool.root}.embeddings").rglob("*-*"):
+        file.unlink()
+    job = house.claim()
+    analyse(
+        job,
+        studies=house.studies,
+        reader=ward.reader,
+        embeddings=ward.embeddings,
+        policy=POLICY,
+        destinations=[],
+        clock=lambda: house.now,
+    )
+    plain = house.studies.detail(seen["study_uid"]).record
+    assert plain is not None
+    assert plain["embeddings"] == {"ahead": 0, "at_closing": 14}
+    assert [s["p"] for s in plain["slices"]] == [s["p"] for s in seen["slices"]]
+
+
+def test_the_record_tells_when_slices_were_seen(ward: Ward, head: list[Path], house: House) -> None:
+    ward.arrive(head[:7])
+    ward.embed_all()
+    house.wait(1.5)
+    ward.arrive(head[7:])
+    record = ward.read()
+    assert record["embeddings"] == {"ahead": 7, "at_closing": 7}
+    timings = record["timings_ms"]
+    assert timings["ahead_first"] == timings["ahead_last"] == -3500.0, "a moment before the quiet period of 2 s began"
+    assert timings["queued"] == 0.0
+    assert {"decode", "recall", "embed", "classify"} < set(timings)
+
+
+def test_of_a_late_slice_only_itself_is_new(ward: Ward, head: list[Path], house: House) -> None:
+    ward.arrive(head[:-1])
+    assert ward.read()["embeddings"] == {"ahead": 0, "at_closing": 13}
+    ward.arrive(head[-1:])
+    assert house.studies.summaries()[0].state is StudyState.RECEIVING
+    assert ward.read()["embeddings"] == {"ahead": 13, "at_closing": 1}
+
+
+def test_a_damaged_embedding_is_made_again(ward: Ward, head: list[Path], house: House) -> None:
+    ward.arrive(head)
+    ward.embed_all()
+    for file in list(Path(f"{house.spool.root}.embeddings").rglob("*-*"))[:5]:
+        file.write_bytes(file.read_bytes()[:-4] + b"torn")
+    assert ward.read()["embeddings"] == {"ahead": 9, "at_closing": 5}
+
+
+def test_two_workers_share_the_slices(ward: Ward, head: list[Path]) -> None:
+    other = ward.worker()
+    ward.arrive(head)
+    assert ward.ahead.step()
+    pieces = 1
+    while other.step() | ward.ahead.step():
+        pieces += 1
+    assert ward.embed_all() == 0
+    assert pieces <= 14
+    assert ward.read()["embeddings"] == {"ahead": 14, "at_closing": 0}
+
+
+def test_a_complete_study_is_its_jobs_alone(ward: Ward, head: list[Path], house: House) -> None:
+    ward.arrive(head)
+    assert ward.ahead.step()
+    assert house.close()
+    assert not ward.ahead.step()
+    assert not ward.worker().step()
+
+
+def test_what_can_not_be_read_is_passed_over_in_silence(ward: Ward, head: list[Path]) -> None:
+    ward.arrive(head[:3], change=lambda content: content[: len(content) // 2])
+    ward.arrive(head[3:])
+    assert ward.embed_all() == 11
+    assert ward.embed_all() == 0
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (image(1), True),
+        (replace(image(1), slice_thickness_mm=5.0), True),
+        (replace(image(1), slice_thickness_mm=0.625), False),
+        (replace(image(1), image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")), False),
+        (replace(image(1), image_type=("DERIVED", "SECONDARY", "AXIAL")), False),
+        (replace(image(1), image_orientation=(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)), False),
+        (replace(image(1), image_orientation=None), False),
+        (replace(image(1), number_of_frames=12), False),
+        (replace(image(1), modality="MR"), False),
+    ],
+)
+def test_only_axial_slices_that_are_not_averaged_are_seen_ahead(facts: InstanceFacts, *, expected: bool) -> None:
+    assert is_read_alone(facts) is expected
+
+
+def test_a_model_that_cuts_the_head_out_sees_whole_scans_only(house: House, reader: Reader, head: list[Path]) -> None:
+    assert not reader.sees_slices_alone
+    ward = Ward(house, reader)
+    ward.arrive(head)
+    assert ward.read()["embeddings"] == {"ahead": 0, "at_closing": 14}
+    assert not Path(f"{house.spool.root}.embeddings").exists()
+
+
+def test_no_finding_is_lost_where_embeddings_can_not_be_kept(ward: Ward, head: list[Path], house: House) -> None:
+    Path(f"{house.spool.root}.embeddings").write_text("in the way")
+    ward.arrive(head)
+    assert ward.read()["embeddings"] == {"ahead": 0, "at_closing": 14}
