@@ -52,7 +52,6 @@ class Reason(StrEnum):
     HEAD_INCOMPLETE = "head_incomplete"
     IMPLAUSIBLE_HU = "implausible_hu"
     ARTEFACTS = "artefacts"
-    ORIENTATION_CONTRADICTED = "orientation_contradicted"
     INCONSISTENT_SERIES = "inconsistent_series"
     PIXELS_UNREADABLE = "pixels_unreadable"
     NO_HOUNSFIELD_UNITS = "no_hounsfield_units"
@@ -137,7 +136,6 @@ MEANINGS: dict[Reason, str] = {
     Reason.HEAD_INCOMPLETE: "too little of the brain is in the images for the model to speak about the head",
     Reason.IMPLAUSIBLE_HU: "air, soft tissue and bone do not have the Hounsfield units that they must have",
     Reason.ARTEFACTS: "motion or metal has destroyed too many slices; scan again",
-    Reason.ORIENTATION_CONTRADICTED: "the head does not lie as the header says, so that sides can't be told",
     Reason.INCONSISTENT_SERIES: "slices of the series differ in orientation, size or frame of reference",
     Reason.PIXELS_UNREADABLE: "the pixel data could not be decoded",
     Reason.NO_HOUNSFIELD_UNITS: "Rescale Slope and Intercept are missing or unusable, so that pixels are no HU",
