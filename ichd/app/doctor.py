@@ -11,6 +11,7 @@ from pathlib import Path
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
+from ichd.app.engine import describe_engine
 from ichd.app.listener import tls_files
 from ichd.app.policies import peer_of
 from ichd.app.sources import source_of
@@ -52,7 +53,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))
-    yield _checked("device", lambda: _device(settings))
+    yield _checked("engine", lambda: describe_engine(settings.model))
     for source in settings.source:
         yield _checked(f"source {source.name}", partial(_source, source, settings))
     if not settings.destination:
@@ -160,16 +161,6 @@ def _model(settings: Settings) -> str:
     identity = load_bundle(find_bundle(settings.model.bundle)).identity
     note = f"; {identity.statement}" if identity.statement else ""
     return f"{identity.name} {identity.version}, weights {identity.weights_sha256[:12]}{note}"
-
-
-def _device(settings: Settings) -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name(0)}"
-    if settings.model.device.startswith("cuda"):
-        raise _NotOk('model.device asks for cuda but torch finds no GPU; install its driver or set "auto"')
-    return f"CPU, {settings.model.threads or torch.get_num_threads()} threads (no GPU found)"
 
 
 def _source(source: SourceSettings, settings: Settings) -> str:

@@ -5,52 +5,47 @@ import secrets
 import socket
 import threading
 from collections.abc import Mapping
+from time import perf_counter
 
 import structlog
 
 from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
+from ichd.app.engine import load_reader
 from ichd.app.policies import delivery_policy, reading_policy, tick_policy, worker_policy
 from ichd.app.storage import Storage, open_storage
+from ichd.domain.errors import UserError
 from ichd.domain.job import JobKind
 from ichd.pipeline.ahead import Ahead
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.deliver import publish
 from ichd.pipeline.idle import IdleWork, Piece
+from ichd.pipeline.maps import Maps
 from ichd.pipeline.ship import AuditShipper
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
 from ichd.report.warmup import warm_up
-from ichd.settings import ModelSettings, Settings
+from ichd.settings import Settings
 from ichd.store.arriving import Arriving
 from ichd.store.audit import Audit
 from ichd.store.embeddings import Embeddings
+from ichd.store.heatmaps import HeatMaps
 from ichd.store.queue import Queue
-from ichd.vision.bundle import find_bundle, load_bundle
-from ichd.vision.engines.eager import EagerEngine
+from ichd.vision.attribution import Attribution
 from ichd.vision.reader import Reader
 
 log = structlog.get_logger(__name__)
-
-
-def load_reader(model: ModelSettings) -> Reader:
-    """The model that the settings name, ready to read.
-
-    Raises:
-        UserError: there is no such bundle.
-        Permanent: the bundle is damaged or can't be used here.
-    """
-    bundle = load_bundle(find_bundle(model.bundle))
-    return Reader(EagerEngine(bundle, device=model.device, threads=model.threads))
 
 
 def run_worker(settings: Settings, stop: threading.Event) -> None:
     """Work until `stop` is set."""
     storage = open_storage(settings)
     # Ready before anything is claimed: no study should wait for what happens once.
+    started = perf_counter()
     reader = load_reader(settings.model)
     reader.warm_up()
     warm_up()
+    warm_up_s = round(perf_counter() - started, 1)
     delivery = delivery_policy(settings)
     reading = reading_policy(settings)
     policy = worker_policy(settings)
@@ -82,12 +77,22 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     if collector is not None:
         ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
     ticks = start_ticks(
-        storage.studies, tick_policy(settings), utc_now, sweep_embeddings=embeddings.sweep, ship_audit=ship_audit
+        storage.studies,
+        tick_policy(settings),
+        utc_now,
+        sweeps={"embeddings": embeddings.sweep, "heat_maps": HeatMaps(storage.engine, storage.spool).sweep},
+        ship_audit=ship_audit,
     )
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     identity = reader.engine.bundle.identity
-    log.info("worker_ready", model=identity.name, weights=identity.weights_sha256[:12])
+    log.info(
+        "worker_ready",
+        model=identity.name,
+        weights=identity.weights_sha256[:12],
+        engine=reader.engine.name,
+        warm_up_s=warm_up_s,
+    )
     try:
         worker.run(stop)
     finally:
@@ -103,6 +108,16 @@ def _idle_tasks(settings: Settings, storage: Storage, reader: Reader, embeddings
     if settings.worker.ahead and reader.sees_slices_alone:
         arriving = Arriving(storage.engine, storage.spool)
         tasks["ahead"] = Ahead(arriving=arriving, reader=reader, embeddings=embeddings, clock=utc_now).step
+    if settings.worker.heat_maps:
+        try:
+            attribution = Attribution(reader.engine.bundle)
+        except UserError as error:
+            log.warning("no_heat_maps", why=str(error))
+        else:
+            heat_maps = HeatMaps(storage.engine, storage.spool)
+            tasks["heat_maps"] = Maps(
+                heat_maps=heat_maps, attribution=attribution, reader=reader, embeddings=embeddings
+            ).step
     return tasks
 
 

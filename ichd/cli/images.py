@@ -44,10 +44,10 @@ def predict(
 
     With --json, one series gives one object, in the shape of `ichd status STUDY --json`; several give a list of them.
     """
+    from ichd.app.engine import load_reader
     from ichd.app.policies import reading_policy
     from ichd.app.predict import gather
     from ichd.app.predict import predict as predict_series
-    from ichd.app.worker import load_reader
     from ichd.web.shape import reading_shape
 
     settings = settings_of(context)

@@ -50,8 +50,14 @@ class ModelSettings(Section):
 
     bundle: str = Field(default="phantom-demo", description="Name of a shipped bundle, or the path of a bundle folder.")
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
-    engine: Literal["auto", "torch"] = Field(
-        default="auto", description="Inference engine; torch is the only one so far, and what auto chooses."
+    engine: Literal["auto", "torch", "openvino", "cuda"] = Field(
+        default="auto", description="Inference engine; auto is the quickest that the machine has."
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        default="auto", description="What the network computes in; auto is the engine's choice, bf16 where it can."
+    )
+    cache: str = Field(
+        default="var/engine-cache", description="Folder of converted models, so that the next start is quick."
     )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of the engine; all cores when left out.")
     allow_demo: bool = Field(
@@ -69,6 +75,7 @@ class WorkerSettings(Section):
     retry_ceiling_s: Seconds = Field(default=300.0, description="Longest wait between two attempts.")
     max_attempts: int = Field(default=300, ge=1, description="Attempts before a job is dead and waits for a person.")
     ahead: bool = Field(default=True, description="Let an idle worker embed slices of studies that still arrive.")
+    heat_maps: bool = Field(default=True, description="Let an idle worker make heat maps of what was found.")
 
 
 class AccountSettings(Section):

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ichd.domain.errors import UserError
 from ichd.vision.bundle import Bundle
+from ichd.vision.engines.device import find_device
 from ichd.vision.engines.sequence import Sequence, repeatable
 from ichd.vision.preprocess import HU, Point, prepare
 
@@ -30,7 +30,7 @@ class EagerEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self.bundle = bundle
-        self.device = _device(device)
+        self.device = find_device(device)
         # Convolutions are quickest on both kinds of device when a pixel's channels lie side by side.
         self._network = bundle.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sequence = Sequence(self._network, bundle.manifest, self.device)
@@ -67,17 +67,3 @@ class EagerEngine:
     def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
         """As in `Engine`."""
         return self._sequence.classify(embeddings_SF)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"model.device {name!r} is unknown; use auto, cpu or cuda") from error
-    if device.type not in {"cpu", "cuda"}:
-        raise UserError(f"model.device {name!r} is not supported; use auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"model.device is {name!r} but torch sees {torch.cuda.device_count()} GPUs; use auto or cpu")
-    return device

@@ -1,0 +1,70 @@
+"""Networks that were converted once, on disk, so that the next start need not do it again.
+
+An entry is a folder that appears at once, by a rename, and carries the digest of its files: half of one, or one that a
+disk has damaged, is as good as none. Nothing here is a failure: without a cache the work is done again.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_DIGEST_NAME = "sha256"
+
+
+class EngineCache:
+    """Entries by key, in one folder that several processes may share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, key: str) -> Path | None:
+        """The folder of a whole entry, or None: it was never made, or is damaged."""
+        entry = self.folder / key
+        try:
+            expected = (entry / _DIGEST_NAME).read_text(encoding="ascii")
+            whole = _digest(entry) == expected
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("engine_cache_unreadable", entry=str(entry), error=str(error))
+            return None
+        if not whole:
+            log.warning("engine_cache_damaged", entry=str(entry), mend="none needed, it is made again")
+            return None
+        return entry
+
+    def keep(self, key: str, write: Callable[[Path], None]) -> Path | None:
+        """The entry that `write` fills when it is given an empty folder; None where nothing can be kept.
+
+        It takes the place of a damaged one. Of two processes that make the same one, the second uses the first's.
+        """
+        entry = self.folder / key
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=self.folder, prefix="unfinished-", ignore_cleanup_errors=True) as scratch:
+                made = Path(scratch, "entry")
+                made.mkdir()
+                write(made)
+                (made / _DIGEST_NAME).write_text(_digest(made), encoding="ascii")
+                if self.find(key) is None:
+                    shutil.rmtree(entry, ignore_errors=True)
+                    made.rename(entry)
+        except (OSError, RuntimeError) as error:  # OpenVINO's writer says RuntimeError when the disk is full
+            log.warning("engine_cache_not_written", folder=str(self.folder), error=str(error))
+        return self.find(key)
+
+
+def _digest(entry: Path) -> str:
+    """Over names and contents of all files but the digest itself."""
+    whole = hashlib.sha256()
+    for path in sorted(entry.iterdir()):
+        if path.name != _DIGEST_NAME:
+            with path.open("rb") as file:
+                whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()

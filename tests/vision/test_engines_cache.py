@@ -1,0 +1,89 @@
+"""A network is converted once; whatever is wrong with the cache costs time, never an answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from ichd.vision.bundle import Bundle, load_bundle, save_bundle
+from ichd.vision.engines.cache import EngineCache
+from ichd.vision.engines.openvino import OpenVinoEngine, is_converted
+from ichd.vision.network import CnnLstm
+from tests.vision.test_bundle import manifest
+
+SLICE = np.full((1, 64, 64), 40, dtype=np.int16)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("tiny")
+    save_bundle(folder, manifest(), CnnLstm(manifest().network).state_dict())
+    return load_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def kept(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the converted network."""
+    folder = tmp_path_factory.mktemp("kept")
+    events(bundle, folder)
+    return folder
+
+
+def events(bundle: Bundle, folder: Path | None) -> list[str]:
+    """What a start in this folder says, once it has read a slice."""
+    with capture_logs() as logs:
+        engine = OpenVinoEngine(bundle, precision="fp32", cache=EngineCache(folder) if folder else None)
+        assert np.isfinite(engine.embed(SLICE, (3.0, 3.0))).all()
+    return [log["event"] for log in logs]
+
+
+def test_the_second_start_converts_nothing(bundle: Bundle, kept: Path) -> None:
+    assert is_converted(bundle, EngineCache(kept))
+    assert events(bundle, kept) == []
+
+
+def test_a_first_start_leaves_one_whole_entry(bundle: Bundle, tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "new" / "cache")
+    assert not is_converted(bundle, cache)
+    assert events(bundle, cache.folder) == ["engine_converts"]
+    (entry,) = cache.folder.iterdir()
+    assert {path.name for path in entry.iterdir()} == {"model.xml", "model.bin", "sha256"}
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_a_damaged_entry_is_made_again(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    assert events(bundle, tmp_path) == ["engine_converts"]
+    (damaged,) = tmp_path.glob(f"*/{name}")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged.write_bytes(content)
+    assert events(bundle, tmp_path) == ["engine_cache_damaged", "engine_converts", "engine_cache_damaged"]
+    assert events(bundle, tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(bundle: Bundle, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    said = ["engine_cache_unreadable", "engine_converts", "engine_cache_not_written", "engine_cache_unreadable"]
+    assert events(bundle, in_the_way / "cache") == said
+
+
+def test_no_cache_is_no_trouble(bundle: Bundle) -> None:
+    assert events(bundle, None) == ["engine_converts"]
+
+
+def test_whoever_comes_second_uses_what_the_first_made(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+
+    def first(folder: Path) -> None:
+        (folder / "answer").write_text("first")
+
+    def second(folder: Path) -> None:
+        (folder / "answer").write_text("second")
+        assert cache.keep("key", first)
+
+    entry = cache.keep("key", second)
+    assert entry is not None
+    assert (entry / "answer").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [entry]

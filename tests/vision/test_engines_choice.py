@@ -1,0 +1,73 @@
+"""What the settings may ask of an engine, and what they get on a machine without a GPU."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from ichd.domain.errors import UserError
+from ichd.vision.bundle import demo_bundle, load_bundle
+from ichd.vision.engines import choice
+from ichd.vision.engines.cache import EngineCache
+from ichd.vision.engines.choice import EngineChoice, EngineWish, choose_engine, open_engine
+from ichd.vision.engines.openvino import precisions
+
+BEST = precisions()[0]
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the table is that of a machine without a GPU")
+
+
+@pytest.mark.parametrize(
+    ("wish", "engine", "precision"),
+    [
+        (EngineWish(), "openvino", BEST),
+        (EngineWish(device="cpu"), "openvino", BEST),
+        (EngineWish(engine="openvino"), "openvino", BEST),
+        (EngineWish(precision="fp32"), "openvino", "fp32"),
+        (EngineWish(engine="torch"), "torch", "fp32"),
+        (EngineWish(engine="torch", precision="fp32", threads=1), "torch", "fp32"),
+    ],
+)
+def test_the_quickest_engine_that_grants_the_wish(wish: EngineWish, engine: str, precision: str) -> None:
+    assert choose_engine(wish) == EngineChoice(engine=engine, device="cpu", precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (EngineWish(engine="cuda"), r"model\.engine = 'cuda'.*openvino on cpu.*torch on cpu in fp32"),
+        (EngineWish(engine="torch", precision="bf16"), r"precision = 'bf16'"),
+        (EngineWish(precision="fp16"), r"precision = 'fp16'"),
+        (EngineWish(device="cuda"), r"model\.device.*0 GPUs"),
+    ],
+)
+def test_a_wish_that_nobody_grants_is_answered_by_what_there_is(wish: EngineWish, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        choose_engine(wish)
+
+
+def test_without_openvino_torch_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    assert choose_engine(EngineWish()) == EngineChoice(engine="torch", device="cpu", precision="fp32")
+    with pytest.raises(UserError, match="there are: torch on cpu in fp32"):
+        choose_engine(EngineWish(engine="openvino"))
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_the_engine_that_was_chosen_is_opened(engine: str, tmp_path: Path) -> None:
+    wish = EngineWish(engine=engine)
+    opened = open_engine(load_bundle(demo_bundle()), wish, EngineCache(tmp_path))
+    assert opened.name == f"{engine}-cpu-{choose_engine(wish).precision}"
+
+
+def test_openvino_reports_to_nobody() -> None:
+    """Its statistics would go out with the import; a process of its own, because this one has imported it."""
+    script = (
+        "import ichd.vision.engines.openvino\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "print(telemetry_utils.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
