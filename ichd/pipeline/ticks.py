@@ -3,7 +3,7 @@
 Every tick is one idempotent transaction, so any number of workers may run them side by side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -43,10 +43,13 @@ def start_ticks(
     policy: TickPolicy,
     clock: Clock,
     *,
-    sweep_embeddings: Callable[[datetime], int],
+    sweeps: Mapping[str, Callable[[datetime], int]],
     ship_audit: Callable[[], None] | None = None,
 ) -> BackgroundScheduler:
-    """Start the ticks of one worker, each in a thread of its own; the caller shuts the scheduler down."""
+    """Start the ticks of one worker, each in a thread of its own; the caller shuts the scheduler down.
+
+    `sweeps` remove what has outlived its images, by the name that the log gives it, and return how many files.
+    """
 
     def close_quiet_studies() -> None:
         for study_uid in studies.close_complete(policy.completeness, now=clock()):
@@ -61,9 +64,10 @@ def start_ticks(
         swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
         if swept:
             log.warning("orphans_swept", files=swept)
-        outlived = sweep_embeddings(clock())
-        if outlived:
-            log.info("embeddings_swept", files=outlived)
+        for what, sweep in sweeps.items():
+            outlived = sweep(clock())
+            if outlived:
+                log.info("outlived_swept", what=what, files=outlived)
         forgotten = studies.forget_old(before=clock() - FORGET_AFTER)
         if forgotten:
             log.info("old_words_forgotten", rows=forgotten)

@@ -1,0 +1,137 @@
+"""Heat maps of what was found: made once the finding is committed, while no job waits, so that no report does."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from ichd.domain.errors import NotAnalysable
+from ichd.domain.finding import Prediction, SlicePrediction
+from ichd.domain.heatmap import HeatMap, maps_wanted
+from ichd.domain.record import finding_of
+from ichd.store.embeddings import Embeddings, slice_key
+from ichd.store.heatmaps import HeatMaps, MapWork
+from ichd.vision.attribution import Attribution
+from ichd.vision.reader import Reader
+from ichd.vision.scan import HeadScan, SliceSource, SourceImage, load_scan
+
+log = structlog.get_logger(__name__)
+
+#: So many of the newest findings are looked at when a worker starts: those that the last one left, after a restart.
+_LOOK_BACK = 100
+_AT_ONCE = 20
+
+
+class Maps:
+    """The idle work of one worker: findings in the order of their making, a slice at a time."""
+
+    def __init__(
+        self, *, heat_maps: HeatMaps, attribution: Attribution, reader: Reader, embeddings: Embeddings
+    ) -> None:
+        self._heat_maps = heat_maps
+        self._attribution = attribution
+        self._reader = reader
+        self._embeddings = embeddings
+        self._looked_to: int | None = None
+        self._pending: deque[int] = deque()
+        self._under_way: Iterator[None] = iter(())
+
+    def step(self) -> bool:
+        """Do a piece that takes as long as seeing one slice, or decoding one scan; False where nothing is left.
+
+        Raises:
+            Transient: the database or the disk fails; the finding's maps are then not tried again by this worker.
+        """
+        for _ in self._under_way:
+            return True
+        while not self._pending and self._look():
+            pass
+        while self._pending:
+            work = self._heat_maps.begin(self._pending.popleft())
+            if work is not None:
+                self._under_way = self._make(work)
+                return True
+        return False
+
+    def _look(self) -> bool:
+        """Take note of new findings; whether there were any."""
+        if self._looked_to is None:
+            self._looked_to = max(0, self._heat_maps.newest_finding() - _LOOK_BACK)
+        fresh = self._heat_maps.findings(after=self._looked_to, limit=_AT_ONCE)
+        self._pending.extend(fresh)
+        self._looked_to = max(fresh, default=self._looked_to)
+        return bool(fresh)
+
+    def _make(self, work: MapWork) -> Iterator[None]:
+        """The maps of one reading; yields after each piece."""
+        finding = finding_of(work.record)
+        wanted = maps_wanted(finding)
+        if not wanted or finding.prediction.model != self._reader.engine.bundle.identity:
+            # Another model than this worker's made the finding: its heat would be somebody else's.
+            self._heat_maps.keep(work, ())
+            return
+        try:
+            scan = load_again(finding.prediction, work.files)
+        except NotAnalysable as refusal:
+            # It was read a moment ago; now it is not, and the study shows no maps.
+            log.warning("heat_maps_not_made", study=work.study_uid, reason=refusal.reason, detail=refusal.detail)
+            self._heat_maps.keep(work, ())
+            return
+        yield
+        seen: dict[int, NDArray[np.float32]] = {}
+        for index in range(len(scan.hu_SHW)):
+            known = self._recall(work, scan, index)
+            if known is None:
+                (known,) = self._reader.embed(scan, [index])
+                yield
+            seen[index] = known
+        embeddings_SF = np.stack([seen[index] for index in sorted(seen)])
+        maps: list[HeatMap] = []
+        for each in wanted:
+            index = index_of(scan, each.slice)
+            found = self._attribution.maps(scan, index, each.class_names, embeddings_SF)
+            maps += [heat for heat in found if _is_same(heat, each.slice)]
+            yield
+        self._heat_maps.keep(work, maps)
+        log.info("heat_maps_made", study=work.study_uid, revision=work.revision, maps=len(maps))
+
+    def _recall(self, work: MapWork, scan: HeadScan, index: int) -> NDArray[np.float32] | None:
+        """The slice's embedding, where it was kept when the study was read."""
+        if not self._reader.sees_slices_alone:
+            return None
+        members = [(work.stored[source.sop_instance_uid], source.frame_number) for source in scan.sources[index]]
+        kept = self._embeddings.get(slice_key(members), scan.hu_SHW[index])
+        return None if kept is None else kept.values_F
+
+
+def load_again(prediction: Prediction, files: Mapping[str, Path]) -> HeadScan:
+    """The scan that a prediction was made of; `files` by SOP Instance UID.
+
+    Exactly its slices: what else the series holds was left out for a reason.
+
+    Raises:
+        NotAnalysable: a file is gone, or no longer what it was.
+    """
+    return load_scan(
+        [SliceSource(path=files[s.sop_instance_uid], frame_number=s.frame_number) for s in prediction.slices]
+    )
+
+
+def index_of(scan: HeadScan, wanted: SlicePrediction) -> int:
+    """Where in the scan a slice of its prediction stands.
+
+    Raises:
+        ValueError: it is of another scan.
+    """
+    for index, sources in enumerate(scan.sources):
+        if any(_is_same(source, wanted) for source in sources):
+            return index
+    raise ValueError("the slice is not of this scan")
+
+
+def _is_same(image: SourceImage | HeatMap, wanted: SlicePrediction) -> bool:
+    """An averaged slice has several images, and a map for each; a finding names one."""
+    return (image.sop_instance_uid, image.frame_number) == (wanted.sop_instance_uid, wanted.frame_number)
