@@ -55,12 +55,12 @@ def extent_of(sections: Sections) -> Extent:
     """
     area_cm2, z_mm = sections.brain_cm2, sections.z_mm
     largest = float(area_cm2.max())
-    if largest == 0:
+    with_brain = z_mm[sections.with_brain(_BRAIN_SHARE)]
+    if not with_brain.size:
         return Extent(brain_mm=0.0, above_mm=0.0, below_mm=0.0)
     radius_mm = float(np.sqrt(largest * 100.0 / np.pi))
     shares = area_cm2 / largest
     step_mm = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
-    with_brain = z_mm[sections.with_brain(_BRAIN_SHARE)]
     to_the_foramen = (float(shares[0]) - _FORAMEN_SHARE) * _BASE_MM_PER_SHARE * radius_mm / _USUAL_RADIUS_MM
     return Extent(
         brain_mm=float(with_brain[-1] - with_brain[0]) + step_mm,

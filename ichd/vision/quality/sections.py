@@ -20,6 +20,8 @@ _BONE_FROM_HU = 200
 _SOFT_HU = (-20, 100)
 #: Of eight directions from a point of the brain, bone lies in all; where a surgeon took a piece, in most.
 _DIRECTIONS_WITH_BONE = 7
+#: A preterm neonate's largest section has four times this; between ribs and in necks there is less.
+_LEAST_BRAIN_CM2 = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class Sections:
     def with_brain(self, share: float) -> Flags:
         """Slices [S] whose section of the brain has at least this share of the largest one's area."""
         area = self.brain_cm2
-        return np.asarray((area > 0) & (area >= share * area.max()))
+        return area >= max(_LEAST_BRAIN_CM2, share * area.max())
 
 
 def _areas(marked_SHW: Flags, cell_cm2: float) -> NDArray[np.float64]:
