@@ -2,7 +2,7 @@
 
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.job import RetryPolicy
-from ichd.domain.selection import SelectionPolicy
+from ichd.domain.refusal import SelectionPolicy
 from ichd.pipeline.deliver import DeliveryPolicy
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.pipeline.ticks import TickPolicy

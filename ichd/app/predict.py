@@ -7,19 +7,22 @@ daemon would have refused carries the reason, and its triage is indeterminate.
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ichd import __version__
 from ichd.domain.errors import NotAnalysable, Refused, UserError
 from ichd.domain.finding import Triage
 from ichd.domain.reason import Reason
-from ichd.domain.record import Record, record_of, skipped_record, unread_record
-from ichd.domain.selection import SelectionPolicy, refusal_of, select_series
+from ichd.domain.record import Record, ranked_record, record_of, skipped_record, unread_record
+from ichd.domain.selection import Candidate, Ranked, skipped_by
+from ichd.domain.stacks import Stack
 from ichd.domain.study import InstanceFacts, SeriesFacts, SkippedSeries, StudyFacts, StudyState
 from ichd.intake.header import read_facts
-from ichd.pipeline.reading import ReadingPolicy, load_series, read_scan
+from ichd.pipeline.choice import Choice, Chosen, load_stack, unfold
+from ichd.pipeline.reading import ReadingPolicy, read_scan
 from ichd.vision.headness import require_head
+from ichd.vision.quality import inspect, require_hounsfield
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan
 
@@ -47,19 +50,60 @@ class Gathered:
 
 
 def predict(gathered: Gathered, reader: Reader, policy: ReadingPolicy) -> Iterator[Record]:
-    """One record a series, in the order of the studies' and series' UIDs."""
-    lenient = SelectionPolicy(
-        max_degrees_from_axial=policy.selection.max_degrees_from_axial,
-        min_positions=1,
-        min_coverage_mm=0.0,
-        max_slices=policy.selection.max_slices,
-    )
+    """One record a series, in the order of the studies' and series' UIDs; of several stacks in it, of the best."""
+    lenient = replace(policy.selection, min_positions=1, min_coverage_mm=0.0)
     for study in group(gathered.facts):
-        selection = select_series(study, lenient)
-        for skipped in selection.skipped:
-            yield _unread(study, skipped)
-        for series in selection.candidates:
-            yield _read(study, series, gathered.files, reader, policy, selection.skipped)
+        unfolded = unfold(study, gathered.files)
+        daemon = Choice(unfolded, gathered.files, policy.selection, head_only=policy.require_head)
+        chosen = daemon.settle()
+        said = _Daemon(ranking=daemon.ranking, chosen=chosen, head_only=policy.require_head)
+        here = Choice(unfolded, gathered.files, lenient, head_only=False)
+        for candidate in _best_of_each_series(here.candidates):
+            record = _read(study, candidate, gathered.files, reader, said)
+            record["series_ranking"] = [ranked_record(line) for line in daemon.ranking]
+            yield record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Daemon:
+    """What the daemon would make of a study."""
+
+    ranking: tuple[Ranked, ...]
+    chosen: Chosen | None
+    head_only: bool
+
+    def says(self, stack: Stack, scan: HeadScan) -> SkippedSeries | None:
+        """Why it would not read a stack; None for the one that it reads.
+
+        A stack that ranks lower is not looked at by the daemon. Here it is, since it is read.
+        """
+        line = next(r for r in self.ranking if (r.series_instance_uid, r.stack) == _identity(stack))
+        if line.refusal is None:
+            return None
+        if line.refusal.reason is Reason.RANKED_LOWER and self.head_only:
+            try:
+                require_hounsfield(scan)
+                require_head(scan)
+                inspect(scan).require()
+            except NotAnalysable as error:
+                return _skip(stack, error.reason, error.detail)
+        return _skip(stack, line.refusal.reason, line.refusal.detail)
+
+    def scan_of(self, stack: Stack) -> HeadScan | None:
+        """The scan, where the daemon has loaded it already."""
+        return self.chosen.scan if self.chosen and _identity(self.chosen.candidate.stack) == _identity(stack) else None
+
+
+def _identity(stack: Stack) -> tuple[str, int | None]:
+    return (stack.series_instance_uid, stack.number)
+
+
+def _best_of_each_series(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """By UID of the series; the candidates come best first."""
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        best.setdefault(candidate.stack.series_instance_uid, candidate)
+    return [best[uid] for uid in sorted(best)]
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
@@ -121,7 +165,7 @@ def _walk(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _unread(study: StudyFacts, skipped: SkippedSeries) -> Record:
-    return unread_record(
+    record = unread_record(
         study_uid=study.study_instance_uid,
         series_uid=skipped.series_instance_uid,
         state=StudyState.NOT_ANALYSED,
@@ -129,42 +173,34 @@ def _unread(study: StudyFacts, skipped: SkippedSeries) -> Record:
         detail=skipped.detail,
         skipped=(),
     )
+    record["daemon_would_read"] = False
+    return record
 
 
 def _read(
-    study: StudyFacts,
-    series: SeriesFacts,
-    files: Mapping[str, Path],
-    reader: Reader,
-    policy: ReadingPolicy,
-    skipped: Sequence[SkippedSeries],
+    study: StudyFacts, candidate: Candidate, files: Mapping[str, Path], reader: Reader, daemon: _Daemon
 ) -> Record:
-    rule = reader.engine.bundle.rule
+    stack, rule = candidate.stack, reader.engine.bundle.rule
+    if candidate.refusal is not None:
+        return _unread(study, _skip(stack, candidate.refusal.reason, candidate.refusal.detail))
     started = time.perf_counter()
     try:
-        scan = load_series(series, files)
+        scan = daemon.scan_of(stack) or load_stack(stack, files, head_only=False)
     except NotAnalysable as error:
-        return _unread(study, _skip(series, error.reason, error.detail))
-    finding = read_scan(scan, reader.read, rule, decode_ms=(time.perf_counter() - started) * 1e3)
-    record = record_of(finding, rule=rule, state=ANALYSED, skipped=skipped, software_version=__version__)
-    refusal = _what_the_daemon_would_say(series, scan, policy)
+        return _unread(study, _skip(stack, error.reason, error.detail))
+    timings_ms = {"decode": (time.perf_counter() - started) * 1e3}
+    if daemon.chosen is not None and daemon.chosen.scan is scan:
+        timings_ms = dict(daemon.chosen.timings_ms)
+    finding = read_scan(scan, reader.read, rule, timings_ms=timings_ms)
+    others = [s for s in skipped_by(daemon.ranking) if s.series_instance_uid != stack.series_instance_uid]
+    record = record_of(finding, rule=rule, state=ANALYSED, skipped=others, software_version=__version__)
+    refusal = daemon.says(stack, scan)
+    record["daemon_would_read"] = refusal is None
     record["daemon_would_skip"] = refusal and skipped_record(refusal)
-    if refusal is not None:
+    if refusal is not None and refusal.reason is not Reason.RANKED_LOWER:
         record["triage"] = str(Triage.INDETERMINATE)
     return record
 
 
-def _what_the_daemon_would_say(series: SeriesFacts, scan: HeadScan, policy: ReadingPolicy) -> SkippedSeries | None:
-    refusal = refusal_of(series, policy.selection)
-    if refusal is not None:
-        return _skip(series, refusal.reason, refusal.detail)
-    if policy.require_head:
-        try:
-            require_head(scan)
-        except NotAnalysable as error:
-            return _skip(series, error.reason, error.detail)
-    return None
-
-
-def _skip(series: SeriesFacts, reason: Reason, detail: str) -> SkippedSeries:
-    return SkippedSeries(series_instance_uid=series.series_instance_uid, reason=reason, detail=detail)
+def _skip(stack: Stack, reason: Reason, detail: str) -> SkippedSeries:
+    return SkippedSeries(series_instance_uid=stack.series_instance_uid, reason=reason, detail=detail)

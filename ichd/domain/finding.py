@@ -7,7 +7,7 @@ from itertools import groupby
 
 from ichd.domain.errors import Permanent
 from ichd.domain.geometry import holes
-from ichd.domain.note import Note
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 
 #: The network's outputs, in its order (the published model's own).
@@ -139,7 +139,8 @@ def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
             raise Permanent(Reason.MODEL_UNUSABLE, f"slice at {s.z_mm:.1f} mm has outputs {s.probabilities}")
     classes = tuple(_conclude_class(prediction, rule, index) for index in range(len(CLASSES)))
     triage = _triage(classes)
-    if triage is Triage.ROUTINE and holes([s.z_mm for s in prediction.slices]):
+    left_out = any(note.remark is Remark.IMAGES_LEFT_OUT for note in prediction.notes)
+    if triage is Triage.ROUTINE and (left_out or holes([s.z_mm for s in prediction.slices])):
         # Blood may lie where no slice is: what was seen is not what there is.
         triage = Triage.INDETERMINATE
     return Finding(prediction=prediction, classes=classes, triage=triage)

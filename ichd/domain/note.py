@@ -17,6 +17,7 @@ class Remark(StrEnum):
     UNEVEN_SPACING = "uneven_spacing"
     TILTED = "tilted"
     ACQUISITION_LEFT_OUT = "acquisition_left_out"
+    IMAGES_LEFT_OUT = "images_left_out"
     THIN_SLICES_AVERAGED = "thin_slices_averaged"
     FRAMES_READ = "frames_read"
     # How they were acquired and stored.
@@ -50,6 +51,7 @@ MEANINGS: dict[Remark, str] = {
     Remark.UNEVEN_SPACING: "the slices are not evenly spaced",
     Remark.TILTED: "the slices are tilted against axial",
     Remark.ACQUISITION_LEFT_OUT: "the series holds several acquisitions, of which one was read",
+    Remark.IMAGES_LEFT_OUT: "images of the series that do not fit to the others were not read",
     Remark.THIN_SLICES_AVERAGED: "thin slices were averaged before they were read",
     Remark.FRAMES_READ: "the frames of a multi-frame image were read as slices",
     Remark.CONTRAST_AGENT: "a contrast agent was given, which can look like blood",

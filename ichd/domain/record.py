@@ -19,13 +19,20 @@ from ichd.domain.finding import (
 )
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
+from ichd.domain.selection import Ranked
 from ichd.domain.study import SkippedSeries
 
 Record = dict[str, Any]
 
 
 def record_of(
-    finding: Finding, *, rule: ReadingRule, state: str, skipped: Sequence[SkippedSeries], software_version: str
+    finding: Finding,
+    *,
+    rule: ReadingRule,
+    state: str,
+    skipped: Sequence[SkippedSeries],
+    software_version: str,
+    ranking: Sequence[Ranked] = (),
 ) -> Record:
     """The finding in the shape of interface.md, JSON types only; probabilities in full double precision."""
     prediction = finding.prediction
@@ -65,6 +72,7 @@ def record_of(
         "notes": [str(note) for note in prediction.notes],
         "remarks": [{"code": str(note.remark), "detail": note.detail} for note in prediction.notes],
         "skipped_series": [skipped_record(s) for s in skipped],
+        "series_ranking": [ranked_record(r) for r in ranking],
         "timings_ms": dict(prediction.timings_ms),
     }
 
@@ -77,6 +85,7 @@ def unread_record(
     reason: str,
     detail: str,
     skipped: Sequence[SkippedSeries],
+    ranking: Sequence[Ranked] = (),
 ) -> Record:
     """The same shape for a study or series that was not read: no scores, a coded reason instead."""
     return {
@@ -93,6 +102,7 @@ def unread_record(
         "notes": [],
         "remarks": [],
         "skipped_series": [skipped_record(s) for s in skipped],
+        "series_ranking": [ranked_record(r) for r in ranking],
         "timings_ms": {},
     }
 
@@ -100,6 +110,21 @@ def unread_record(
 def skipped_record(skipped: SkippedSeries) -> Record:
     """A series that was not read, as interface.md shows it."""
     return {"series_uid": skipped.series_instance_uid, "reason": str(skipped.reason), "detail": skipped.detail}
+
+
+def ranked_record(ranked: Ranked) -> Record:
+    """One line of the ranking: a stack with its account, and why it was not read."""
+    refusal = ranked.refusal
+    return {
+        "series_uid": ranked.series_instance_uid,
+        "stack": ranked.stack,
+        "rank": ranked.rank,
+        "read": ranked.read,
+        "score": round(ranked.score.total, 3),
+        "criteria": {c.name: {"value": c.value, "points": round(c.points, 3)} for c in ranked.score.criteria},
+        "reason": refusal and str(refusal.reason),
+        "detail": refusal.detail if refusal else "",
+    }
 
 
 def skipped_of(record: Mapping[str, Any]) -> tuple[SkippedSeries, ...]:

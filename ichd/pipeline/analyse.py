@@ -46,6 +46,7 @@ def analyse(
             reason=outcome.reason,
             detail=outcome.detail,
             skipped=outcome.skipped,
+            ranking=outcome.ranking,
         )
         studies.not_analysed(job, record=record, now=clock())
         log.info("study_not_analysed", study=job.study_uid, reason=outcome.reason, detail=outcome.detail)
@@ -55,6 +56,7 @@ def analyse(
         rule=rule,
         state=StudyState.ANALYSING,
         skipped=outcome.skipped,
+        ranking=outcome.ranking,
         software_version=__version__,
     )
     queued_ms = (work.started_at - work.ready_at).total_seconds() * 1e3

@@ -4,6 +4,8 @@ A section of a head is soft tissue of a head's size, inside a shell of bone, wit
 thresholds are wide, because a head refused is a patient not read: a skull with a third of its ring removed by a
 surgeon passes, so does a neonate's. What they must keep out lies far away: chests (size, air, no ring), abdomens and
 water phantoms (size, no ring), necks and limbs (no ring).
+
+A phantom may wear a ring of plaster. What no head has is an inside that is alike everywhere in every section.
 """
 
 from dataclasses import dataclass
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ichd.domain.errors import NotAnalysable
+from ichd.domain.ranking import PixelEvidence
 from ichd.domain.reason import Reason
 from ichd.vision.scan import HeadScan
 
 _GRID_MM = 2.0
-_SECTIONS_LOOKED_AT = 12
+#: Enough to tell a head, evenly chosen.
+SECTIONS_LOOKED_AT = 12
 #: The base has cheeks and sinuses, the vertex mostly bone: neither must pass, a third of the scan must.
 _HEAD_SHARE = 0.3
 
@@ -34,6 +38,17 @@ _LEAST_RING = 0.6
 _MOST_AIR = 0.15
 _LEAST_SOFT = 0.5
 
+#: Averaged over a centimetre, so that noise does not count.
+_SMOOTHED_PIXELS = 5
+#: Brain, ventricles and sulci differ by 4 HU and more where sections are quietest, by 100 and more at the base; water
+#: and plastic by what beam hardening leaves.
+_LEAST_UNEVEN_HU = 4.0
+_FEWEST_TO_CALL_EVEN = 5
+#: The vertex tapers: in a real adult the last slice was 0.44 of the widest one, in phantoms 0.34 to 0.63.
+_TAPERED_BELOW = 0.8
+#: Above the base of the skull the inside of a head is all soft tissue; below it are bone and air.
+_BASE_BELOW_SOFT = 0.9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
@@ -47,6 +62,8 @@ class Section:
     air: float
     #: Share of what lies inside the shell that is soft tissue or fluid.
     soft: float
+    #: From the 10th to the 90th percentile of HU inside the shell, noise smoothed away.
+    uneven_hu: float
 
     @property
     def is_head(self) -> bool:
@@ -59,31 +76,51 @@ class Section:
         )
 
 
-_NOTHING = Section(diameter_mm=0.0, ring=0.0, air=1.0, soft=0.0)
+_NOTHING = Section(diameter_mm=0.0, ring=0.0, air=1.0, soft=0.0, uneven_hu=np.inf)
 
 
-def require_head(scan: HeadScan) -> None:
-    """Let a scan pass whose pixels show a head.
+def require_head(scan: HeadScan) -> PixelEvidence:
+    """Let a scan pass whose pixels show a head, and say how much of it they show.
 
     Raises:
-        NotAnalysable: NOT_A_HEAD, with the numbers of the median section.
+        NotAnalysable: NOT_A_HEAD, with the numbers of the median section, or QUALITY_CONTROL_OBJECT.
     """
     sections = look_at_sections(scan)
     heads = sum(section.is_head for section in sections)
-    if heads >= max(1.0, _HEAD_SHARE * len(sections)):
-        return
-    diameter, ring, air, soft = np.median([(s.diameter_mm, s.ring, s.air, s.soft) for s in sections], axis=0)
-    raise NotAnalysable(
-        Reason.NOT_A_HEAD,
-        f"{heads} of {len(sections)} sections look like a head; the median one is {diameter:.0f} mm across, "
-        f"bone around {ring:.0%}, air {air:.0%}, soft tissue inside {soft:.0%}",
+    _require_no_phantom(sections)
+    if heads < max(1.0, _HEAD_SHARE * len(sections)):
+        diameter, ring, air, soft = np.median([(s.diameter_mm, s.ring, s.air, s.soft) for s in sections], axis=0)
+        raise NotAnalysable(
+            Reason.NOT_A_HEAD,
+            f"{heads} of {len(sections)} sections look like a head; the median one is {diameter:.0f} mm across, "
+            f"bone around {ring:.0%}, air {air:.0%}, soft tissue inside {soft:.0%}",
+        )
+    widest = max(section.diameter_mm for section in sections)
+    return PixelEvidence(
+        sections=len(sections),
+        heads=heads,
+        reaches_vertex=sections[-1].diameter_mm < _TAPERED_BELOW * widest,
+        reaches_base=sections[0].soft < _BASE_BELOW_SOFT,
     )
+
+
+def _require_no_phantom(sections: tuple[Section, ...]) -> None:
+    """Even the evenest quarter of a head's sections is not what a phantom's unevenest quarter is."""
+    if len(sections) < _FEWEST_TO_CALL_EVEN:
+        return
+    uneven_hu = float(np.quantile([s.uneven_hu for s in sections], 0.75, method="lower"))
+    if uneven_hu < _LEAST_UNEVEN_HU:
+        raise NotAnalysable(
+            Reason.QUALITY_CONTROL_OBJECT,
+            f"what lies inside is alike everywhere: within {uneven_hu:.1f} HU in three quarters of "
+            f"{len(sections)} sections, {_LEAST_UNEVEN_HU:.0f} HU needed",
+        )
 
 
 def look_at_sections(scan: HeadScan) -> tuple[Section, ...]:
     """The numbers of at most twelve slices, evenly chosen, inferior first."""
     count = len(scan.hu_SHW)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, _SECTIONS_LOOKED_AT)).round().astype(int))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, SECTIONS_LOOKED_AT)).round().astype(int))
     # A coarse grid is enough to tell a head, and makes looking as quick as it must be before every reading.
     strides = [max(1, round(_GRID_MM / spacing)) for spacing in scan.pixel_spacing_mm]
     steps_mm = (strides[0] * scan.pixel_spacing_mm[0], strides[1] * scan.pixel_spacing_mm[1])
@@ -104,7 +141,18 @@ def _look_at(hu_HW: NDArray[np.int16] | NDArray[np.float32], steps_mm: tuple[flo
         ring=_ring((hu_HW > _BONE_FROM_HU) & body & ~interior, body, steps_mm),
         air=float((hu_HW[body] < _AIR_BELOW_HU).mean()),
         soft=float(soft.mean()) if soft.size else 0.0,
+        uneven_hu=_unevenness(hu_HW, interior),
     )
+
+
+def _unevenness(hu_HW: NDArray[np.int16] | NDArray[np.float32], interior: NDArray[np.bool_]) -> float:
+    """Spread of smoothed HU where only the interior was averaged; infinite where there is too little of it."""
+    inside = ndimage.binary_erosion(interior, iterations=_SMOOTHED_PIXELS // 2)
+    if not inside.any():
+        return np.inf
+    smooth = ndimage.uniform_filter(hu_HW.astype(np.float32), _SMOOTHED_PIXELS)[inside]
+    low, high = np.percentile(smooth, (10, 90))
+    return float(high - low)
 
 
 def _largest_body(hu_HW: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.bool_] | None:

@@ -30,6 +30,7 @@ def reading_shape(record: Mapping[str, Any] | None) -> Record:
         "slices": [],
         "triage": None,
         "skipped_series": [],
+        "series_ranking": [],
         "notes": [],
         "remarks": [],
         "timings_ms": {},

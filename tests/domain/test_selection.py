@@ -1,191 +1,168 @@
-"""Which series is read: one case a row."""
+"""The choice as a whole: order, ties, the ranking that is kept, and no header that breaks it."""
 
-import math
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ichd.domain.geometry import Orientation
+from ichd.domain.ranking import PixelEvidence, score_of
 from ichd.domain.reason import Reason
-from ichd.domain.selection import SelectionPolicy, distinct_positions, fewer_slices, select_series
-from ichd.domain.study import (
-    CT_IMAGE_STORAGE,
-    ENHANCED_CT_IMAGE_STORAGE,
-    InstanceFacts,
-    SeriesFacts,
-    StudyFacts,
-)
+from ichd.domain.refusal import SelectionPolicy
+from ichd.domain.selection import Selection, ranking_of, select_series, skipped_by
+from ichd.domain.stacks import stacks_of
+from ichd.domain.study import InstanceFacts, SeriesFacts
 
-AXIAL: Orientation = (1, 0, 0, 0, 1, 0)
-CORONAL: Orientation = (1, 0, 0, 0, 0, -1)
+from .series import AXIAL, CORONAL, scan, study, thin, together
+
 POLICY = SelectionPolicy()
+WHOLE = PixelEvidence(sections=12, heads=9, reaches_vertex=True, reaches_base=True)
 
 
-def tilted(degrees: float) -> Orientation:
-    return (1, 0, 0, 0, math.cos(math.radians(degrees)), -math.sin(math.radians(degrees)))
-
-
-def scan(slices: int = 28, *, spacing_mm: float = 5.0, uid: str = "1.2.1", **attributes: object) -> SeriesFacts:
-    """A plain axial head CT, with attributes of every image changed."""
-    first = InstanceFacts(
-        study_instance_uid="1.2",
-        series_instance_uid=uid,
-        sop_instance_uid=f"{uid}.0",
-        sop_class_uid=CT_IMAGE_STORAGE,
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        modality="CT",
-        image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
-        rows=512,
-        columns=512,
-        image_orientation=AXIAL,
-        pixel_spacing=(0.49, 0.49),
-        frame_of_reference_uid="1.2.9",
-    )
-    instances = (
-        replace(first, sop_instance_uid=f"{uid}.{n}", image_position=(-125.0, -125.0, spacing_mm * n))
-        for n in range(slices)
-    )
-    return SeriesFacts(
-        series_instance_uid=uid,
-        instances=tuple(replace(i, **attributes) for i in instances),  # type: ignore[arg-type]
-    )
-
-
-def with_one(series: SeriesFacts, **attributes: object) -> SeriesFacts:
-    """The last image differs."""
-    *others, last = series.instances
-    return replace(series, instances=(*others, replace(last, **attributes)))  # type: ignore[arg-type]
-
-
-READ = {
-    "plain head": scan(),
-    "thin slices": scan(320, spacing_mm=0.5),
-    "gantry tilt of 25 degrees": scan(image_orientation=tilted(25)),
-    "derived but primary, as reconstructions are": scan(image_type=("DERIVED", "PRIMARY", "AXIAL")),
-    "no image type": scan(image_type=()),
-    "the body part says chest": scan(body_part_examined="CHEST"),
-    "a position twice": with_one(scan(), image_position=(-125.0, -125.0, 0.0)),
-    "one image lacks its frame of reference": with_one(scan(), frame_of_reference_uid=None),
-    "uneven spacing": with_one(scan(), image_position=(-125.0, -125.0, 138.0)),
-    "fewest slices that are read": scan(10, spacing_mm=9.0),
-    "most slices that are read": scan(400, spacing_mm=0.4),
-    "from head to foot": scan(spacing_mm=-5.0),
-}
-
-SKIPPED = {
-    "other modality": (scan(modality="MR"), Reason.NO_CT_IMAGES, "Modality MR"),
-    "no modality": (scan(modality=""), Reason.NO_CT_IMAGES, "Modality none"),
-    "enhanced": (scan(1, sop_class_uid=ENHANCED_CT_IMAGE_STORAGE), Reason.MULTI_FRAME, "1 frames"),
-    "several frames": (scan(1, number_of_frames=60), Reason.MULTI_FRAME, "60 frames"),
-    "scout": (
-        scan(2, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), image_orientation=CORONAL),
-        Reason.LOCALIZER,
-        "2 of 2 images",
-    ),
-    "screen capture": (
-        scan(image_type=("DERIVED", "SECONDARY", "REFORMATTED")),
-        Reason.DERIVED_SECONDARY,
-        "DERIVED\\SECONDARY\\REFORMATTED",
-    ),
-    "no position": (scan(image_position=None), Reason.MISSING_GEOMETRY, "28 of 28 images"),
-    "one without spacing": (with_one(scan(), pixel_spacing=None), Reason.MISSING_GEOMETRY, "1 of 28 images"),
-    "spacing of nothing": (scan(pixel_spacing=(0.0, 0.5)), Reason.MISSING_GEOMETRY, "28 of 28 images"),
-    "one without orientation": (with_one(scan(), image_orientation=None), Reason.MISSING_GEOMETRY, "1 of 28 images"),
-    "orientation of nothing": (scan(image_orientation=(0,) * 6), Reason.MISSING_GEOMETRY, "28 of 28 images"),
-    "position at infinity": (
-        with_one(scan(), image_position=(0.0, 0.0, math.inf)),
-        Reason.MISSING_GEOMETRY,
-        "1 of 28 images",
-    ),
-    "position that is no number": (
-        with_one(scan(), image_position=(0.0, 0.0, math.nan)),
-        Reason.MISSING_GEOMETRY,
-        "1 of 28 images",
-    ),
-    "two sizes": (with_one(scan(), rows=256), Reason.INCONSISTENT_SERIES, "2 image sizes"),
-    "two frames of reference": (
-        with_one(scan(), frame_of_reference_uid="1.2.8"),
-        Reason.INCONSISTENT_SERIES,
-        "2 frames of reference",
-    ),
-    "one slice turned": (
-        with_one(scan(), image_orientation=tilted(5)),
-        Reason.INCONSISTENT_SERIES,
-        "slices are not parallel",
-    ),
-    "coronal reformat that calls itself axial": (scan(image_orientation=CORONAL), Reason.NOT_AXIAL, "90 degrees"),
-    "tilted too far": (scan(image_orientation=tilted(31)), Reason.NOT_AXIAL, "31 degrees"),
-    "one slice": (scan(1), Reason.TOO_FEW_SLICES, "1 positions, 10 needed"),
-    "nine slices": (scan(9, spacing_mm=10.0), Reason.TOO_FEW_SLICES, "9 positions, 10 needed"),
-    "one position many times": (scan(60, spacing_mm=0.0), Reason.TOO_FEW_SLICES, "1 positions, 10 needed"),
-    "whole body": (scan(401), Reason.TOO_MANY_SLICES, "401 positions, at most 400"),
-    "a slab": (scan(20, spacing_mm=2.0), Reason.SHORT_COVERAGE, "38 mm, 80 mm needed"),
-}
-
-
-@pytest.mark.parametrize("case", READ)
-def test_read(case: str) -> None:
-    selection = select_series(StudyFacts(study_instance_uid="1.2", series=(READ[case],)), POLICY)
-    assert selection.candidates == (READ[case],)
-    assert selection.skipped == ()
-
-
-@pytest.mark.parametrize("case", SKIPPED)
-def test_skipped(case: str) -> None:
-    series, reason, detail = SKIPPED[case]
-    selection = select_series(StudyFacts(study_instance_uid="1.2", series=(series,)), POLICY)
-    assert selection.candidates == ()
-    (skipped,) = selection.skipped
-    assert (skipped.series_instance_uid, skipped.reason, skipped.detail) == ("1.2.1", reason, detail)
+def read_first(selection: Selection) -> list[str]:
+    return [c.stack.series_instance_uid for c in selection.candidates]
 
 
 def test_the_most_slices_come_first_and_the_uid_breaks_ties() -> None:
     series = (scan(28, uid="1.2.5"), scan(40, uid="1.2.7"), scan(40, uid="1.2.6"), scan(1, uid="1.2.4"))
-    selection = select_series(StudyFacts(study_instance_uid="1.2", series=series), POLICY)
-    assert [s.series_instance_uid for s in selection.candidates] == ["1.2.6", "1.2.7", "1.2.5"]
-    assert [s.series_instance_uid for s in selection.skipped] == ["1.2.4"]
-    assert select_series(StudyFacts(study_instance_uid="1.2", series=series[::-1]), POLICY).candidates == (
-        selection.candidates
-    )
+    selection = select_series(study(*series), POLICY)
+    assert read_first(selection) == ["1.2.6", "1.2.7", "1.2.5"]
+    assert [c.stack.series_instance_uid for c in selection.refused] == ["1.2.4"]
+    assert select_series(study(*series[::-1]), POLICY) == selection
 
 
 def test_positions_count_once_not_images() -> None:
     """A series sent twice under new UIDs is not the bigger one."""
-    doubled = replace(scan(uid="1.2.2"), instances=scan(uid="1.2.2").instances * 2)
-    assert distinct_positions(doubled.instances) == 28
-    selection = select_series(StudyFacts(study_instance_uid="1.2", series=(doubled, scan(30, uid="1.2.3"))), POLICY)
-    assert selection.candidates[0].series_instance_uid == "1.2.3"
+    doubled = together(scan(), scan(), uid="1.2.2")
+    selection = select_series(study(doubled, scan(30, uid="1.2.3")), POLICY)
+    assert read_first(selection)[0] == "1.2.3"
 
 
-def test_the_one_that_was_not_chosen_names_the_one_that_was() -> None:
-    skipped = fewer_slices(scan(20, uid="1.2.2"), scan(28, uid="1.2.3"))
-    assert skipped.reason is Reason.FEWER_SLICES
-    assert skipped.detail == "20 positions; series 1.2.3 with 28 is read"
+def test_a_whole_protocol_is_told_apart() -> None:
+    """What a scanner sends of one head: every series has its reason, and the thick soft one is read."""
+    reformat = ("DERIVED", "SECONDARY", "REFORMATTED")
+    protocol = study(
+        scan(2, uid="1.1", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), image_orientation=CORONAL),
+        scan(30, uid="1.2", slice_thickness_mm=5.0, convolution_kernel="H31s"),
+        scan(30, uid="1.3", slice_thickness_mm=5.0, convolution_kernel="H60s"),
+        thin(uid="1.4", convolution_kernel="H30s"),
+        thin(uid="1.5", convolution_kernel="H70h"),
+        scan(60, uid="1.6", spacing_mm=3.0, image_type=reformat, image_orientation=CORONAL),
+        scan(50, uid="1.7", spacing_mm=3.0, image_type=(*reformat, "MIP")),
+        thin(uid="1.8", contrast_agent="Ultravist", series_description="CTA"),
+        scan(1, uid="1.9", image_type=("DERIVED", "SECONDARY", "DOSE_INFO"), image_position=None),
+    )
+    selection = select_series(protocol, POLICY)
+    ranking = ranking_of(selection.candidates[0], [*selection.candidates, *selection.refused])
+    assert [line.series_instance_uid for line in ranking if line.read] == ["1.2"]
+    assert [line.rank for line in ranking] == list(range(1, 10))
+    reasons = {s.series_instance_uid: s.reason for s in skipped_by(ranking)}
+    assert reasons == {
+        "1.1": Reason.LOCALIZER,
+        "1.3": Reason.RANKED_LOWER,
+        "1.4": Reason.RANKED_LOWER,
+        "1.5": Reason.SHARP_KERNEL,
+        "1.6": Reason.REFORMATTED,
+        "1.7": Reason.PROJECTION,
+        "1.8": Reason.ANGIOGRAPHY,
+        "1.9": Reason.DERIVED_SECONDARY,
+    }
+
+
+def test_the_one_that_was_not_chosen_names_the_one_that_was_and_what_decided() -> None:
+    selection = select_series(study(scan(20, uid="1.2.2"), scan(28, uid="1.2.3")), POLICY)
+    _, skipped = ranking_of(selection.candidates[0], selection.candidates)
+    assert skipped.refusal is not None
+    assert skipped.refusal.reason is Reason.RANKED_LOWER
+    assert skipped.refusal.detail == (
+        "62.5 points; series 1.2.3 with 126.5 is read, by whole_head: 135 mm against 95 mm"
+    )
+
+
+@pytest.mark.parametrize(("vertex", "base", "points"), [(True, True, 64), (True, False, 0), (False, True, 0)])
+def test_pixels_have_the_word_about_the_head(vertex: bool, base: bool, points: float) -> None:
+    (stack,) = stacks_of(scan())
+    by_header = score_of(stack)
+    seen = by_header.with_pixels(replace(WHOLE, reaches_vertex=vertex, reaches_base=base))
+    assert seen.criteria[0].points == points
+    assert seen.criteria[1:] == by_header.criteria[1:]
+
+
+def test_pixels_never_add_to_a_long_stack() -> None:
+    """Else the first in order could be overtaken by one that nobody looked at."""
+    (stack,) = stacks_of(scan())
+    assert score_of(stack).with_pixels(WHOLE).total == score_of(stack).total
+
+
+def test_each_criterion_outweighs_all_below() -> None:
+    (best,) = stacks_of(scan(1000, spacing_mm=0.5, slice_thickness_mm=5.0))
+    points = [c.points for c in score_of(best).criteria]
+    # The step from an original to what is derived from it counts; between two derived ones nothing is decided.
+    steps = [*points[:4], points[4] * 0.75, *points[5:]]
+    for index, step in enumerate(steps[:-1]):
+        assert step > sum(points[index + 1 :])
 
 
 def test_an_empty_study_has_nothing_to_read() -> None:
-    selection = select_series(StudyFacts(study_instance_uid="1.2", series=()), POLICY)
-    assert (selection.candidates, selection.skipped) == ((), ())
+    assert select_series(study(), POLICY) == Selection(candidates=(), refused=())
+
+
+def test_a_series_with_one_readable_stack_is_not_skipped() -> None:
+    mixed = together(scan(2, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), image_orientation=CORONAL), scan())
+    selection = select_series(study(mixed), POLICY)
+    ranking = ranking_of(selection.candidates[0], [*selection.candidates, *selection.refused])
+    assert [(line.stack, line.read) for line in ranking] == [(2, True), (1, False)]
+    assert skipped_by(ranking) == ()
+
+
+images = st.builds(
+    InstanceFacts,
+    study_instance_uid=st.just("1.2"),
+    series_instance_uid=st.just("1.2.1"),
+    sop_instance_uid=st.integers(0, 10**9).map("1.2.1.{}".format),
+    sop_class_uid=st.sampled_from(["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"]),
+    transfer_syntax_uid=st.just("1.2.840.10008.1.2.1"),
+    modality=st.sampled_from(["CT", "MR", ""]),
+    image_type=st.lists(st.sampled_from(["ORIGINAL", "DERIVED", "SECONDARY", "AXIAL", "MPR", "MIP", ""])).map(tuple),
+    rows=st.none() | st.integers(0, 512),
+    number_of_frames=st.integers(-1, 3),
+    frame_number=st.none() | st.integers(1, 3),
+    image_position=st.none()
+    | st.tuples(*[st.floats()] * 3)
+    | st.tuples(st.just(0.0), st.just(0.0), st.floats(-99, 99)),
+    image_orientation=st.none() | st.tuples(*[st.floats()] * 6) | st.just(AXIAL) | st.just(CORONAL),
+    pixel_spacing=st.none() | st.tuples(st.floats(), st.floats()) | st.just((0.5, 0.5)),
+    slice_thickness_mm=st.none() | st.floats(0, 20),
+    frame_of_reference_uid=st.none() | st.sampled_from(["1.2.9", "1.2.8"]),
+    instance_number=st.none() | st.integers(),
+    acquisition_number=st.none() | st.integers(-1, 4),
+    series_description=st.sampled_from(["", "CTA", "Bone", "MIP"]) | st.text(max_size=8),
+    convolution_kernel=st.sampled_from(["", "H60s", "FC3"]) | st.text(max_size=5),
+    contrast_agent=st.text(max_size=3),
+    acquisition_datetime=st.sampled_from(["", "20240101", "20240101101010"]),
+)
 
 
 @given(
-    st.lists(
-        st.builds(
-            scan,
-            st.integers(1, 30),
-            spacing_mm=st.floats(),
-            modality=st.sampled_from(["CT", "MR", ""]),
-            image_orientation=st.none() | st.tuples(*[st.floats()] * 6) | st.just(AXIAL),
-            pixel_spacing=st.none() | st.tuples(st.floats(), st.floats()),
-            number_of_frames=st.integers(-1, 3),
-        ),
-        max_size=3,
-    )
+    st.lists(st.lists(images, min_size=1, max_size=25, unique_by=lambda i: i.sop_instance_uid), max_size=3),
+    st.randoms(),
 )
-def test_whatever_headers_say_every_series_is_in_exactly_one_list(series: list[SeriesFacts]) -> None:
-    numbered = tuple(replace(s, series_instance_uid=f"1.2.{n}") for n, s in enumerate(series))
-    selection = select_series(StudyFacts(study_instance_uid="1.2", series=numbered), POLICY)
-    uids = [s.series_instance_uid for s in selection.candidates] + [s.series_instance_uid for s in selection.skipped]
-    assert sorted(uids) == sorted(s.series_instance_uid for s in numbered)
+def test_whatever_headers_say_every_stack_has_one_place_and_order_does_not_matter(
+    contents: list[list[InstanceFacts]], random: Random
+) -> None:
+    series = [SeriesFacts(series_instance_uid=f"1.2.{n}", instances=tuple(c)) for n, c in enumerate(contents)]
+    selection = select_series(study(*series), POLICY)
+    everything = [*selection.candidates, *selection.refused]
+    assert {c.stack.series_instance_uid for c in everything} == {s.series_instance_uid for s in series}
+    ranking = ranking_of(selection.candidates[0] if selection.candidates else None, everything)
+    assert [line.rank for line in ranking] == list(range(1, len(everything) + 1))
+    assert sum(line.read for line in ranking) == min(1, len(selection.candidates))
+    assert all((line.refusal is None) == line.read for line in ranking)
+
+    for one in contents:
+        random.shuffle(one)
+    shuffled = [replace(s, instances=tuple(c)) for s, c in zip(series, contents, strict=True)][::-1]
+    assert ranking_of(None, everything) == ranking_of(
+        None, [*(again := select_series(study(*shuffled), POLICY)).candidates, *again.refused]
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ichd.domain.selection import SelectionPolicy
+from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.study import InstanceFacts, StudyState
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series

@@ -14,7 +14,7 @@ from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, RetryPolicy
 from ichd.domain.note import Remark
 from ichd.domain.reason import Reason
-from ichd.domain.selection import SelectionPolicy
+from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.study import StudyState
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
@@ -65,7 +65,7 @@ def test_the_series_with_the_most_slices_is_read_and_the_other_says_so(
     outcome = read([*second_series(head, tmp_path / "b", every=1)[:12], *head], reader)
     assert isinstance(outcome, ReadStudy)
     assert len(outcome.finding.prediction.slices) == 14
-    assert [s.reason for s in outcome.skipped] == [Reason.FEWER_SLICES]
+    assert [s.reason for s in outcome.skipped] == [Reason.RANKED_LOWER]
     z_mm = [s.z_mm for s in outcome.finding.prediction.slices]
     assert z_mm == sorted(z_mm)
 
