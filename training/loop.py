@@ -26,6 +26,7 @@ from ichd.domain.errors import UserError
 from ichd.phantom import BLEED_KINDS
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
+from ichd.vision.starting_point import load_starting_point, start_from
 from training.recipe import Loss, Optimisation, Recipe
 from training.sampler import Batch, Steps
 from training.synthetic import LabelledScan
@@ -53,12 +54,14 @@ class Learner(nn.Module):
     """The network with localisation heads on its feature maps, which training drops at the end.
 
     Raises:
-        UserError: the recipe wants maps of a stride that the backbone does not have.
+        UserError: the recipe wants maps of a stride that the backbone does not have, or its `init` does not fit.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.network = CnnLstm(recipe.network)
+        if recipe.init is not None:
+            start_from(self.network, load_starting_point(Path(recipe.init)))
         info = self.network.backbone.feature_info
         by_stride = {part["reduction"]: (index, part["num_chs"]) for index, part in enumerate(info)}
         absent = sorted(set(recipe.loss.localisation_strides) - set(by_stride))
@@ -86,7 +89,10 @@ def fit(
     on_step: Callable[[StepReport], None] = lambda _report: None,
     report_every: int = 25,
 ) -> CnnLstm:
-    """Train from scratch, or from the checkpoint in `folder`; returns the averaged network in evaluation mode."""
+    """Train from where the recipe starts, or from the checkpoint in `folder`.
+
+    Returns the averaged network in evaluation mode.
+    """
     keep_freed_memory()
     plan = recipe.optimisation
     torch.set_num_threads(plan.threads)

@@ -156,6 +156,8 @@ class Recipe(Part):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(ge=0, lt=2**31)
+    #: A starting point of the backbone, as `ichd model import --format timm` writes it; None: random weights.
+    init: str | None = None
     data: SyntheticData
     input: InputSpec
     network: NetworkSpec

@@ -15,6 +15,7 @@ from ichd.domain.errors import UserError
 from ichd.vision.bundle import Bundle, load_bundle, save_bundle
 from ichd.vision.manifest import Calibration, Manifest, ThresholdSpec, WeightsSpec
 from ichd.vision.network import CnnLstm
+from ichd.vision.starting_point import load_starting_point
 from training.calibrate import fit_calibration, fix_thresholds
 from training.evaluate import measure, read_phantoms
 from training.loop import StepReport, fit
@@ -67,7 +68,7 @@ def train(
     recipe = load_recipe(recipe_name_or_path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe)
-    # At the start: the checkout may move on while a run goes on.
+    # At the start: the checkout may move on while a run goes on, and a missing starting point is known at once.
     circumstances = _circumstances(recipe)
     stopwatch = _Stopwatch(out / _SPENT)
     cache = phantoms or out / "phantoms"
@@ -176,6 +177,7 @@ def _circumstances(recipe: Recipe) -> dict[str, Any]:
             versions[package] = "not installed"
     return {
         "seed": recipe.seed,
+        "init_source_sha256": load_starting_point(Path(recipe.init)).source_sha256 if recipe.init else None,
         "git_revision": _git_revision(),
         "phantom_sha256": phantom_digest(),
         "packages": versions,

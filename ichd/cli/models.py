@@ -1,13 +1,20 @@
-"""model list, model verify."""
+"""model list, model verify, model import, model export."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ichd.cli.invocation import refuse_unknown
 from ichd.cli.output import AsJson, console, print_json, table
+from ichd.domain.errors import UserError
 
 group = typer.Typer(name="model", help="Model bundles.", no_args_is_help=True, rich_markup_mode=None)
+
+Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of a shipped bundle, or a bundle folder.")]
+
+#: What `model import` reads.
+FORMATS = ("midl2020", "timm")
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +48,7 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @group.command("verify")
-def verify_model(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of a shipped bundle, or a bundle folder.")],
-    as_json: AsJson = False,
-) -> None:
+def verify_model(bundle: Bundle, as_json: AsJson = False) -> None:
     """Check a bundle: manifest, hash of the weights, shapes, and one pass through the network."""
     import numpy as np
 
@@ -72,3 +76,90 @@ def verify_model(
             typer.echo(str(result["statement"]))
     if not result["finite"]:
         raise typer.Exit(1)
+
+
+@group.command("import")
+def import_model(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint or weights, .pth or .safetensors.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="midl2020: folder of the bundle; timm: a .safetensors file.")
+    ],
+    layout: Annotated[str, typer.Option("--format", help="midl2020: a published checkpoint; timm: a backbone.")],
+    channel_order: Annotated[
+        str | None, typer.Option("--channel-order", help="midl2020: window of each channel, as brain,subdural,bone.")
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option("--backbone", help="midl2020: auto, resnet50 or seresnext50; timm: timm's name of it.")
+    ] = "auto",
+    name: Annotated[str | None, typer.Option("--name", help="Of the model; else the name of OUT.")] = None,
+    version: Annotated[str, typer.Option("--version", help="Of the model.")] = "midl2020",
+    licence: Annotated[str | None, typer.Option("--licence", help="Of the weights; else that of their data.")] = None,
+    statement: Annotated[str | None, typer.Option("--statement", help="Stands in every report.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a bundle of a published checkpoint, or a starting point of training of a backbone's weights.
+
+    Nothing but tensors is read from FILE. What to know about licences and channel orders is in docs/models.md.
+    """
+    refuse_unknown("--format", [layout], FORMATS)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already; name another")
+    if layout == "timm":
+        result = _import_backbone(source, out, backbone)
+    else:
+        words = {"version": version, "licence": licence, "statement": statement}
+        result = _import_published(source, out, backbone, channel_order, name or out.name, words)
+    if as_json:
+        print_json(result)
+        return
+    for key, value in result.items():
+        typer.echo(f"{key}: {value}")
+
+
+def _import_published(
+    source: Path, out: Path, backbone: str, channel_order: str | None, name: str, words: dict[str, str | None]
+) -> dict[str, Any]:
+    from ichd.vision.bundle import save_bundle
+    from ichd.vision.published import BACKBONES, published_manifest, read_published
+
+    refuse_unknown("--backbone", [backbone], ("auto", *BACKBONES))
+    if channel_order is None:
+        raise UserError(
+            "--channel-order is needed: a checkpoint does not say which window each channel showed; "
+            "give brain,subdural,bone or the order that docs/models.md helps to find"
+        )
+    weights = read_published(source, backbone=backbone)
+    given = {key: value for key, value in words.items() if value is not None}
+    manifest = save_bundle(
+        out, published_manifest(weights, channel_order=channel_order.split(","), name=name, **given), weights.state_dict
+    )
+    total, decoder = weights.parameters
+    return {
+        "bundle": str(out),
+        "name": manifest.name,
+        "backbone": manifest.network.backbone,
+        "channels": [window.name for window in manifest.input.windows],
+        "parameters": total,
+        "decoder_parameters": decoder,
+        "weights_sha256": manifest.weights.sha256,
+        "checkpoint": dict(weights.origin),
+        "licence": manifest.licence,
+    }
+
+
+def _import_backbone(source: Path, out: Path, backbone: str) -> dict[str, Any]:
+    from ichd.vision.starting_point import import_backbone, save_starting_point
+
+    if backbone == "auto":
+        raise UserError("--backbone is needed: name the architecture in timm's words, for example resnet50")
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out} must end in .safetensors: a starting point of training is a file, and no bundle")
+    point = import_backbone(source, backbone)
+    save_starting_point(out, point)
+    return {
+        "starting_point": str(out),
+        "backbone": point.backbone,
+        "tensors": len(point.state_dict),
+        "source_sha256": point.source_sha256,
+        "recipe": f'init = "{out}"',
+    }

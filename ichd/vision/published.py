@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from ichd.domain.errors import UserError
@@ -105,7 +106,7 @@ def published_manifest(
     changes none of the published bits.
 
     Raises:
-        UserError: `channel_order` is no order of the three windows.
+        UserError: `channel_order` is no order of the three windows, or a manifest can't hold one of the words.
     """
     by_name = {window.name: window for window in PAPER_WINDOWS}
     if sorted(channel_order) != sorted(by_name):
@@ -113,19 +114,23 @@ def published_manifest(
             f"--channel-order {','.join(channel_order)} is no order of the published windows; "
             f"give {', '.join(by_name)} once each, separated by commas"
         )
-    return Manifest(
-        name=name,
-        version=version,
-        architecture="cnn" if weights.network.recurrent is None else "cnn-lstm",
-        network=weights.network,
-        input=InputSpec(windows=tuple(by_name[window] for window in channel_order), quantise_bits=8),
-        intended_use=INTENDED_USE,
-        training_data=TRAINING_DATA,
-        metrics={"checkpoint": dict(weights.origin)},
-        licence=licence,
-        statement=statement,
-        weights=WeightsSpec(storage="fp32"),
-    )
+    try:
+        return Manifest(
+            name=name,
+            version=version,
+            architecture="cnn" if weights.network.recurrent is None else "cnn-lstm",
+            network=weights.network,
+            input=InputSpec(windows=tuple(by_name[window] for window in channel_order), quantise_bits=8),
+            intended_use=INTENDED_USE,
+            training_data=TRAINING_DATA,
+            metrics={"checkpoint": dict(weights.origin)},
+            licence=licence,
+            statement=statement,
+            weights=WeightsSpec(storage="fp32"),
+        )
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise UserError(f"--{problem['loc'][0]} can't be used: {problem['msg']}") from error
 
 
 def _seen_backbone(given: Mapping[str, Tensor]) -> str:
