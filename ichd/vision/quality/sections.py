@@ -59,7 +59,7 @@ class Sections:
     def with_brain(self, share: float) -> Flags:
         """Slices [S] whose section of the brain has at least this share of the largest one's area."""
         area = self.brain_cm2
-        return area >= max(_LEAST_BRAIN_CM2, share * area.max())
+        return np.asarray(area >= max(_LEAST_BRAIN_CM2, share * area.max()))
 
 
 def _areas(marked_SHW: Flags, cell_cm2: float) -> NDArray[np.float64]:
