@@ -116,10 +116,11 @@ def _left_out(stack: Sequence[InstanceFacts], kind: ImageKind, groups: Sequence[
     """Images beside a stack of slices that may have been slices of it: too few to be a scan of their own."""
     if kind not in (ImageKind.SLICE, ImageKind.REFORMAT) or not positions_mm(stack):
         return []
-    uids = {i.sop_instance_uid for i in stack}
+    read = {(i.sop_instance_uid, i.frame_number) for i in stack}
     lost = 0
     for group in groups:
-        if kind_of(group[0]) is not kind or group[0].sop_instance_uid in uids or 2 * len(group) >= len(stack):
+        first = (group[0].sop_instance_uid, group[0].frame_number)
+        if kind_of(group[0]) is not kind or first in read or 2 * len(group) >= len(stack):
             continue
         normal = slice_normal(group[0].image_orientation) if group[0].image_orientation else None
         if normal is None or degrees_from_axial(normal) <= _AXIAL_WITHIN_DEGREES:
