@@ -29,6 +29,7 @@ from ichd.store.arrivals import Arrivals
 from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
+from ichd.store.heatmaps import HeatMaps
 from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
 from ichd.vision.shelf import find_bundle
@@ -229,6 +230,7 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
         catalogue=Catalogue(storage.engine, storage.spool),
+        heat_maps=HeatMaps(storage.engine, storage.spool),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
         clock=utc_now,

@@ -38,18 +38,30 @@ def register(app: typer.Typer) -> None:
 def predict(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="DICOM files or folders.")],
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option("--heatmaps", metavar="FOLDER", help="Write the key slices of what was found there, as PNG."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Heat maps of this class; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the model on DICOM files, without daemon or database: one result a series.
 
     With --json, one series gives one object, in the shape of `ichd status STUDY --json`; several give a list of them.
+    A heat map shows where in a slice the model saw a class that it calls or leaves undetermined.
     """
     from ichd.app.engine import load_reader
+    from ichd.app.heatmaps import write_heat_maps
     from ichd.app.policies import reading_policy
     from ichd.app.predict import gather
     from ichd.app.predict import predict as predict_series
     from ichd.web.shape import reading_shape
 
+    refuse_unknown("--class", only or [], CLASSES)
+    if only and heatmaps is None:
+        raise UserError("--class chooses heat maps; name their folder by --heatmaps")
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
     gathered = gather(paths)
@@ -64,6 +76,9 @@ def predict(
         for f in gathered.left_out
         if f.reason is not Reason.NOT_DICOM
     ]
+    if heatmaps is not None:
+        for record in records:
+            record["heatmaps"] = write_heat_maps(record, gathered.files, reader, heatmaps, only=only or ())
     if as_json:
         for record in records:
             record["left_out"] = left_out
@@ -102,6 +117,9 @@ def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
             soft_wrap=True,
         )
     rows = []
+    if written := record.get("heatmaps"):
+        folder = Path(written[0]["path"]).parent
+        shown.print(f"  {len(written)} heat maps in {folder}", markup=False, soft_wrap=True)
     for name in CLASSES:
         scores = [s["p"][name] for s in record["slices"]]
         top = scores.index(max(scores))

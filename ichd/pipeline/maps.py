@@ -93,7 +93,7 @@ class Maps:
         for each in wanted:
             index = index_of(scan, each.slice)
             found = self._attribution.maps(scan, index, each.class_names, embeddings_SF)
-            maps += [heat for heat in found if _is_same(heat, each.slice)]
+            maps += [heat for heat in found if shows(heat, each.slice)]
             yield
         self._heat_maps.keep(work, maps)
         log.info("heat_maps_made", study=work.study_uid, revision=work.revision, maps=len(maps))
@@ -127,11 +127,11 @@ def index_of(scan: HeadScan, wanted: SlicePrediction) -> int:
         ValueError: it is of another scan.
     """
     for index, sources in enumerate(scan.sources):
-        if any(_is_same(source, wanted) for source in sources):
+        if any(shows(source, wanted) for source in sources):
             return index
     raise ValueError("the slice is not of this scan")
 
 
-def _is_same(image: SourceImage | HeatMap, wanted: SlicePrediction) -> bool:
-    """An averaged slice has several images, and a map for each; a finding names one."""
+def shows(image: SourceImage | HeatMap, wanted: SlicePrediction) -> bool:
+    """Whether an image or a map is that of a slice; an averaged slice has several, of which a finding names one."""
     return (image.sop_instance_uid, image.frame_number) == (wanted.sop_instance_uid, wanted.frame_number)

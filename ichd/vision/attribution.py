@@ -29,8 +29,8 @@ from ichd.vision.manifest import InputSpec
 from ichd.vision.preprocess import Point, head_centre, prepare
 from ichd.vision.scan import HeadScan, SourceImage, Upright
 
-#: The deepest stage with cells of at most so many input pixels is looked at.
-_LARGEST_CELL = 16
+#: Pixels of the input.
+LARGEST_CELL = 16
 
 
 class Attribution:
@@ -44,10 +44,11 @@ class Attribution:
         Permanent: MODEL_UNUSABLE, the bundle's weights don't fit its network.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, largest_cell: int = LARGEST_CELL) -> None:
+        """The deepest stage whose cells are at most `largest_cell` input pixels wide is looked at."""
         self._manifest = bundle.manifest
         self._network = bundle.network()
-        self._stage = _stage(self._network.backbone, bundle.manifest.network.backbone)
+        self._stage = _stage(self._network.backbone, bundle.manifest.network.backbone, largest_cell)
         self._sequence = sequence.Sequence(self._network, bundle.manifest, torch.device("cpu"))
 
     def maps(
@@ -101,10 +102,10 @@ class Attribution:
         return [float(p) for p in self._sequence.classify(self._network.embed(windows_1CHW).numpy())[0]]
 
 
-def _stage(backbone: nn.Module, name: str) -> nn.Module:
+def _stage(backbone: nn.Module, name: str, largest_cell: int) -> nn.Module:
     """The module whose output is looked at, as timm describes its backbones."""
     described = getattr(backbone, "feature_info", None) or ()
-    stages = [stage for stage in described if stage.get("module") and stage["reduction"] <= _LARGEST_CELL]
+    stages = [stage for stage in described if stage.get("module") and stage["reduction"] <= largest_cell]
     if not stages:
         raise UserError(f"backbone {name!r} has no feature maps, so that no heat map can show what it saw")
     stage: nn.Module = backbone.get_submodule(max(stages, key=lambda stage: stage["reduction"])["module"])

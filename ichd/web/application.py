@@ -16,6 +16,7 @@ from ichd.domain.finding import ModelIdentity
 from ichd.domain.reason import Reason
 from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
+from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
 from ichd.web.accounts import Accounts
 from ichd.web.api import api_router
@@ -23,6 +24,7 @@ from ichd.web.dicomweb import dicomweb_router
 from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite
 from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
+from ichd.web.heatmaps import heat_maps_router
 from ichd.web.pages import Pages, pages_router
 
 _STATIC = Path(__file__).parent / "static"
@@ -59,6 +61,7 @@ def create_app(
     studies: Studies,
     arrivals: Arrivals,
     catalogue: Catalogue,
+    heat_maps: HeatMaps,
     site: Site,
     checks: Mapping[str, Check],
     clock: Callable[[], datetime],
@@ -80,8 +83,9 @@ def create_app(
     )
     pages = Pages(site_version=site.version, listener=site.listener, model=site.model, clock=clock)
     _guard(app, entry or Entry())
-    app.include_router(pages_router(studies, arrivals, pages))
+    app.include_router(pages_router(studies, arrivals, heat_maps, pages))
     app.include_router(api_router(studies, arrivals))
+    app.include_router(heat_maps_router(studies, heat_maps, catalogue))
     app.include_router(health_router(checks))
     app.include_router(dicomweb_router(catalogue))
     for door in doors:

@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ichd.domain.errors import IchdError
 from ichd.domain.finding import ModelIdentity
 from ichd.store.arrivals import Arrivals
+from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
 from ichd.web.api import find_study
+from ichd.web.heatmaps import finding_in, heat_lines
 from ichd.web.study import STRIP_HEIGHT, study_page
 from ichd.web.words import short_uid
 from ichd.web.worklist import refusal_lines, tallies, worklist
@@ -71,7 +73,7 @@ class Pages:
             return None, str(error)
 
 
-def pages_router(studies: Studies, arrivals: Arrivals, pages: Pages) -> APIRouter:
+def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages) -> APIRouter:
     """The routes of the pages."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -89,7 +91,10 @@ def pages_router(studies: Studies, arrivals: Arrivals, pages: Pages) -> APIRoute
 
     @router.get("/studies/{study_uid}")
     def show_study(study_uid: str) -> HTMLResponse:
-        return pages.page("study.html", study=study_page(find_study(studies, study_uid), pages.now()))
+        detail = find_study(studies, study_uid)
+        finding = finding_in(detail.record)
+        heat = heat_lines(finding, heat_maps.of_study(study_uid)) if finding else ()
+        return pages.page("study.html", study=study_page(detail, pages.now()), heat=heat)
 
     return router
 
