@@ -7,24 +7,25 @@ this does not hold, because the cut is found in the whole scan: such a bundle's 
 import structlog
 
 from ichd.domain.errors import NotAnalysable
-from ichd.domain.geometry import degrees_from_axial, slice_normal
+from ichd.domain.image_kind import ImageKind, kind_of
+from ichd.domain.kernel import is_sharp
+from ichd.domain.refusal import SelectionPolicy, refusal_of
 from ichd.domain.study import InstanceFacts
 from ichd.pipeline.clock import Clock
 from ichd.store.arriving import Arriving, ArrivingImage
 from ichd.store.embeddings import Embeddings, slice_key
 from ichd.vision.reader import Reader
 from ichd.vision.scan import SliceSource, load_scan
+from ichd.vision.slabs import THIN_BELOW_MM
 
 log = structlog.get_logger(__name__)
 
-#: Slices as thin as this are averaged before they are read, and which of them together is seen in the whole scan.
-_AVERAGED_BELOW_MM = 1.75
-_NO_SLICES = frozenset({"LOCALIZER", "SECONDARY"})
-_MOST_DEGREES_FROM_AXIAL = 30.0
+#: What a single slice can be held to.
+_ONE_SLICE = SelectionPolicy(min_positions=1, min_coverage_mm=0.0)
 
 
 class Ahead:
-    """The idle work of one worker: the images that arrived first are seen first.
+    """The idle work of one worker: of the images that are likely to be read, those that arrived first.
 
     Several workers may do it side by side. Whoever takes an image up marks it, and the others pass over it: to share
     them out by their checksums would need to know how many workers there are, and would leave the rest of a worker that
@@ -61,6 +62,7 @@ class Ahead:
         self._met = (self._met & arriving) | {image.number for image in fresh}
         self._pending = [image for image in self._pending if image.number in arriving]
         self._pending += [image for image in fresh if is_read_alone(image.facts)]
+        self._pending.sort(key=_rank)
 
     def _embed(self, image: ArrivingImage) -> bool:
         key = slice_key([(image.stored, None)])
@@ -82,11 +84,17 @@ class Ahead:
 def is_read_alone(image: InstanceFacts) -> bool:
     """Whether the header allows that the image will be read, and read as it is.
 
-    Images of many frames come at once, so that nothing of them can be seen ahead.
+    Thin slices will be averaged, and which of them together is seen in the whole scan. Images of many frames come at
+    once, so that nothing of them can be seen ahead.
     """
-    if image.modality != "CT" or image.number_of_frames > 1 or _NO_SLICES & set(image.image_type):
-        return False
-    if image.slice_thickness_mm is not None and image.slice_thickness_mm < _AVERAGED_BELOW_MM:
-        return False
-    normal = slice_normal(image.image_orientation) if image.image_orientation is not None else None
-    return normal is not None and degrees_from_axial(normal) <= _MOST_DEGREES_FROM_AXIAL
+    thin = image.slice_thickness_mm is not None and image.slice_thickness_mm < THIN_BELOW_MM
+    return not thin and refusal_of((image,), _ONE_SLICE) is None
+
+
+def _rank(image: ArrivingImage) -> tuple[bool, bool, int]:
+    """Most studies hold one series that will be read and others of the same slices; what they are likelier to be first.
+
+    A guess from two facts only: the ranking itself weighs whole series, and these are not here yet.
+    """
+    sharp = is_sharp(image.facts.convolution_kernel, image.facts.series_description)
+    return sharp, kind_of(image.facts) is not ImageKind.SLICE, image.number

@@ -10,7 +10,7 @@ from statistics import median
 
 _SLAB_MM = 5.0
 #: Protocols know 0.5 to 1.5 mm as thin; 2 mm and more is read as it is.
-_THIN_BELOW_MM = 1.75
+THIN_BELOW_MM = 1.75
 #: Slices this far apart are never averaged: half a slab would be missing between them.
 _APART_MM = 2.5
 #: A step so much longer than both of its neighbours is a missing slice, as in `ichd.domain.geometry`.
@@ -28,7 +28,7 @@ def slabs_of(z_mm: Sequence[float], thickness_mm: float | None) -> tuple[range, 
     no thin rest remains at an end.
     """
     steps = [above - below for below, above in pairwise(z_mm)]
-    if not steps or median(steps) >= _THIN_BELOW_MM or (thickness_mm is not None and thickness_mm >= _THIN_BELOW_MM):
+    if not steps or median(steps) >= THIN_BELOW_MM or (thickness_mm is not None and thickness_mm >= THIN_BELOW_MM):
         return tuple(range(index, index + 1) for index in range(len(z_mm)))
     ends = [index + 1 for index in range(len(steps)) if _is_hole(steps, index)]
     runs = [range(start, end) for start, end in pairwise([0, *ends, len(z_mm)])]

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
+from pydicom.uid import UID, generate_uid
 
 from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.study import InstanceFacts, StudyState
@@ -173,15 +175,32 @@ def test_what_can_not_be_read_is_passed_over_in_silence(ward: Ward, head: list[P
         (replace(image(1), slice_thickness_mm=5.0), True),
         (replace(image(1), slice_thickness_mm=0.625), False),
         (replace(image(1), image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")), False),
-        (replace(image(1), image_type=("DERIVED", "SECONDARY", "AXIAL")), False),
+        (replace(image(1), image_type=("DERIVED", "SECONDARY", "OTHER")), False),
         (replace(image(1), image_orientation=(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)), False),
         (replace(image(1), image_orientation=None), False),
         (replace(image(1), number_of_frames=12), False),
         (replace(image(1), modality="MR"), False),
+        (replace(image(1), quality_control_image=True), False),
+        (replace(image(1), image_type=("DERIVED", "PRIMARY", "AXIAL", "MIP")), False),
     ],
 )
 def test_only_axial_slices_that_are_not_averaged_are_seen_ahead(facts: InstanceFacts, *, expected: bool) -> None:
     assert is_read_alone(facts) is expected
+
+
+def test_the_series_that_is_likely_to_be_read_goes_first(ward: Ward, head: list[Path], tmp_path: Path) -> None:
+    bone = []
+    for path in head[:2]:
+        copy = pydicom.dcmread(path)
+        copy.SeriesInstanceUID = UID(f"{copy.SeriesInstanceUID}.1")
+        copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        copy.ConvolutionKernel = "BONEPLUS"
+        copy.save_as(tmp_path / path.name)
+        bone.append(tmp_path / path.name)
+    ward.arrive([*bone, *head])
+    for _ in head:
+        assert ward.ahead.step()
+    assert ward.read()["embeddings"] == {"ahead": 14, "at_closing": 0}
 
 
 def test_a_model_that_cuts_the_head_out_sees_whole_scans_only(house: House, reader: Reader, head: list[Path]) -> None:
