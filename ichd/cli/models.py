@@ -163,3 +163,25 @@ def _import_backbone(source: Path, out: Path, backbone: str) -> dict[str, Any]:
         "source_sha256": point.source_sha256,
         "recipe": f'init = "{out}"',
     }
+
+
+@group.command("export")
+def export_model(
+    bundle: Bundle,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="As one ONNX graph, HU to probabilities.")] = False,
+    check: Annotated[bool, typer.Option(help="Compare it with torch, in every runtime at hand.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write a bundle in a form that other programs run."""
+    from ichd.app.export import export_onnx
+
+    if not onnx:
+        raise UserError("say in which form: --onnx is the one there is")
+    export = export_onnx(bundle, out, check=check)
+    if as_json:
+        print_json({"file": str(export.path), "max_abs_diff": export.max_abs_diff})
+        return
+    typer.echo(str(export.path))
+    for runtime, difference in export.max_abs_diff.items():
+        typer.echo(f"  {runtime}: probabilities differ from torch by {difference:.1e} at most")
