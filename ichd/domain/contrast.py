@@ -14,7 +14,9 @@ _NO_AGENT = frozenset({"", "NONE", "NO", "N", "NO CONTRAST", "WITHOUT", "W/O", "
 _NATIVE = re.compile(
     r"\b(WITHOUT|W/O|WO|OHNE|SANS|NATIVE?|PLAIN|UNENHANCED|NON ENHANCED|NON ?CON(TRAST)?|PRE ?CONTRAST|NCCT|NECT)\b"
 )
-_ENHANCED = re.compile(r"\bC\+|\+ ?C\b|\b(WITH|POST|MIT|AVEC) ?(IV )?(CONTRAST|CON|KM)\b|\b(ENHANCED|CECT|VENOUS)\b")
+_ENHANCED = re.compile(
+    r"\bC\+|\+ ?C\b|\b(WITH|W/?|POST|MIT|AVEC) ?(IV )?(CONTRAST|CON|KM)\b|\b(ENHANCED|CECT|VENOUS)\b"
+)
 _ARTERIAL = re.compile(r"\b(CTA|ANGIO\w*|ARTERIAL|ARTERIEL\w*|CAROTI\w*|WILLIS|COW|CTV|VENOGRA\w*)\b")
 _PERFUSION = re.compile(r"\b(PERF|PERFUSION\w*|CTP|RCBF|RCBV|CBF|CBV|MTT|TTP|TMAX)\b")
 #: Siemens' vascular kernels: Hv44, Bv40.

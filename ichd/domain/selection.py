@@ -124,8 +124,10 @@ def notes_on(stack: Stack) -> tuple[Note, ...]:
     sharp = sorted({i.convolution_kernel for i in images if is_sharp(i.convolution_kernel, i.series_description)})
     if sharp:
         notes.append(Note(remark=Remark.SHARP_KERNEL, detail=", ".join(filter(None, sharp[:3]))))
-    if stack.kind is ImageKind.REFORMAT or any(map(is_derived, images)):
-        notes.append(Note(remark=Remark.DERIVED_IMAGES, detail="\\".join(images[0].image_type)))
+    derived = [i for i in images if stack.kind is ImageKind.REFORMAT or is_derived(i)]
+    if derived:
+        detail = f"{len(derived)} of {len(images)}, " + "\\".join(derived[0].image_type)
+        notes.append(Note(remark=Remark.DERIVED_IMAGES, detail=detail))
     return tuple(notes)
 
 

@@ -46,6 +46,10 @@ READ: dict[str, tuple[SeriesFacts, set[Remark]]] = {
     "axial reformat by averaging": (scan(image_type=REFORMAT), {Remark.DERIVED_IMAGES}),
     "thick slices with contrast agent": (scan(contrast_agent=IOHEXOL), {Remark.CONTRAST_AGENT}),
     "contrast agent by description": (scan(series_description="Head 5mm C+"), {Remark.CONTRAST_AGENT}),
+    "contrast agent by description, abbreviated": (
+        scan(series_description="Brain w/ IV contrast"),
+        {Remark.CONTRAST_AGENT},
+    ),
     "agent of the protocol, and a description that says not yet": (
         scan(series_description="HEAD W/O CONTRAST", contrast_agent=IOHEXOL),
         set(),

@@ -79,7 +79,7 @@ def choose(paths: list[Path]) -> tuple[Chosen | None, Choice]:
 
 
 def reasons(choice: Choice) -> list[Reason | None]:
-    return [line.refusal and line.refusal.reason for line in choice.ranking]
+    return [line.refusal.reason if line.refusal else None for line in choice.ranking]
 
 
 def uid(paths: list[Path]) -> str:

@@ -152,6 +152,9 @@ def test_from_stored_files_to_a_report_with_a_receipt(
     report = read_report(pydicom.dcmread(path))
     assert detail.record is not None
     assert {c.name: c.probability for c in report.classes} == pytest.approx(detail.record["scan"], abs=1e-6)
+    (line,) = detail.record["series_ranking"]
+    assert (line["series_uid"], line["rank"], line["read"]) == (detail.record["series_uid"], 1, True)
+    assert line["criteria"]["kernel"]["points"] == 8
 
 
 def test_a_late_slice_makes_a_report_that_names_its_predecessor(
@@ -183,6 +186,9 @@ def test_an_unreadable_study_ends_with_its_reason(house: House, head: list[Path]
     study_uid = analysed(house, head[:3], reader)
     summary = house.summary(study_uid)
     assert (summary.state, summary.reason) == (StudyState.NOT_ANALYSED, Reason.TOO_FEW_SLICES)
+    record = house.studies.detail(study_uid).record
+    assert record is not None
+    assert [line["reason"] for line in record["series_ranking"]] == ["too_few_slices"]
 
 
 def test_results_of_a_demonstration_model_stay_on_this_machine(house: House, head: list[Path], reader: Reader) -> None:
