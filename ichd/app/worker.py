@@ -52,6 +52,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     embeddings = Embeddings(storage.spool, reader.engine.fingerprint)
     if not delivery.destinations:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
+    bell = threading.Event()
     worker = Worker(
         owner=owner_name(),
         queue=Queue(storage.engine),
@@ -71,6 +72,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         policy=policy,
         clock=utc_now,
         idle=IdleWork(_idle_tasks(settings, storage, reader, embeddings), utc_now),
+        bell=bell,
     )
     collector = collector_of(settings)
     ship_audit = None
@@ -80,6 +82,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         storage.studies,
         tick_policy(settings),
         utc_now,
+        study_ready=bell.set,
         sweeps={"embeddings": embeddings.sweep, "heat_maps": HeatMaps(storage.engine, storage.spool).sweep},
         ship_audit=ship_audit,
     )

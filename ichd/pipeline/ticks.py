@@ -43,17 +43,20 @@ def start_ticks(
     policy: TickPolicy,
     clock: Clock,
     *,
+    study_ready: Callable[[], None],
     sweeps: Mapping[str, Callable[[datetime], int]],
     ship_audit: Callable[[], None] | None = None,
 ) -> BackgroundScheduler:
     """Start the ticks of one worker, each in a thread of its own; the caller shuts the scheduler down.
 
-    `sweeps` remove what has outlived its images, by the name that the log gives it, and return how many files.
+    `study_ready` is called once a study has its job. `sweeps` remove what has outlived its images, by the name that the
+    log gives it, and return how many files.
     """
 
     def close_quiet_studies() -> None:
         for study_uid in studies.close_complete(policy.completeness, now=clock()):
             log.info("study_ready", study=study_uid)
+            study_ready()
 
     def reap_leases() -> None:
         reaped = studies.reap(now=clock(), retry=policy.retry)

@@ -7,6 +7,7 @@ Only this loop retries. A step that ends in `Transient` goes back to the queue w
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ Step = Callable[[Job], None]
 #: Attempts of a job that may end in an error that nobody foresaw.
 _CRASHES_ALLOWED = 3
 _CRASH_PAUSE_S = 5.0
+#: A worker that rests waits for its bell, and nothing can wait for two events at once.
+_STOP_SEEN_AFTER_S = 0.2
 
 
 class WorkerHarmed(IchdError):
@@ -57,7 +60,9 @@ class Worker:
         policy: WorkerPolicy,
         clock: Clock,
         idle: IdleWork | None = None,
+        bell: threading.Event | None = None,
     ) -> None:
+        """`bell` is rung by whoever makes a job in this process; those of other processes are found by polling."""
         self._owner = owner
         self._queue = queue
         self._studies = studies
@@ -65,6 +70,7 @@ class Worker:
         self._policy = policy
         self._clock = clock
         self._idle = idle or IdleWork({}, clock)
+        self._bell = bell or threading.Event()
         #: Said once when it goes and once when it comes back: a database may be away for a night.
         self._queue_away = False
         self._random = random.Random(owner)  # noqa: S311 - spreads retries, protects nothing
@@ -78,12 +84,20 @@ class Worker:
             job = self._claim()
             if job is None:
                 if not self._idle.step():
-                    stop.wait(self._policy.poll_s)
+                    self._rest(stop)
                 continue
             with _Heartbeat(job, self._queue, self._policy, self._clock, stop):
                 unharmed = self.work(job)
             if not unharmed:
                 raise WorkerHarmed(f"stopped after a defect in a {job.kind} job; the supervisor starts another worker")
+
+    def _rest(self, stop: threading.Event) -> None:
+        """Until the queue is to be asked again, the bell rings, or a look at `stop` is due."""
+        asks_at = time.monotonic() + self._policy.poll_s
+        while not stop.is_set() and (left_s := asks_at - time.monotonic()) > 0:
+            if self._bell.wait(min(left_s, _STOP_SEEN_AFTER_S)):
+                self._bell.clear()
+                return
 
     def work(self, job: Job) -> bool:
         """Do one job, and record what came of it; False where this process is not to be trusted with another."""

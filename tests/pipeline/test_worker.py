@@ -6,8 +6,10 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -108,6 +110,43 @@ def test_run_works_off_the_queue_and_stops_when_told(house: House) -> None:
 
     worker(house, step).run(stop)
     assert sorted(done) == ["1.2.0", "1.2.1", "1.2.2"]
+
+
+def test_a_bell_wakes_a_worker_that_rests_and_so_does_the_end(house: House) -> None:
+    """A minute between two questions to the queue, and nothing waits for one."""
+    stop, bell, asked_once = threading.Event(), threading.Event(), threading.Event()
+    done: list[str] = []
+
+    class Asked(Queue):
+        def claim(self, **facts: Any) -> Job | None:
+            job = super().claim(**facts)
+            asked_once.set()
+            return job
+
+    def ring() -> None:
+        asked_once.wait()
+        house.ready()
+        bell.set()
+
+    def step(job: Job) -> None:
+        done.append(job.study_uid)
+        stopping.start()
+
+    stopping, ringing = threading.Timer(0.3, stop.set), threading.Thread(target=ring)
+    ringing.start()
+    started = time.monotonic()
+    Worker(
+        owner="w",
+        queue=Asked(house.engine),
+        studies=house.studies,
+        steps={JobKind.ANALYSE: step},
+        policy=replace(POLICY, poll_s=60.0),
+        clock=lambda: house.now,
+        bell=bell,
+    ).run(stop)
+    ringing.join()
+    assert len(done) == 1
+    assert time.monotonic() - started < 30
 
 
 def test_the_lease_of_a_long_step_is_kept_alive(house: House) -> None:
