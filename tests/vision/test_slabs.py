@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
+from ichd.phantom import PhantomRecipe, render, write_series
+from ichd.vision.bundle import demo_bundle, load_bundle
+from ichd.vision.engines.eager import EagerEngine
+from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan
 from ichd.vision.slabs import slabs_of
 from tests.vision.images import Image, load_files, ramp
@@ -121,8 +126,26 @@ def test_a_slab_is_turned_like_its_slices(tmp_path: Path) -> None:
     assert np.array_equal(scan.hu_SHW[0], ramp(20, 24, 2)[::-1, ::-1])
 
 
+def test_a_prediction_has_every_thin_slice_with_its_slabs_probabilities(tmp_path: Path) -> None:
+    phantom = render(PhantomRecipe(seed=2001, slices=100, rows=64, voxel_mm=4.0, bleeds=("subdural",)))
+    paths = write_series(phantom, tmp_path)
+    scan = load_files(paths)
+    assert 20 <= len(scan.hu_SHW) <= 40
+    prediction = Reader(EagerEngine(load_bundle(demo_bundle()), device="cpu")).read(scan)
+    assert [s.sop_instance_uid for s in prediction.slices] == [str(dcmread(path).SOPInstanceUID) for path in paths]
+    row = 0
+    for members in scan.sources:
+        of_slab = {s.probabilities for s in prediction.slices[row : row + len(members)]}
+        assert len(of_slab) == 1
+        row += len(members)
+    assert max(s.probabilities[0] for s in prediction.slices) > 0.5
+
+
 def test_a_thousand_thin_slices_are_read_and_no_more(tmp_path: Path) -> None:
-    paths = [Image(stored=ramp(16, 16), position=(0, 0, z / 2)).write(tmp_path / f"{z}.dcm") for z in range(1001)]
+    image = Image(stored=ramp(16, 16), position=(0, 0, 1000.5)).write(tmp_path / "image.dcm").read_bytes()
+    paths = [tmp_path / f"{z}.dcm" for z in range(1001)]
+    for z, path in enumerate(paths):
+        path.write_bytes(image.replace(b"1000.5", f"{1000 + z / 2:.1f}".encode()))
     assert load_files(paths[:1000]).hu_SHW.shape == (100, 16, 16)
     with pytest.raises(NotAnalysable, match="1001 positions, at most 1000") as caught:
         load_files(paths)
