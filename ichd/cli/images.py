@@ -62,6 +62,8 @@ def predict(
     refuse_unknown("--class", only or [], CLASSES)
     if only and heatmaps is None:
         raise UserError("--class chooses heat maps; name their folder by --heatmaps")
+    if heatmaps is not None and heatmaps.exists() and not heatmaps.is_dir():
+        raise UserError(f"{heatmaps} is a file; name another folder by --heatmaps")
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
     gathered = gather(paths)
