@@ -174,6 +174,17 @@ def test_one_ruined_slice_is_not_the_scan() -> None:
     assert inspect(scan).refusal is None
 
 
+@pytest.mark.parametrize("spacing_mm", [1e-4, 50.0])
+@pytest.mark.parametrize("size", [16, 17])
+def test_a_spacing_of_no_head_breaks_nothing(size: int, spacing_mm: float) -> None:
+    scan = any_head(2)
+    odd = replace(scan, hu_SHW=scan.hu_SHW[:, 60 : 60 + size, 60 : 60 + size], pixel_spacing_mm=(spacing_mm,) * 2)
+    refusal = inspect(odd).refusal
+    assert refusal is not None
+    with pytest.raises(NotAnalysable):
+        require_hounsfield(odd)
+
+
 def test_directions() -> None:
     seen = np.zeros((1, 5, 5), dtype=np.bool_)
     seen[0, 0, 2] = seen[0, 2, 4] = seen[0, 4, 4] = True

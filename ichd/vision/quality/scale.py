@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.reason import Reason
-from ichd.vision.quality.sections import coarse
+from ichd.vision.quality.sections import coarse, strides_for
 from ichd.vision.scan import HeadScan
 
 _GRID_MM = 4.0
@@ -25,8 +25,7 @@ def require_hounsfield(scan: HeadScan) -> None:
     Raises:
         NotAnalysable: IMPLAUSIBLE_HU, with both medians.
     """
-    strides = [max(1, round(_GRID_MM / spacing)) for spacing in scan.pixel_spacing_mm]
-    air, soft = medians_of_heaps(coarse(scan.hu_SHW, (strides[0], strides[1])))
+    air, soft = medians_of_heaps(coarse(scan.hu_SHW, strides_for(scan, _GRID_MM)))
     if _AIR_HU[0] <= air <= _AIR_HU[1] and _SOFT_HU[0] <= soft <= _SOFT_HU[1]:
         return
     raise NotAnalysable(

@@ -15,6 +15,7 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 _GRID_MM = 2.0
+_FEWEST_PLACES = 16
 _BODY_FROM_HU = -300
 _BONE_FROM_HU = 200
 _SOFT_HU = (-20, 100)
@@ -68,8 +69,8 @@ def _areas(marked_SHW: Flags, cell_cm2: float) -> NDArray[np.float64]:
 
 def sections_of(scan: HeadScan) -> Sections:
     """The scan on a grid of about 2 mm."""
-    strides = tuple(max(1, round(_GRID_MM / spacing)) for spacing in scan.pixel_spacing_mm)
-    hu_SHW = coarse(scan.hu_SHW, (strides[0], strides[1]))
+    strides = strides_for(scan, _GRID_MM)
+    hu_SHW = coarse(scan.hu_SHW, strides)
     bone = hu_SHW > _BONE_FROM_HU
     cavity = (directions_with(bone) >= _DIRECTIONS_WITH_BONE) & ~bone
     soft = (hu_SHW > _SOFT_HU[0]) & (hu_SHW < _SOFT_HU[1])
@@ -81,6 +82,15 @@ def sections_of(scan: HeadScan) -> Sections:
         cavity_SHW=cavity,
         brain_SHW=opened(cavity & soft, 2),
     )
+
+
+def strides_for(scan: HeadScan, grid_mm: float) -> tuple[int, int]:
+    """Pixels from one place of a grid to the next, down and across; few enough whatever Pixel Spacing says."""
+    rows, columns = (
+        max(1, min(round(grid_mm / spacing), size // _FEWEST_PLACES))
+        for spacing, size in zip(scan.pixel_spacing_mm, scan.hu_SHW.shape[1:], strict=True)
+    )
+    return rows, columns
 
 
 def coarse(hu_SHW: NDArray[np.int16] | NDArray[np.float32], strides: tuple[int, int]) -> Floats:
