@@ -72,13 +72,15 @@ def sections_of(scan: HeadScan) -> Sections:
     strides = strides_for(scan, _GRID_MM)
     hu_SHW = coarse(scan.hu_SHW, strides)
     bone = hu_SHW > _BONE_FROM_HU
-    cavity = (directions_with(bone) >= _DIRECTIONS_WITH_BONE) & ~bone
+    bodies = _bodies(hu_SHW)
+    # A head rest is as dense as bone, and between it and the head there is air.
+    cavity = (directions_with(bone) >= _DIRECTIONS_WITH_BONE) & ~bone & bodies
     soft = (hu_SHW > _SOFT_HU[0]) & (hu_SHW < _SOFT_HU[1])
     return Sections(
         hu_SHW=hu_SHW,
         steps_mm=(strides[0] * scan.pixel_spacing_mm[0], strides[1] * scan.pixel_spacing_mm[1]),
         z_mm=np.asarray(scan.z_mm),
-        body_SHW=_bodies(hu_SHW),
+        body_SHW=bodies,
         cavity_SHW=cavity,
         brain_SHW=opened(cavity & soft, 2),
     )
