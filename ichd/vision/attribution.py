@@ -14,6 +14,7 @@ not outvoted by the rest of the head, where the same channel would speak against
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,12 +26,25 @@ from ichd.domain.finding import CLASSES
 from ichd.domain.heatmap import HOTTEST, HeatMap
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines import sequence
-from ichd.vision.manifest import InputSpec
+from ichd.vision.manifest import InputSpec, Manifest
+from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import Point, head_centre, prepare
 from ichd.vision.scan import HeadScan, SourceImage, Upright
 
 #: Pixels of the input.
 LARGEST_CELL = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceSeen:
+    """One slice in the stage that is looked at."""
+
+    #: [K, h, w], activations.
+    cells_Khw: Tensor
+    #: One [K, h, w] a class: the gradient of its logit in this slice.
+    gradients_Khw: tuple[Tensor, ...]
+    #: [1, F]
+    embedding_1F: NDArray[np.float32]
 
 
 class Attribution:
@@ -48,7 +62,7 @@ class Attribution:
         """The deepest stage whose cells are at most `largest_cell` input pixels wide is looked at."""
         self._manifest = bundle.manifest
         self._network = bundle.network()
-        self._stage = _stage(self._network.backbone, bundle.manifest.network.backbone, largest_cell)
+        self._stage: nn.Module = self._network.backbone.get_submodule(_stage(bundle.manifest, largest_cell))
         self._sequence = sequence.Sequence(self._network, bundle.manifest, torch.device("cpu"))
 
     def maps(
@@ -61,20 +75,21 @@ class Attribution:
         spec, spacing_mm = self._manifest.input, scan.pixel_spacing_mm
         centre = None if spec.field_of_view_mm is None else head_centre(scan.hu_SHW, spacing_mm)
         windows = prepare(scan.hu_SHW[index : index + 1], spacing_mm, spec, centre=centre)
-        cells_Khw, gradients = self.gradients(windows, index, class_names, embeddings_SF)
+        seen = self.look(windows, index, class_names, embeddings_SF)
         grid = Grid(scan.hu_SHW.shape[1:], spacing_mm, spec, centre)
-        alone = self._alone(windows)
-        heats = [_heat(cells_Khw, gradient_Khw) for gradient_Khw in gradients]
+        # What the model would say of a slice that has no neighbours.
+        (alone_C,) = self._sequence.classify(seen.embedding_1F)
+        heats = [_heat(seen.cells_Khw, gradient_Khw) for gradient_Khw in seen.gradients_Khw]
         return tuple(
-            grid.map(heat_hw, scan.upright, source, name, alone[CLASSES.index(name)])
+            grid.map(heat_hw, scan.upright, source, name, float(alone_C[CLASSES.index(name)]))
             for name, heat_hw in zip(class_names, heats, strict=True)
             for source in scan.sources[index]
         )
 
-    def gradients(
+    def look(
         self, windows_1CHW: Tensor, index: int, class_names: Sequence[str], embeddings_SF: NDArray[np.float32]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The stage's cells [K, h, w] in slice `index`, and for each class the gradient of its logit there."""
+    ) -> SliceSeen:
+        """Slice `index` of a scan, as the network sees it; `windows_1CHW` is its input."""
         seen: list[Tensor] = []
 
         def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -94,22 +109,29 @@ class Attribution:
                 )
         finally:
             hook.remove()
-        return seen[0].detach()[0], gradients
-
-    @torch.inference_mode()
-    def _alone(self, windows_1CHW: Tensor) -> list[float]:
-        """Probabilities of a slice that has no neighbours, in the order of `CLASSES`."""
-        return [float(p) for p in self._sequence.classify(self._network.embed(windows_1CHW).numpy())[0]]
+        return SliceSeen(cells_Khw=seen[0].detach()[0], gradients_Khw=gradients, embedding_1F=own_1F.detach().numpy())
 
 
-def _stage(backbone: nn.Module, name: str, largest_cell: int) -> nn.Module:
-    """The module whose output is looked at, as timm describes its backbones."""
-    described = getattr(backbone, "feature_info", None) or ()
-    stages = [stage for stage in described if stage.get("module") and stage["reduction"] <= largest_cell]
-    if not stages:
-        raise UserError(f"backbone {name!r} has no feature maps, so that no heat map can show what it saw")
-    stage: nn.Module = backbone.get_submodule(max(stages, key=lambda stage: stage["reduction"])["module"])
-    return stage
+def _stage(manifest: Manifest, largest_cell: int) -> str:
+    """Name of the module whose output is looked at, as timm describes its backbones."""
+    with torch.device("meta"), torch.no_grad():
+        twin = CnnLstm(manifest.network).backbone.eval()
+        described = getattr(twin, "feature_info", None) or ()
+        stages = [stage for stage in described if stage.get("module") and stage["reduction"] <= largest_cell]
+        if stages:
+            stage = max(stages, key=lambda stage: stage["reduction"])
+            shapes: list[torch.Size] = []
+            twin.get_submodule(stage["module"]).register_forward_hook(
+                lambda _m, _i, output: shapes.append(output.shape)
+            )
+            side = manifest.input.image_size
+            twin.forward_features(torch.empty(1, manifest.network.in_channels, side, side))
+            # Transformers describe stages, too: of tokens, or with their channels last.
+            if len(shapes[0]) == 4 and shapes[0][1] == stage["num_chs"]:
+                return str(stage["module"])
+    raise UserError(
+        f"backbone {manifest.network.backbone!r} has no feature maps, so that no heat map can show what it saw"
+    )
 
 
 def _heat(cells_Khw: Tensor, gradient_Khw: Tensor) -> NDArray[np.uint8]:

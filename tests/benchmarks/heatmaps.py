@@ -91,11 +91,9 @@ class Bench:
             if blood_SGG[index].sum() * self.pixel_mm**2 < VISIBLE_MM2 or float(logits_S[index]) < 0:
                 continue
             for stage, attribution in self.attributions.items():
-                cells_Khw, (gradient_Khw,) = attribution.gradients(
-                    windows[index : index + 1], index, [kind], embeddings_SF.numpy()
-                )
+                seen = attribution.look(windows[index : index + 1], index, [kind], embeddings_SF.numpy())
                 for name, method in METHODS.items():
-                    yield stage, name, self.enlarged(method(cells_Khw, gradient_Khw)), index
+                    yield stage, name, self.enlarged(method(seen.cells_Khw, seen.gradients_Khw[0])), index
 
     def seen(self, phantom: Phantom, kind: str) -> tuple[Tensor, Mask]:
         """The network's input, and where it shows a kind of blood."""

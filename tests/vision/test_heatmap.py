@@ -46,7 +46,7 @@ TURNS = [
 BLEED = "intraparenchymal"
 
 
-def random_bundle(folder: Path, network: NetworkSpec, *, field_of_view_mm: float | None = None) -> Bundle:
+def random_bundle(folder: Path, network: NetworkSpec, *, image_size: int = 96) -> Bundle:
     """A bundle of random weights; timm begins with norms at nought, which would let no gradient through."""
     torch.manual_seed(7)
     built = CnnLstm(network)
@@ -58,7 +58,7 @@ def random_bundle(folder: Path, network: NetworkSpec, *, field_of_view_mm: float
         version="1",
         architecture="cnn" if network.recurrent is None else "cnn-lstm",
         network=network,
-        input=InputSpec(image_size=96, field_of_view_mm=field_of_view_mm),
+        input=InputSpec(image_size=image_size),
         intended_use="tests",
         training_data="none",
         licence="none",
@@ -98,9 +98,10 @@ def test_gradients_are_those_of_the_whole_network(tmp_path: Path, backbone: str,
     network.backbone.get_submodule(stage).register_forward_hook(lambda _m, _i, output: seen.append(output))
     logits_SC = network(windows.requires_grad_())
 
-    cells_Khw, (gradient_Khw,) = Attribution(bundle).gradients(windows[2:3].detach(), 2, ["subdural"], embeddings_SF)
+    seen_alone = Attribution(bundle).look(windows[2:3].detach(), 2, ["subdural"], embeddings_SF)
 
     (whole_SKhw,) = torch.autograd.grad(logits_SC[2, CLASSES.index("subdural")], seen[0])
+    cells_Khw, (gradient_Khw,) = seen_alone.cells_Khw, seen_alone.gradients_Khw
     assert cells_Khw.shape == whole_SKhw.shape[1:]
     assert float(whole_SKhw[2].abs().max()) > 0
     torch.testing.assert_close(cells_Khw, seen[0][2].detach(), rtol=1e-8, atol=0.0)
@@ -129,9 +130,10 @@ def test_every_image_of_an_averaged_slice_has_its_map(tmp_path: Path) -> None:
     assert maps[0].cells == maps[1].cells
 
 
-def test_a_backbone_without_feature_maps_is_refused(tmp_path: Path) -> None:
-    spec = NetworkSpec(backbone="mixer_s32_224", recurrent=None)
-    bundle = random_bundle(tmp_path, spec)
+@pytest.mark.parametrize("backbone", ["mixer_s32_224", "vit_tiny_patch16_224", "swin_s3_tiny_224"])
+def test_a_backbone_without_feature_maps_is_refused(tmp_path: Path, backbone: str) -> None:
+    network = NetworkSpec(backbone=backbone, recurrent=None)
+    bundle = random_bundle(tmp_path, network, image_size=224)
 
     with pytest.raises(UserError, match="no feature maps"):
         Attribution(bundle)
