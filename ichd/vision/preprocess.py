@@ -6,6 +6,9 @@ in HU; `normalise` windows and standardises. `prepare` is both.
 Shapes: S slices, C windows, H W image pixels, G = `spec.image_size`.
 """
 
+from dataclasses import dataclass, replace
+from typing import Self
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -48,14 +51,55 @@ def resample_hu(
     Without a field of view the whole image becomes G by G whatever its pixel spacing (paper: full image, no crop).
     With one, the square of that many mm around `centre` (default: the head's, found in these slices) does; what lies
     outside the image is air. Spacing is (between rows, between columns).
+    """
+    sampling = sampling_for(hu_SHW, pixel_spacing_mm, spec, centre=centre)
+    return sampling.resample(torch.from_numpy(np.ascontiguousarray(sampling.cut(hu_SHW))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the images of one scan come onto the model's grid; made once a scan, used on any device.
 
     Each axis is one matrix of triangle-filter weights, whose support widens with the shrinkage: it covers the area of a
     target pixel, places the grid at any fraction of a pixel, and is two matrix products for a whole batch.
     """
+
+    #: Source pixels that have any weight: a crop reads only itself. R rows, K columns.
+    rows: slice
+    columns: slice
+    #: [G, R] and [G, K]; None where the image is the grid.
+    weights: tuple[Tensor, Tensor] | None
+
+    def cut(self, hu_SHW: HU) -> HU:
+        """The source pixels [S, R, K], a view."""
+        return hu_SHW[:, self.rows, self.columns]
+
+    def resample(self, hu_SRK: Tensor) -> Tensor:
+        """HU on the grid, float32 [S, G, G], of source pixels (any dtype) on the device of the weights."""
+        hu = hu_SRK.float()
+        if self.weights is None:
+            return hu
+        weights_rows, weights_columns = self.weights
+        # Relative to air, so that weights that sum to less than one outside the image leave air there.
+        resampled: Tensor = weights_rows @ (hu - AIR_HU) @ weights_columns.T + AIR_HU
+        return resampled
+
+    def to(self, device: torch.device) -> Self:
+        """The same with its weights on a device."""
+        if self.weights is None:
+            return self
+        rows, columns = self.weights
+        return replace(self, weights=(rows.to(device), columns.to(device)))
+
+
+def sampling_for(
+    hu_SHW: HU, pixel_spacing_mm: tuple[float, float], spec: InputSpec, *, centre: Point | None = None
+) -> Sampling:
+    """The sampling of slices as `resample_hu` takes them."""
     rows, columns = hu_SHW.shape[1:]
     if spec.field_of_view_mm is None:
         if rows == columns == spec.image_size:
-            return _as_float(hu_SHW)
+            return Sampling(rows=slice(rows), columns=slice(columns), weights=None)
         weights_rows = _whole_axis(rows, spec.image_size)
         weights_columns = _whole_axis(columns, spec.image_size)
     else:
@@ -64,10 +108,8 @@ def resample_hu(
         weights_rows = _cropped_axis(rows, spec.image_size, row, step_mm / pixel_spacing_mm[0])
         weights_columns = _cropped_axis(columns, spec.image_size, column, step_mm / pixel_spacing_mm[1])
     used_rows, used_columns = _used(weights_rows), _used(weights_columns)
-    # Relative to air, so that weights that sum to less than one outside the image leave air there.
-    density_SHW = _as_float(hu_SHW[:, used_rows, used_columns]) - AIR_HU
-    resampled_SGG = weights_rows[:, used_rows] @ density_SHW @ weights_columns[:, used_columns].T
-    return resampled_SGG + AIR_HU
+    weights = (weights_rows[:, used_rows].contiguous(), weights_columns[:, used_columns].contiguous())
+    return Sampling(rows=used_rows, columns=used_columns, weights=weights)
 
 
 def normalise(hu_SGG: Tensor, spec: InputSpec) -> Tensor:
@@ -122,10 +164,6 @@ def _body_middle(mask_HW: NDArray[np.bool_]) -> Point | None:
     largest = int(np.argmax(np.bincount(labels.ravel())[1:])) + 1
     row, column = ndimage.find_objects(labels, max_label=largest)[largest - 1]
     return ((row.start + row.stop - 1) / 2, (column.start + column.stop - 1) / 2)
-
-
-def _as_float(hu: HU) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(hu, dtype=np.float32))
 
 
 def _triangle(pixels: int, centres_G: Tensor, step: float) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ichd.phantom import BLEED_KINDS, PhantomRecipe, render
 from ichd.vision.bundle import Bundle, demo_bundle, load_bundle, save_bundle
 from ichd.vision.engines.cache import EngineCache
+from ichd.vision.engines.cuda import CudaEngine, Part
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.engines.engine import Engine
 from ichd.vision.engines.openvino import OpenVinoEngine, precisions
@@ -25,16 +26,22 @@ from tests.vision.test_bundle import manifest
 #: Largest difference of a probability from torch in fp32, by the precision of the CNN.
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 
-#: By a name for the test's report: an engine of a bundle.
 Opener = Callable[[Bundle, Path], Engine]
+
+
+def openvino(precision: str) -> Opener:
+    return lambda bundle, cache: OpenVinoEngine(bundle, precision=precision, threads=1, cache=EngineCache(cache))
+
+
+def graph_on_cpu(precision: str) -> Opener:
+    """All of the CUDA engine but its streams and its captured graph."""
+    return lambda bundle, _: CudaEngine(bundle, device=torch.device("cpu"), precision=precision, at_once=3)
+
+
+#: By the name of the engine.
 OPENERS: dict[str, tuple[str, Opener]] = {
-    f"openvino-{precision}": (
-        precision,
-        lambda bundle, cache, precision=precision: OpenVinoEngine(  # type: ignore[misc]
-            bundle, precision=precision, threads=1, cache=EngineCache(cache)
-        ),
-    )
-    for precision in precisions()
+    **{f"openvino-cpu-{precision}": (precision, openvino(precision)) for precision in precisions()},
+    **{f"cudagraph-cpu-{precision}": (precision, graph_on_cpu(precision)) for precision in ("bf16", "fp32")},
 }
 every_engine = pytest.mark.parametrize(("precision", "opener"), OPENERS.values(), ids=OPENERS)
 
@@ -153,9 +160,17 @@ def test_warming_up_comes_before_everything_and_changes_nothing(
     assert np.array_equal(probabilities(cold, phantoms[0]), probabilities(warm, phantoms[0]))
 
 
+def test_slices_of_several_scans_share_batches(demo: Bundle, phantoms: list[HeadScan]) -> None:
+    engine = CudaEngine(demo, device=torch.device("cpu"), precision="fp32", at_once=5)
+    parts = [Part(hu_SHW=scan.hu_SHW, pixel_spacing_mm=scan.pixel_spacing_mm) for scan in phantoms[:3]]
+    together = engine.embed_parts(parts)
+    for part, embeddings in zip(parts, together, strict=True):
+        assert np.array_equal(engine.embed(part.hu_SHW, part.pixel_spacing_mm), embeddings)
+
+
 def test_engines_have_names_and_fingerprints_of_their_own(cache: Path, demo: Bundle, squeezed: Bundle) -> None:
     engines = [EagerEngine(demo, device="cpu", threads=1), *(opener(demo, cache) for _, opener in OPENERS.values())]
     assert engines[0].name == "torch-cpu-fp32"
-    assert [engine.name for engine in engines[1:]] == [f"openvino-cpu-{precision}" for precision in precisions()]
+    assert [engine.name for engine in engines[1:]] == list(OPENERS)
     engines += [opener(squeezed, cache) for _, opener in OPENERS.values()]
     assert len({engine.fingerprint for engine in engines}) == len(engines)

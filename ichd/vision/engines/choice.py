@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import torch
+
 from ichd.domain.errors import UserError
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
@@ -74,6 +76,10 @@ def open_engine(bundle: Bundle, wish: EngineWish, cache: EngineCache | None = No
         from ichd.vision.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(bundle, precision=choice.precision, threads=wish.threads, cache=cache)
+    if choice.engine == "cuda":
+        from ichd.vision.engines.cuda import CudaEngine
+
+        return CudaEngine(bundle, device=torch.device(choice.device), precision=choice.precision)
     return EagerEngine(bundle, device=choice.device, threads=wish.threads)
 
 
@@ -89,6 +95,10 @@ def is_warm(choice: EngineChoice, bundle: Bundle, cache: EngineCache) -> bool:
 def _engines_on(device_type: str) -> dict[str, tuple[str, ...]]:
     """Engines on one type of device, the quickest first, with the precisions that each has, its own choice first."""
     engines: dict[str, tuple[str, ...]] = {}
+    if device_type == "cuda":
+        from ichd.vision.engines.cuda import precisions as on_gpu
+
+        engines["cuda"] = on_gpu()
     if device_type == "cpu" and find_spec("openvino") is not None:
         from ichd.vision.engines.openvino import precisions
 

@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.device import find_device
 from ichd.vision.engines.sequence import Sequence, repeatable
-from ichd.vision.preprocess import HU, Point, prepare
+from ichd.vision.preprocess import HU, Point, normalise, sampling_for
 
-#: Slices that go through the CNN at once. One, because a slice among others may come out with other bits, and on a CPU
-#: more at once are slower: they leave the caches.
-_AT_ONCE = 1
 _WARM_UP_SIDE = 512
 
 
@@ -54,14 +51,18 @@ class EagerEngine:
     def embed(
         self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
     ) -> NDArray[np.float32]:
-        """As in `Engine`."""
+        """As in `Engine`; one slice at a time, because a slice among others may come out with other bits.
+
+        On a CPU more at once are slower besides: they leave the caches.
+        """
         spec = self.bundle.manifest.input
+        sampling = sampling_for(hu_SHW, pixel_spacing_mm, spec, centre=centre)
         embeddings = []
         with repeatable():
-            for start in range(0, len(hu_SHW), _AT_ONCE):
-                windows = prepare(hu_SHW[start : start + _AT_ONCE], pixel_spacing_mm, spec, centre=centre)
-                on_device = windows.to(self.device, memory_format=torch.channels_last)
-                embeddings.append(self._network.embed(on_device).float().cpu().numpy())
+            for source_RK in sampling.cut(hu_SHW):
+                grid_1GG = sampling.resample(torch.from_numpy(np.ascontiguousarray(source_RK[None])))
+                windows = normalise(grid_1GG, spec).to(self.device, memory_format=torch.channels_last)
+                embeddings.append(self._network.embed(windows).float().cpu().numpy())
         return np.concatenate(embeddings)
 
     def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.conversion import conversion_key, convert
 from ichd.vision.engines.sequence import Sequence
-from ichd.vision.preprocess import HU, Point, resample_hu
+from ichd.vision.preprocess import HU, Point, sampling_for
 
 log = structlog.get_logger(__name__)
 
@@ -76,12 +76,12 @@ class OpenVinoEngine:
         self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
     ) -> NDArray[np.float32]:
         """As in `Engine`."""
-        spec = self.bundle.manifest.input
+        sampling = sampling_for(hu_SHW, pixel_spacing_mm, self.bundle.manifest.input, centre=centre)
         embeddings = []
         # A request holds one slice's activations: whoever comes second waits.
         with self._alone:
-            for index in range(len(hu_SHW)):
-                grid_1GG = resample_hu(hu_SHW[index : index + 1], pixel_spacing_mm, spec, centre=centre).numpy()
+            for source_RK in sampling.cut(hu_SHW):
+                grid_1GG = sampling.resample(torch.from_numpy(np.ascontiguousarray(source_RK[None]))).numpy()
                 embeddings.append(self._request.infer([grid_1GG], share_inputs=True)[0])
         return np.concatenate(embeddings)
 
