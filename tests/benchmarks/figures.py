@@ -19,6 +19,6 @@ def print_figures(figures: Mapping[str, Figure], why_null: Mapping[str, str], *,
     """A figure that can't be measured here is null, with the reason beside it."""
     for name, value in figures.items():
         shown = f"not measured: {why_null[name]}" if value is None else f"{value:g}"
-        print(f"{name:<32}{shown}")
+        print(f"{name:<32} {shown}")
     if as_json:
         print(json.dumps({**figures, "why_null": dict(why_null)}))
