@@ -134,7 +134,8 @@ def _site(folder: Path, model: str, *, ahead: bool) -> Iterator[Site]:
             folder,
             [Destination(ae_title=pacs.ae_title, port=pacs.port)],
             extra_settings=f'[model]\nbundle = "{model}"\nthreads = 2\ncache = "{folder.parent / "cache"}"\n',
-            worker_settings=f"ahead = {str(ahead).lower()}",
+            # The maps of one daemon's study would be made while the other one is measured.
+            worker_settings=f"ahead = {str(ahead).lower()}\nheat_maps = false",
         )
         try:
             daemon.start(wait=False)
