@@ -1,11 +1,11 @@
-"""model list, model verify, model import, model export."""
+"""model list, model verify, model import, model export, model quantise."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ichd.cli.invocation import refuse_unknown
+from ichd.cli.invocation import refuse_unknown, settings_of
 from ichd.cli.output import AsJson, console, print_json, table
 from ichd.domain.errors import UserError
 
@@ -185,3 +185,32 @@ def export_model(
     typer.echo(str(export.path))
     for runtime, difference in export.max_abs_diff.items():
         typer.echo(f"  {runtime}: probabilities differ from torch by {difference:.1e} at most")
+
+
+@group.command("quantise")
+def quantise_model(
+    context: typer.Context,
+    bundle: Bundle,
+    series: Annotated[
+        list[Path] | None,
+        typer.Option("--series", help="Folder with one head CT to calibrate on; may be repeated. Else phantoms."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the int8 form of a bundle for model.precision = "int8", and measure on phantoms what it loses.
+
+    It is kept in the folder of model.cache, with the figures.
+    """
+    from dataclasses import asdict
+
+    from ichd.app.quantise import quantise_bundle
+    from ichd.vision.engines.cache import EngineCache
+
+    loss = quantise_bundle(bundle, EngineCache(Path(settings_of(context).model.cache)), series or [])
+    if as_json:
+        print_json(asdict(loss))
+        return
+    rows = ((name, f"{auc:.4f}", f"{loss.auc_int8[name]:.4f}") for name, auc in loss.auc_fp32.items())
+    console().print(table(None, ("AUC by slice", "fp32", "int8"), rows))
+    typer.echo(f"probabilities differ by {loss.max_abs_diff:.3f} at most, on {loss.measured_slices} slices of phantoms")
+    typer.echo(f"{loss.slices_per_s_int8} slices a second, {loss.slices_per_s_fp32} in fp32")

@@ -39,13 +39,13 @@ def events(bundle: Bundle, folder: Path | None) -> list[str]:
 
 
 def test_the_second_start_converts_nothing(bundle: Bundle, kept: Path) -> None:
-    assert is_converted(bundle, EngineCache(kept))
+    assert is_converted(bundle, "fp32", EngineCache(kept))
     assert events(bundle, kept) == []
 
 
 def test_a_first_start_leaves_one_whole_entry(bundle: Bundle, tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "new" / "cache")
-    assert not is_converted(bundle, cache)
+    assert not is_converted(bundle, "fp32", cache)
     assert events(bundle, cache.folder) == ["engine_converts"]
     (entry,) = cache.folder.iterdir()
     assert {path.name for path in entry.iterdir()} == {"model.xml", "model.bin", "sha256"}

@@ -39,10 +39,16 @@ class EngineCache:
             return None
         return entry
 
-    def keep(self, key: str, write: Callable[[Path], None]) -> Path | None:
+    @staticmethod
+    def digest(entry: Path) -> str:
+        """Of an entry that was found: it differs wherever any of its files does."""
+        return (entry / _DIGEST_NAME).read_text(encoding="ascii")
+
+    def keep(self, key: str, write: Callable[[Path], None], *, replace: bool = False) -> Path | None:
         """The entry that `write` fills when it is given an empty folder; None where nothing can be kept.
 
-        It takes the place of a damaged one. Of two processes that make the same one, the second uses the first's.
+        It takes the place of a damaged one. Of two processes that make the same one, the second uses the first's,
+        unless it is to `replace` it.
         """
         entry = self.folder / key
         try:
@@ -52,7 +58,7 @@ class EngineCache:
                 made.mkdir()
                 write(made)
                 (made / _DIGEST_NAME).write_text(_digest(made), encoding="ascii")
-                if self.find(key) is None:
+                if replace or self.find(key) is None:
                     shutil.rmtree(entry, ignore_errors=True)
                     made.rename(entry)
         except (OSError, RuntimeError) as error:  # OpenVINO's writer says RuntimeError when the disk is full

@@ -84,12 +84,16 @@ def open_engine(bundle: Bundle, wish: EngineWish, cache: EngineCache | None = No
 
 
 def is_warm(choice: EngineChoice, bundle: Bundle, cache: EngineCache) -> bool:
-    """Whether a start finds all that was once prepared; torch prepares nothing that lasts."""
+    """Whether a start finds all that was once prepared; torch prepares nothing that lasts.
+
+    Raises:
+        UserError: int8 is wanted and was not made.
+    """
     if choice.engine != "openvino":
         return True
     from ichd.vision.engines.openvino import is_converted
 
-    return is_converted(bundle, cache)
+    return is_converted(bundle, choice.precision, cache)
 
 
 def _engines_on(device_type: str) -> dict[str, tuple[str, ...]]:

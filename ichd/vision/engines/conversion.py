@@ -5,6 +5,7 @@ and the final pooling in fp32 whatever the precision of the convolutions.
 """
 
 import hashlib
+from pathlib import Path
 
 import openvino as ov
 import timm
@@ -17,6 +18,8 @@ from ichd.vision.bundle import Bundle
 from ichd.vision.manifest import InputSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
+
+MODEL_NAME = "model.xml"
 
 #: Of the graph below: counts up when the same bundle is to be converted differently.
 _GRAPH = 1
@@ -64,3 +67,9 @@ def convert(bundle: Bundle) -> ov.Model:
         ) from error
     model.reshape([1, size, size])
     return model
+
+
+def save_converted(model: ov.Model, folder: Path) -> None:
+    """Write `MODEL_NAME` and its weights."""
+    # fp16 would round the weights of an fp32 engine.
+    ov.save_model(model, folder / MODEL_NAME, compress_to_fp16=False)

@@ -1,7 +1,6 @@
 """OpenVINO on the CPU: bf16 where the processor multiplies it, several times as fast as torch."""
 
 import hashlib
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -12,13 +11,12 @@ from numpy.typing import NDArray
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
-from ichd.vision.engines.conversion import conversion_key, convert
+from ichd.vision.engines.conversion import MODEL_NAME, conversion_key, convert, save_converted
+from ichd.vision.engines.quantisation import find_quantised
 from ichd.vision.engines.sequence import Sequence
 from ichd.vision.preprocess import HU, Point, sampling_for
 
 log = structlog.get_logger(__name__)
-
-MODEL_NAME = "model.xml"
 
 _PLUGIN = "CPU"
 #: OpenVINO's words for our precisions.
@@ -32,7 +30,7 @@ class OpenVinoEngine:
     compiled models is left off: compiling takes half a second, and what it keeps carries no digest.
 
     Raises:
-        UserError: OpenVINO can't run the backbone.
+        UserError: OpenVINO can't run the backbone, or int8 is wanted and was not made.
         Permanent: MODEL_UNUSABLE, the bundle's weights don't fit its network.
     """
 
@@ -42,15 +40,22 @@ class OpenVinoEngine:
         """`precision` is one of `precisions`; `threads` sets torch's for the whole process as well."""
         self.bundle = bundle
         self.precision = precision
-        options: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        # What int8 leaves as it was is computed in the processor's own choice of the others.
+        hint = _HINTS[precisions()[0] if precision == "int8" else precision]
+        options: dict[str, object] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             torch.set_num_threads(threads)
             options["INFERENCE_NUM_THREADS"] = threads
         core = ov.Core()
-        self._compiled = core.compile_model(_converted(bundle, core, cache), _PLUGIN, options)
+        self._origin = conversion_key(bundle)
+        if precision == "int8":
+            entry = find_quantised(bundle, cache)
+            # Which slices it was quantised with shows in its bits alone.
+            self._origin = EngineCache.digest(entry)
+            model = core.read_model(entry / MODEL_NAME)
+        else:
+            model = _converted(bundle, core, cache)
+        self._compiled = core.compile_model(model, _PLUGIN, options)
         self._processor = str(core.get_property(_PLUGIN, "FULL_DEVICE_NAME"))
         self._request = self._compiled.create_infer_request()
         self._alone = Lock()
@@ -64,7 +69,7 @@ class OpenVinoEngine:
     @property
     def fingerprint(self) -> str:
         """As in `Engine`; kernels differ from processor to processor."""
-        parts = (conversion_key(self.bundle), self.name, self._processor)
+        parts = (self._origin, self.name, self._processor)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def warm_up(self) -> None:
@@ -93,11 +98,17 @@ class OpenVinoEngine:
 def precisions() -> tuple[str, ...]:
     """What this processor computes in, the quickest that is close to fp32 first."""
     able = ov.Core().get_property(_PLUGIN, "OPTIMIZATION_CAPABILITIES")
-    return ("bf16", "fp32") if "BF16" in able else ("fp32",)
+    return ("bf16", "fp32", "int8") if "BF16" in able else ("fp32", "int8")
 
 
-def is_converted(bundle: Bundle, cache: EngineCache) -> bool:
-    """Whether the next start finds the network converted."""
+def is_converted(bundle: Bundle, precision: str, cache: EngineCache) -> bool:
+    """Whether the next start finds the network converted.
+
+    Raises:
+        UserError: int8 is wanted and was not made.
+    """
+    if precision == "int8":
+        return find_quantised(bundle, cache).is_dir()
     return cache.find(conversion_key(bundle)) is not None
 
 
@@ -108,12 +119,7 @@ def _converted(bundle: Bundle, core: ov.Core, cache: EngineCache | None) -> ov.M
     if entry is None:
         log.info("engine_converts", model=bundle.identity.name, backbone=bundle.manifest.network.backbone)
         model = convert(bundle)
-        entry = cache.keep(key, lambda folder: _save(model, folder)) if cache else None
+        entry = cache.keep(key, lambda folder: save_converted(model, folder)) if cache else None
         if entry is None:
             return model
     return core.read_model(entry / MODEL_NAME)
-
-
-def _save(model: ov.Model, folder: Path) -> None:
-    # fp16 would round the weights of an fp32 engine.
-    ov.save_model(model, folder / MODEL_NAME, compress_to_fp16=False)
