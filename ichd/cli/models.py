@@ -8,6 +8,7 @@ import typer
 from ichd.cli.invocation import refuse_unknown, settings_of
 from ichd.cli.output import AsJson, console, print_json, table
 from ichd.domain.errors import UserError
+from ichd.telemetry import configure_logging
 
 group = typer.Typer(name="model", help="Model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -206,7 +207,9 @@ def quantise_model(
     from ichd.app.quantise import quantise_bundle
     from ichd.vision.engines.cache import EngineCache
 
-    loss = quantise_bundle(bundle, EngineCache(Path(settings_of(context).model.cache)), series or [])
+    settings = settings_of(context)
+    configure_logging("warning", settings.log.format)
+    loss = quantise_bundle(bundle, EngineCache(Path(settings.model.cache)), series or [])
     if as_json:
         print_json(asdict(loss))
         return
