@@ -25,10 +25,10 @@ from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES
 from ichd.domain.heatmap import HOTTEST, HeatMap
 from ichd.vision.bundle import Bundle
-from ichd.vision.engines import sequence
+from ichd.vision.engines.sequence import SequenceHead
 from ichd.vision.manifest import InputSpec, Manifest
 from ichd.vision.network import CnnLstm
-from ichd.vision.preprocess import Point, head_centre, prepare
+from ichd.vision.preprocess import Point, crop_centre, prepare
 from ichd.vision.scan import HeadScan, SourceImage, Upright
 
 #: Pixels of the input.
@@ -63,7 +63,7 @@ class Attribution:
         self._manifest = bundle.manifest
         self._network = bundle.network()
         self._stage: nn.Module = self._network.backbone.get_submodule(_stage(bundle.manifest, largest_cell))
-        self._sequence = sequence.Sequence(self._network, bundle.manifest, torch.device("cpu"))
+        self._sequence = SequenceHead(self._network, bundle.manifest, torch.device("cpu"))
 
     def maps(
         self, scan: HeadScan, index: int, class_names: Sequence[str], embeddings_SF: NDArray[np.float32]
@@ -73,7 +73,7 @@ class Attribution:
         `embeddings_SF` are those of the whole scan, by any engine of this bundle.
         """
         spec, spacing_mm = self._manifest.input, scan.pixel_spacing_mm
-        centre = None if spec.field_of_view_mm is None else head_centre(scan.hu_SHW, spacing_mm)
+        centre = crop_centre(scan.hu_SHW, spacing_mm, spec)
         windows = prepare(scan.hu_SHW[index : index + 1], spacing_mm, spec, centre=centre)
         seen = self.look(windows, index, class_names, embeddings_SF)
         grid = Grid(scan.hu_SHW.shape[1:], spacing_mm, spec, centre)
@@ -120,14 +120,13 @@ def _stage(manifest: Manifest, largest_cell: int) -> str:
         stages = [stage for stage in described if stage.get("module") and stage["reduction"] <= largest_cell]
         if stages:
             stage = max(stages, key=lambda stage: stage["reduction"])
-            shapes: list[torch.Size] = []
-            twin.get_submodule(stage["module"]).register_forward_hook(
-                lambda _m, _i, output: shapes.append(output.shape)
-            )
+            outputs: list[object] = []
+            twin.get_submodule(stage["module"]).register_forward_hook(lambda _m, _i, output: outputs.append(output))
             side = manifest.input.image_size
             twin.forward_features(torch.empty(1, manifest.network.in_channels, side, side))
-            # Transformers describe stages, too: of tokens, or with their channels last.
-            if len(shapes[0]) == 4 and shapes[0][1] == stage["num_chs"]:
+            # Transformers describe stages, too: of tokens, or with their channels last. Others give lists of maps.
+            maps = outputs[0] if outputs else None
+            if isinstance(maps, Tensor) and maps.ndim == 4 and maps.shape[1] == stage["num_chs"]:
                 return str(stage["module"])
     raise UserError(
         f"backbone {manifest.network.backbone!r} has no feature maps, so that no heat map can show what it saw"

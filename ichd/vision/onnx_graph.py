@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES
 from ichd.vision.bundle import Bundle
-from ichd.vision.manifest import Calibration, Manifest
+from ichd.vision.engines.sequence import OutputCalibration
+from ichd.vision.manifest import Manifest
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
 
@@ -43,10 +44,10 @@ class ScanGraph(nn.Module):
         super().__init__()
         self._network = network
         self._input = manifest.input
-        calibrations = [manifest.calibration.get(name, Calibration()) for name in CLASSES]
-        self.register_buffer("order", torch.tensor([manifest.classes.index(name) for name in CLASSES]))
-        self.register_buffer("scale_C", torch.tensor([c.scale for c in calibrations]))
-        self.register_buffer("bias_C", torch.tensor([c.bias for c in calibrations]))
+        calibration = OutputCalibration.of(manifest)
+        self.register_buffer("order", torch.tensor(calibration.order))
+        self.register_buffer("scale_C", torch.tensor(calibration.scales))
+        self.register_buffer("bias_C", torch.tensor(calibration.biases))
 
     def forward(self, hu_SGG: Tensor) -> Tensor:
         """As the class says."""

@@ -133,6 +133,11 @@ def _windowed(hu_SGG: Tensor, window: Window, quantise_bits: int | None) -> Tens
     return (above * steps / window.width + _STEP_GUARD).floor() / steps
 
 
+def crop_centre(hu_SHW: HU, pixel_spacing_mm: tuple[float, float], spec: InputSpec) -> Point | None:
+    """Around what a whole scan is cut, for `centre` of the others here; None where the whole image is seen."""
+    return None if spec.field_of_view_mm is None else head_centre(hu_SHW, pixel_spacing_mm)
+
+
 def head_centre(hu_SHW: HU, pixel_spacing_mm: tuple[float, float]) -> Point:
     """In-plane centre of the head: the median over the middle slices of the middle of the largest body.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ichd.domain.finding import Prediction, SlicePrediction
 from ichd.vision.engines.engine import Engine
-from ichd.vision.preprocess import Point, head_centre
+from ichd.vision.preprocess import crop_centre
 from ichd.vision.scan import HeadScan
 
 #: By index of the slice, embeddings [F] that were made earlier.
@@ -33,7 +33,11 @@ class Reader:
 
     def embed(self, scan: HeadScan, indices: Sequence[int]) -> NDArray[np.float32]:
         """Embeddings [len(indices), F] of some slices of a scan."""
-        return self.engine.embed(scan.hu_SHW[list(indices)], scan.pixel_spacing_mm, centre=self._centre(scan))
+        # Picking copies, and a long scan is the largest thing in memory.
+        every = list(indices) == list(range(len(scan.hu_SHW)))
+        hu_SHW = scan.hu_SHW if every else scan.hu_SHW[list(indices)]
+        centre = crop_centre(scan.hu_SHW, scan.pixel_spacing_mm, self.engine.bundle.manifest.input)
+        return self.engine.embed(hu_SHW, scan.pixel_spacing_mm, centre=centre)
 
     def read(self, scan: HeadScan, *, known: Known = MappingProxyType({})) -> Prediction:
         """Probabilities of every source image: those of an averaged slice stand for each that it was made of.
@@ -60,9 +64,6 @@ class Reader:
                 "classify": round((classified - embedded) * 1e3, 3),
             },
         )
-
-    def _centre(self, scan: HeadScan) -> Point | None:
-        return None if self.sees_slices_alone else head_centre(scan.hu_SHW, scan.pixel_spacing_mm)
 
 
 def _slices(scan: HeadScan, probabilities_SC: NDArray[np.float64]) -> tuple[SlicePrediction, ...]:

@@ -130,7 +130,10 @@ def test_every_image_of_an_averaged_slice_has_its_map(tmp_path: Path) -> None:
     assert maps[0].cells == maps[1].cells
 
 
-@pytest.mark.parametrize("backbone", ["mixer_s32_224", "vit_tiny_patch16_224", "swin_s3_tiny_224"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["mixer_s32_224", "vit_tiny_patch16_224", "swin_s3_tiny_224", "hrnet_w18_small", "selecsls42"],
+)
 def test_a_backbone_without_feature_maps_is_refused(tmp_path: Path, backbone: str) -> None:
     network = NetworkSpec(backbone=backbone, recurrent=None)
     bundle = random_bundle(tmp_path, network, image_size=224)
@@ -241,6 +244,9 @@ def test_a_spot_of_the_models_grid_is_shown_where_it_came_from(
     rows, columns = np.indices(stored_HW.shape)
     weights = heat_HW**2 / (heat_HW**2).sum()
     middle = ((rows * weights).sum(), (columns * weights).sum())
+    assert found.cell_mm == pytest.approx(
+        np.multiply(found.cell_pitch, spacing_mm[::-1] if turn.transposed else spacing_mm)
+    )
     assert np.hypot(middle[0] - spot[0], middle[1] - spot[1]) <= 0.75 * max(*found.cell_pitch, 1.0)
 
 
@@ -252,6 +258,7 @@ def heat_map(cells: Sequence[bytes] = (b"\x00\xff", b"\x10\x20"), **changes: obj
         cells=tuple(cells),
         first_cell=(9.5, 9.5),
         cell_pitch=(20.0, 20.0),
+        cell_mm=(10.0, 10.0),
         probability_alone=0.25,
     )
     return replace(heat, **changes)  # type: ignore[arg-type]

@@ -1,18 +1,21 @@
 """A HeadScan goes in, a Prediction comes out: calibrated, in the domain's class order, the same every time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES, conclude
 from ichd.vision.bundle import Bundle, load_bundle, save_bundle
 from ichd.vision.engines.eager import EagerEngine
+from ichd.vision.engines.sequence import repeatable
 from ichd.vision.manifest import Calibration, InputSpec
 from ichd.vision.network import CnnLstm
-from ichd.vision.preprocess import prepare
+from ichd.vision.preprocess import HU, prepare
 from ichd.vision.reader import Reader
 
 from .test_bundle import manifest
@@ -65,6 +68,35 @@ def test_the_same_scan_gives_the_same_bits(bundle: Bundle) -> None:
     reader = Reader(EagerEngine(bundle, device="cpu"))
     first, again = reader.read(scan), Reader(EagerEngine(bundle, device="cpu")).read(scan)
     assert first.slices == reader.read(scan).slices == again.slices
+
+
+def test_a_scan_that_is_read_whole_is_not_copied(bundle: Bundle) -> None:
+    class Watched(EagerEngine):
+        def embed(self, hu_SHW: HU, *args: Any, **named: Any) -> NDArray[np.float32]:
+            given.append(hu_SHW)
+            return super().embed(hu_SHW, *args, **named)
+
+    given: list[HU] = []
+    scan = scan_of([head(150.0 + s) for s in range(3)])
+    reader = Reader(Watched(bundle, device="cpu"))
+    whole = reader.read(scan)
+    known = dict(enumerate(reader.embed(scan, [0])))
+    assert reader.read(scan, known=known).slices == whole.slices
+    turned = reader.embed(scan, [2, 1, 0])
+    assert np.array_equal(turned[::-1], reader.embed(scan, [0, 1, 2]))
+    assert given[0] is scan.hu_SHW
+    assert [len(hu) for hu in given] == [3, 1, 2, 3, 3]
+
+
+def test_what_repeats_is_free_of_tf32_and_leaves_torch_as_it_was() -> None:
+    torch.set_float32_matmul_precision("high")
+    try:
+        with repeatable():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_calibration_scales_and_shifts_the_logits_of_its_class(bundle: Bundle) -> None:

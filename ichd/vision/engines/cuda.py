@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.conveyor import Conveyor
 from ichd.vision.engines.folding import folded
-from ichd.vision.engines.sequence import Sequence as SequenceModel
-from ichd.vision.engines.sequence import repeatable
+from ichd.vision.engines.sequence import SequenceHead, repeatable
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import HU, Point, normalise, sampling_for
 
@@ -58,7 +57,7 @@ class CudaEngine:
         self.device = device
         self.precision = precision
         network = bundle.network()
-        self._sequence = SequenceModel(_on(network, device), bundle.manifest, device)
+        self._sequence = SequenceHead(_on(network, device), bundle.manifest, device)
         size = bundle.manifest.input.image_size
         self._grid_NGG = torch.zeros(at_once, size, size, device=device)
         self._conveyor = Conveyor(device)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.device import find_device
-from ichd.vision.engines.sequence import Sequence, repeatable
+from ichd.vision.engines.sequence import SequenceHead, repeatable
 from ichd.vision.preprocess import HU, Point, normalise, sampling_for
 
 _WARM_UP_SIDE = 512
@@ -30,7 +30,7 @@ class EagerEngine:
         self.device = find_device(device)
         # Convolutions are quickest on both kinds of device when a pixel's channels lie side by side.
         self._network = bundle.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._sequence = Sequence(self._network, bundle.manifest, self.device)
+        self._sequence = SequenceHead(self._network, bundle.manifest, self.device)
 
     @property
     def name(self) -> str:

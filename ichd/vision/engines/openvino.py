@@ -13,7 +13,7 @@ from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.conversion import MODEL_NAME, conversion_key, convert, save_converted
 from ichd.vision.engines.quantisation import find_quantised
-from ichd.vision.engines.sequence import Sequence
+from ichd.vision.engines.sequence import SequenceHead
 from ichd.vision.preprocess import HU, Point, sampling_for
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class OpenVinoEngine:
         self._processor = str(core.get_property(_PLUGIN, "FULL_DEVICE_NAME"))
         self._request = self._compiled.create_infer_request()
         self._alone = Lock()
-        self._sequence = Sequence(bundle.network(), bundle.manifest, torch.device("cpu"))
+        self._sequence = SequenceHead(bundle.network(), bundle.manifest, torch.device("cpu"))
 
     @property
     def name(self) -> str:

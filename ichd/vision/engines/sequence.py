@@ -1,7 +1,9 @@
 """The sequence model and its calibration: the small end of the network, in fp32 torch beside every engine."""
 
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,30 +14,54 @@ from ichd.vision.manifest import Calibration, Manifest
 from ichd.vision.network import CnnLstm
 
 
-class Sequence:
+@dataclass(frozen=True, kw_only=True)
+class OutputCalibration:
+    """How a network's logits become those of `CLASSES`: logit[order] * scale + bias, a class each."""
+
+    #: Which of the network's outputs it is.
+    order: tuple[int, ...]
+    scales: tuple[float, ...]
+    biases: tuple[float, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """As the manifest says; a class that it doesn't calibrate stays as it is."""
+        calibrations = [manifest.calibration.get(name, Calibration()) for name in CLASSES]
+        return cls(
+            order=tuple(manifest.classes.index(name) for name in CLASSES),
+            scales=tuple(c.scale for c in calibrations),
+            biases=tuple(c.bias for c in calibrations),
+        )
+
+
+class SequenceHead:
     """Embeddings of one whole scan to calibrated probabilities."""
 
     def __init__(self, network: CnnLstm, manifest: Manifest, device: torch.device) -> None:
         """Uses the network's decoder alone; `device` is where it lies."""
         self._network = network
         self._device = device
-        self._order = [manifest.classes.index(name) for name in CLASSES]
-        calibrations = [manifest.calibration.get(name, Calibration()) for name in CLASSES]
-        self._scale_C = np.array([c.scale for c in calibrations])
-        self._bias_C = np.array([c.bias for c in calibrations])
+        self._calibration = OutputCalibration.of(manifest)
 
     @torch.inference_mode()
     def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities [S, 6], inferior slice first, in the order of `CLASSES`."""
         with repeatable():
             on_device = torch.from_numpy(embeddings_SF).to(self._device)
-            logits_SC = self._network.classify(on_device).double().cpu().numpy()[:, self._order]
-        calibrated_SC = logits_SC * self._scale_C + self._bias_C
+            logits_SC = self._network.classify(on_device).double().cpu().numpy()[:, self._calibration.order]
+        calibrated_SC = logits_SC * np.array(self._calibration.scales) + np.array(self._calibration.biases)
         # tanh never overflows, however sure the network is.
         probabilities: NDArray[np.float64] = 0.5 * (1 + np.tanh(calibrated_SC / 2))
         return probabilities
 
 
-def repeatable() -> AbstractContextManager[Any]:
-    """cuDNN without autotuning and without TF32: equal from run to run, and equal to the CPU in fp32."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Inside, nothing is autotuned and nothing is TF32: equal from run to run, and close to the CPU in fp32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
