@@ -78,10 +78,11 @@ def class_label(name: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """0.9712 is `97 %`; the ends keep a decimal, because 100 % would claim a certainty that no model has."""
+    """0.9712 is `97.1 %`: around a threshold, whole numbers would look alike that are called differently.
+
+    Never 0 or 100 %, which would claim a certainty that no model has.
+    """
     value = probability * 100
-    if value >= 1 and round(value) <= 98:
-        return f"{value:.0f} %"
     if value < 0.1:
         return "< 0.1 %"
     return "> 99.9 %" if value > 99.9 else f"{value:.1f} %"

@@ -43,9 +43,9 @@ class _Words(HTMLParser):
     [
         ("receiving", ["Receiving", "receiving", "11 images", "not read yet"]),
         ("ready", ["Waiting", "ready, waits for a worker"]),
-        ("two receipts", ["Urgent", "reported", "97 %", "Subdural", "95 %", "pacs", "archive", "received 1 h ago"]),
-        ("routine", ["Routine", "reported", "3 %", "6 h"]),
-        ("indeterminate", ["Indeterminate", "52 %", "Subarachnoid"]),
+        ("two receipts", ["Urgent", "reported", "97.0 %", "Subdural", "95.0 %", "pacs", "archive", "received 1 h ago"]),
+        ("routine", ["Routine", "reported", "3.0 %", "6 h"]),
+        ("indeterminate", ["Indeterminate", "52.0 %", "Subarachnoid"]),
         ("no destination", ["Routine", "reported", "0.8 %", "no destination"]),
         ("peer away", ["Urgent", "report under way", "99.1 %", "ris-gateway", "attempt 1 failed, retries by itself"]),
         ("delivery failed", ["Urgent", "failed", "no_accepted_context", "enable SR storage there", "not delivered"]),
@@ -111,7 +111,7 @@ def test_a_study_page_shows_findings_key_slices_series_jobs_and_receipts(client:
     assert answer.status_code == 200
     for words in (
         "Intraparenchymal ▲ Present 98.6 %",
-        "Epidural ● Absent 2 %",
+        "Epidural ● Absent 2.0 %",
         "8 99.1 %",  # the top key slice of `any`
         "1 · Head 5.0 H31s",
         "the destination does not answer",
