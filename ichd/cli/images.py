@@ -1,7 +1,7 @@
 """predict, send, phantom, report."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 from ichd.cli.invocation import refuse_unknown, settings_of
 from ichd.cli.output import AsJson, console, print_json, progress, table
 from ichd.domain.errors import IchdError, UserError
-from ichd.domain.finding import CLASSES
+from ichd.domain.finding import CLASSES, Presence
 from ichd.domain.reason import Reason
 from ichd.telemetry import configure_logging
 
@@ -89,7 +89,7 @@ def predict(
         return
     shown = console()
     for record in records:
-        _show_prediction(shown, record)
+        _show_prediction(shown, record, only or ())
     _require_one_read(records)
 
 
@@ -99,7 +99,7 @@ def _require_one_read(records: Sequence[dict[str, Any]]) -> None:
         raise typer.Exit(1)
 
 
-def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
+def _show_prediction(shown: Any, record: dict[str, Any], only: Sequence[str] = ()) -> None:
     shown.print(f"series {record['series_uid']}", markup=False, soft_wrap=True)
     if record["scan"] is None:
         shown.print(f"  not analysed: {record['reason']} ({record['detail']})\n", markup=False, soft_wrap=True)
@@ -118,10 +118,9 @@ def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
             markup=False,
             soft_wrap=True,
         )
+    if "heatmaps" in record:
+        _show_heat_maps(shown, record["heatmaps"], record["presence"], only)
     rows = []
-    if written := record.get("heatmaps"):
-        folder = Path(written[0]["path"]).parent
-        shown.print(f"  {len(written)} heat maps in {folder}", markup=False, soft_wrap=True)
     for name in CLASSES:
         scores = [s["p"][name] for s in record["slices"]]
         top = scores.index(max(scores))
@@ -131,6 +130,22 @@ def _show_prediction(shown: Any, record: dict[str, Any]) -> None:
         table(None, ("  finding", "presence", "probability", "highest on"), [(f"  {r[0]}", *r[1:]) for r in rows])
     )
     shown.print()
+
+
+def _show_heat_maps(
+    shown: Any, written: Sequence[dict[str, Any]], presence: Mapping[str, str], only: Sequence[str]
+) -> None:
+    """How many there are and where; of what there are none, unless that goes without saying."""
+    if written:
+        folder = Path(written[0]["path"]).parent
+        shown.print(f"  {len(written)} heat maps in {folder}", markup=False, soft_wrap=True)
+    absent = [name for name in only or CLASSES if presence[name] == Presence.ABSENT]
+    if absent and (only or not written):
+        shown.print(
+            f"  no heat map of {', '.join(absent)}: absent, and heat shows where something is, not whether",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def send(

@@ -37,6 +37,16 @@ def test_key_slices_of_one_class_are_written(tmp_path: Path, bleeding: Path) -> 
             assert picture.width > 2 * 512
 
 
+def test_a_class_that_is_absent_is_said_to_have_no_map(tmp_path: Path, bleeding: Path) -> None:
+    folder = tmp_path / "maps"
+
+    done = ichd("predict", str(bleeding), "--heatmaps", str(folder), "--class", "epidural", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "no heat map of epidural: absent" in done.stdout
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
