@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
+from contextlib import ExitStack
 from time import perf_counter
 
 import structlog
@@ -53,6 +53,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     if not delivery.destinations:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
+    idle, put_down = _idle_work(settings, storage, reader, embeddings)
     worker = Worker(
         owner=owner_name(),
         queue=Queue(storage.engine),
@@ -71,7 +72,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         },
         policy=policy,
         clock=utc_now,
-        idle=IdleWork(_idle_tasks(settings, storage, reader, embeddings), utc_now),
+        idle=idle,
         bell=bell,
     )
     collector = collector_of(settings)
@@ -99,15 +100,19 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     try:
         worker.run(stop)
     finally:
+        put_down.close()
         trail.stopped()
         ticks.shutdown(wait=True)
         storage.engine.dispose()
     log.info("worker_stopped")
 
 
-def _idle_tasks(settings: Settings, storage: Storage, reader: Reader, embeddings: Embeddings) -> Mapping[str, Piece]:
-    """What this worker does while no job waits, the more urgent first."""
+def _idle_work(
+    settings: Settings, storage: Storage, reader: Reader, embeddings: Embeddings
+) -> tuple[IdleWork, ExitStack]:
+    """What this worker does while no job waits, the more urgent first, and what ends it with the worker."""
     tasks: dict[str, Piece] = {}
+    put_down = ExitStack()
     if settings.worker.ahead and reader.sees_slices_alone:
         arriving = Arriving(storage.engine, storage.spool)
         tasks["ahead"] = Ahead(arriving=arriving, reader=reader, embeddings=embeddings, clock=utc_now).step
@@ -118,10 +123,12 @@ def _idle_tasks(settings: Settings, storage: Storage, reader: Reader, embeddings
             log.warning("no_heat_maps", why=str(error))
         else:
             heat_maps = HeatMaps(storage.engine, storage.spool)
-            tasks["heat_maps"] = Maps(
-                heat_maps=heat_maps, attribution=attribution, reader=reader, embeddings=embeddings
-            ).step
-    return tasks
+            maps = Maps(
+                heat_maps=heat_maps, attribution=attribution, reader=reader, embeddings=embeddings, clock=utc_now
+            )
+            tasks["heat_maps"] = maps.step
+            put_down.callback(maps.close)
+    return IdleWork(tasks, utc_now), put_down
 
 
 def owner_name() -> str:

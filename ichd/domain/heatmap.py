@@ -30,6 +30,8 @@ class HeatMap:
     first_cell: tuple[float, float]
     #: From one cell to the next, in pixels: down a column, along a row.
     cell_pitch: tuple[float, float]
+    #: The same in millimetres of the patient.
+    cell_mm: tuple[float, float]
     #: What the model would say of the slice without its neighbours: far below the reported probability, the evidence
     #: lies in them.
     probability_alone: float
@@ -49,6 +51,7 @@ class HeatMap:
             "cells": [row.hex() for row in self.cells],
             "first_cell": list(self.first_cell),
             "cell_pitch": list(self.cell_pitch),
+            "cell_mm": list(self.cell_mm),
             "p_alone": self.probability_alone,
         }
 
@@ -61,6 +64,7 @@ def heat_map_of(record: Mapping[str, Any]) -> HeatMap:
     """
     row, column = record["first_cell"]
     down, along = record["cell_pitch"]
+    down_mm, along_mm = record["cell_mm"]
     return HeatMap(
         sop_instance_uid=record["sop_uid"],
         frame_number=record["frame"],
@@ -68,6 +72,7 @@ def heat_map_of(record: Mapping[str, Any]) -> HeatMap:
         cells=tuple(bytes.fromhex(cells) for cells in record["cells"]),
         first_cell=(row, column),
         cell_pitch=(down, along),
+        cell_mm=(down_mm, along_mm),
         probability_alone=record["p_alone"],
     )
 

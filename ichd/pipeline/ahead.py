@@ -13,7 +13,7 @@ from ichd.domain.refusal import SelectionPolicy, refusal_of
 from ichd.domain.study import InstanceFacts
 from ichd.pipeline.clock import Clock
 from ichd.store.arriving import Arriving, ArrivingImage
-from ichd.store.embeddings import Embeddings, slice_key
+from ichd.store.embeddings import Embedding, Embeddings, slice_key
 from ichd.vision.reader import Reader
 from ichd.vision.scan import SliceSource, load_scan
 from ichd.vision.slabs import THIN_BELOW_MM
@@ -77,7 +77,7 @@ class Ahead:
                 log.debug("slice_not_read_ahead", study=image.facts.study_instance_uid, reason=refusal.reason)
                 return False
             (values_F,) = self._reader.embed(scan, [0])
-            self._embeddings.put(key, scan.hu_SHW[0], values_F, now=self._clock())
+            self._embeddings.put(key, scan.hu_SHW[0], Embedding(values_F=values_F, made_at=self._clock(), ahead=True))
         return True
 
 

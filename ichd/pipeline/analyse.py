@@ -62,7 +62,7 @@ def analyse(
     queued_ms = (work.started_at - work.ready_at).total_seconds() * 1e3
     timings_ms = {"queued": queued_ms, **record["timings_ms"], **recollection.timings_ms(work.ready_at)}
     record["timings_ms"] = timings_ms
-    record["embeddings"] = {"ahead": recollection.recalled, "at_closing": recollection.embedded}
+    record["embeddings"] = recollection.counts
     studies.finish_analysis(job, record=record, destinations=destinations, now=clock())
     log.info(
         "study_analysed",
@@ -70,6 +70,6 @@ def analyse(
         revision=job.revision,
         triage=outcome.finding.triage,
         slices=len(outcome.finding.prediction.slices),
-        ahead=recollection.recalled,
+        ahead=recollection.counts["ahead"],
         timings_ms={step: round(ms) for step, ms in timings_ms.items()},
     )

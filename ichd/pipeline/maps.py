@@ -1,72 +1,123 @@
 """Heat maps of what was found: made once the finding is committed, while no job waits, so that no report does."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from ichd.domain.errors import NotAnalysable
+from ichd.domain.errors import NotAnalysable, Transient
 from ichd.domain.finding import Prediction, SlicePrediction
 from ichd.domain.heatmap import HeatMap, maps_wanted
 from ichd.domain.record import finding_of
+from ichd.pipeline.clock import Clock
 from ichd.store.embeddings import Embeddings, slice_key
-from ichd.store.heatmaps import HeatMaps, MapWork
+from ichd.store.heatmaps import BeingMade, HeatMaps, MapWork
 from ichd.vision.attribution import Attribution
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan, SliceSource, SourceImage, load_scan
 
 log = structlog.get_logger(__name__)
 
-#: So many of the newest findings are looked at when a worker starts: those that the last one left, after a restart.
+#: So many numbers before the highest known one are looked at: when a worker starts, for what the last one left, and
+#: later for what has a lower number than others and was committed after them, as PostgreSQL allows.
 _LOOK_BACK = 100
 _AT_ONCE = 20
+#: Maps that somebody else makes, or that the disk did not take, are looked after again.
+_AGAIN_AFTER = timedelta(minutes=1)
 
 
 class Maps:
     """The idle work of one worker: findings in the order of their making, a slice at a time."""
 
     def __init__(
-        self, *, heat_maps: HeatMaps, attribution: Attribution, reader: Reader, embeddings: Embeddings
+        self, *, heat_maps: HeatMaps, attribution: Attribution, reader: Reader, embeddings: Embeddings, clock: Clock
     ) -> None:
         self._heat_maps = heat_maps
         self._attribution = attribution
         self._reader = reader
         self._embeddings = embeddings
+        self._clock = clock
         self._looked_to: int | None = None
+        #: Numbers of the findings that were taken note of, as far back as is looked.
+        self._met: frozenset[int] = frozenset()
         self._pending: deque[int] = deque()
-        self._under_way: Iterator[None] = iter(())
+        #: Findings to look at again, and when.
+        self._postponed: deque[tuple[datetime, int]] = deque()
+        #: The maps of a finding in the making.
+        self._under_way: tuple[int, Generator[None, None, None]] | None = None
 
     def step(self) -> bool:
-        """Do a piece that takes as long as seeing one slice, or decoding one scan; False where nothing is left.
+        """Do a piece: decode one scan, see one slice, or make the maps of one; False where nothing is left.
 
         Raises:
-            Transient: the database or the disk fails; the finding's maps are then not tried again by this worker.
+            Transient: the database or the disk fails; the finding's maps are tried again later.
         """
-        for _ in self._under_way:
+        if self._go_on():
             return True
-        while not self._pending and self._look():
-            pass
+        self._look()
         while self._pending:
-            work = self._heat_maps.begin(self._pending.popleft())
+            number = self._pending[0]
+            try:
+                work = self._heat_maps.begin(number)
+            except BeingMade:
+                work = None
+                self._postpone(number)
+            self._pending.popleft()
             if work is not None:
-                self._under_way = self._make(work)
+                self._under_way = number, self._make(work)
+                # At once: a generator that was never entered could not take its mark off.
+                self._go_on()
                 return True
         return False
 
-    def _look(self) -> bool:
-        """Take note of new findings; whether there were any."""
-        if self._looked_to is None:
-            self._looked_to = max(0, self._heat_maps.newest_finding() - _LOOK_BACK)
-        fresh = self._heat_maps.findings(after=self._looked_to, limit=_AT_ONCE)
-        self._pending.extend(fresh)
-        self._looked_to = max(fresh, default=self._looked_to)
-        return bool(fresh)
+    def close(self) -> None:
+        """Give up what is under way, for another worker to take."""
+        if self._under_way is not None:
+            self._under_way[1].close()
+            self._under_way = None
 
-    def _make(self, work: MapWork) -> Iterator[None]:
+    def _go_on(self) -> bool:
+        """Do the next piece of the maps under way; False where there is none."""
+        if self._under_way is None:
+            return False
+        number, pieces = self._under_way
+        self._under_way = None
+        try:
+            for _ in pieces:
+                self._under_way = number, pieces
+                return True
+        except Transient:
+            self._postpone(number)
+            raise
+        return False
+
+    def _postpone(self, number: int) -> None:
+        self._postponed.append((self._clock() + _AGAIN_AFTER, number))
+
+    def _look(self) -> None:
+        """Take note of new findings, and of those that were postponed for long enough."""
+        if self._looked_to is None:
+            self._looked_to = self._heat_maps.newest_finding()
+        since = self._looked_to - _LOOK_BACK
+        found = self._heat_maps.findings(after=since, limit=_LOOK_BACK + _AT_ONCE)
+        self._pending.extend(number for number in found if number not in self._met)
+        self._looked_to = max(found, default=self._looked_to)
+        self._met = frozenset(found)
+        while self._postponed and self._postponed[0][0] <= self._clock():
+            self._pending.append(self._postponed.popleft()[1])
+
+    def _make(self, work: MapWork) -> Generator[None, None, None]:
         """The maps of one reading; yields after each piece."""
+        try:
+            yield from self._pieces(work)
+        finally:
+            self._heat_maps.let_go(work)
+
+    def _pieces(self, work: MapWork) -> Generator[None, None, None]:
         finding = finding_of(work.record)
         wanted = maps_wanted(finding)
         if not wanted or finding.prediction.model != self._reader.engine.bundle.identity:

@@ -35,20 +35,20 @@ class Recollection:
         self._slices = 0
 
     @property
-    def recalled(self) -> int:
-        """How many slices of the scan had been seen before."""
-        return len(self._recalled)
-
-    @property
-    def embedded(self) -> int:
-        """How many were embedded for this reading."""
-        return self._slices - self.recalled
+    def counts(self) -> dict[str, int]:
+        """How many slices of the scan were seen while the study arrived, by an earlier reading, and by this one."""
+        ahead = len(self._ahead)
+        return {
+            "ahead": ahead,
+            "earlier": len(self._recalled) - ahead,
+            "at_closing": self._slices - len(self._recalled),
+        }
 
     def timings_ms(self, ready_at: datetime) -> dict[str, float]:
         """When the first and the last of the recalled were made, counted from a moment: negative before it."""
-        if not self._recalled:
+        moments = self._ahead
+        if not moments:
             return {}
-        moments = sorted(embedding.made_at for embedding in self._recalled.values())
         names = {"ahead_first": moments[0], "ahead_last": moments[-1]}
         return {name: round((at - ready_at).total_seconds() * 1e3, 3) for name, at in names.items()}
 
@@ -79,6 +79,11 @@ class Recollection:
         rounded = {name: round(ms, 3) for name, ms in spent.items()}
         return replace(prediction, timings_ms={**prediction.timings_ms, **rounded})
 
+    @property
+    def _ahead(self) -> list[datetime]:
+        """The moments, in their order, at which slices were seen while the study arrived."""
+        return sorted(embedding.made_at for embedding in self._recalled.values() if embedding.ahead)
+
     def _keys(self, scan: HeadScan) -> list[SliceKey]:
         return [
             slice_key([(self._stored[source.sop_instance_uid], source.frame_number) for source in sources])
@@ -90,7 +95,8 @@ class Recollection:
         now = self._clock()
         try:
             for index, values_F in made.items():
-                self._embeddings.put(keys[index], scan.hu_SHW[index], values_F, now=now)
+                embedding = Embedding(values_F=values_F, made_at=now, ahead=False)
+                self._embeddings.put(keys[index], scan.hu_SHW[index], embedding)
         except Transient as error:
             # The finding is there; only another reading would be slower.
             log.warning("embeddings_not_kept", reason=error.reason, detail=error.detail)

@@ -6,6 +6,7 @@ Every tick is one idempotent transaction, so any number of workers may run them 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -67,10 +68,13 @@ def start_ticks(
         swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
         if swept:
             log.warning("orphans_swept", files=swept)
-        for what, sweep in sweeps.items():
-            outlived = sweep(clock())
-            if outlived:
-                log.info("outlived_swept", what=what, files=outlived)
+
+    def sweep_outlived(what: str) -> None:
+        outlived = sweeps[what](clock())
+        if outlived:
+            log.info("outlived_swept", what=what, files=outlived)
+
+    def forget_old() -> None:
         forgotten = studies.forget_old(before=clock() - FORGET_AFTER)
         if forgotten:
             log.info("old_words_forgotten", rows=forgotten)
@@ -78,16 +82,19 @@ def start_ticks(
     # Only a death leaves orphans, so the sweep that matters is the one soon after a start.
     first_sweep = clock() + ORPHAN_AFTER + timedelta(seconds=5)
     scheduler = BackgroundScheduler(timezone="UTC")
-    ticks = [
-        (close_quiet_studies, CLOSE_EVERY_S, clock()),
-        (reap_leases, max(policy.lease_s / 3, 1.0), clock()),
-        (sweep_spool, SWEEP_EVERY_S, first_sweep),
+    ticks: list[tuple[str, Callable[[], None], float, datetime]] = [
+        ("close_quiet_studies", close_quiet_studies, CLOSE_EVERY_S, clock()),
+        ("reap_leases", reap_leases, max(policy.lease_s / 3, 1.0), clock()),
+        ("sweep_spool", sweep_spool, SWEEP_EVERY_S, first_sweep),
+        # Each on its own: what one of them trips over must not keep the others from tidying up.
+        *((f"sweep_{what}", partial(sweep_outlived, what), SWEEP_EVERY_S, first_sweep) for what in sweeps),
+        ("forget_old", forget_old, SWEEP_EVERY_S, first_sweep),
     ]
     if ship_audit is not None:
-        ticks.append((ship_audit, SHIP_AUDIT_EVERY_S, clock()))
-    for tick, every_s, first_at in ticks:
+        ticks.append(("ship", ship_audit, SHIP_AUDIT_EVERY_S, clock()))
+    for name, tick, every_s, first_at in ticks:
         scheduler.add_job(
-            _guarded(tick),
+            _guarded(name, tick),
             "interval",
             seconds=every_s,
             next_run_time=first_at,
@@ -100,7 +107,7 @@ def start_ticks(
     return scheduler
 
 
-def _guarded(tick: Callable[[], None]) -> Callable[[], None]:
+def _guarded(name: str, tick: Callable[[], None]) -> Callable[[], None]:
     postponed = False
 
     def run() -> None:
@@ -110,7 +117,7 @@ def _guarded(tick: Callable[[], None]) -> Callable[[], None]:
         except Transient as error:
             # Once, not four times a second for as long as the database is away.
             if not postponed:
-                log.warning("tick_postponed", tick=tick.__name__, reason=error.reason, detail=error.detail)
+                log.warning("tick_postponed", tick=name, reason=error.reason, detail=error.detail)
             postponed = True
         else:
             postponed = False

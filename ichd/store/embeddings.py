@@ -10,7 +10,6 @@ A file is named after the image that it was made of as the spool names it, so th
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
@@ -22,18 +21,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ichd.store.beside import age, is_abandoned, let_go, take_up, write_whole
 from ichd.store.disk import disk_trouble
-from ichd.store.draft import PARTIAL, StoredFile
+from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
 
-_MAGIC = b"ichd-embedding-1"
-#: Checksum of all that follows it, and the moment, in seconds since 1970.
-_HEAD = struct.Struct(f"<{len(_MAGIC)}s32sd")
+_MAGIC = b"ichd-embedding-2"
+#: Checksum of all that follows it, the moment, in seconds since 1970, and whether the study was still arriving.
+_HEAD = struct.Struct(f"<{len(_MAGIC)}s32sdB")
 _NAME = re.compile(r"([0-9a-f]{32})-[0-9a-f]{32}")
-#: Stands beside a file that somebody is making.
-_BUSY = ".busy"
-#: Nobody works on a slice for so long: whoever did died of it, or of something else.
-_ABANDONED_AFTER = timedelta(hours=1)
 #: An engine that no worker has run for so long is not coming back.
 _OUTDATED_AFTER = timedelta(days=7)
 
@@ -55,6 +51,8 @@ class Embedding:
     #: [F]
     values_F: NDArray[np.float32]
     made_at: datetime
+    #: Whether it was made while the study still arrived, and not by a reading of it.
+    ahead: bool
 
 
 def slice_key(members: Sequence[tuple[StoredFile, int | None]]) -> SliceKey:
@@ -90,59 +88,42 @@ class Embeddings:
         except OSError:
             return None  # what a disk does not give is made again
         if len(content) > _HEAD.size and (len(content) - _HEAD.size) % 4 == 0:
-            magic, checksum, seconds = _HEAD.unpack_from(content)
+            magic, checksum, seconds, ahead = _HEAD.unpack_from(content)
             values = content[_HEAD.size :]
-            if magic == _MAGIC and checksum == self._checksum(key, hu_HW, seconds, values):
+            if magic == _MAGIC and checksum == self._checksum(key, hu_HW, f"{seconds!r} {ahead}", values):
                 return Embedding(
                     values_F=np.frombuffer(values, dtype="<f4").astype(np.float32),
                     made_at=datetime.fromtimestamp(seconds, UTC),
+                    ahead=bool(ahead),
                 )
         with suppress(OSError):
             path.unlink()
         return None
 
-    def put(self, key: SliceKey, hu_HW: NDArray[np.generic], values_F: NDArray[np.float32], *, now: datetime) -> None:
+    def put(self, key: SliceKey, hu_HW: NDArray[np.generic], embedding: Embedding) -> None:
         """Keep what was made of a slice with these pixels.
 
         Raises:
             Transient: DISK_LOW or STORE_UNAVAILABLE.
         """
-        path, seconds, values = self._path(key), now.timestamp(), values_F.astype("<f4").tobytes()
-        head = _HEAD.pack(_MAGIC, self._checksum(key, hu_HW, seconds, values), seconds)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-        with disk_trouble():
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            try:
-                with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as file:
-                    file.write(head + values)
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+        seconds, ahead = embedding.made_at.timestamp(), int(embedding.ahead)
+        values = embedding.values_F.astype("<f4").tobytes()
+        checksum = self._checksum(key, hu_HW, f"{seconds!r} {ahead}", values)
+        write_whole(self._path(key), _HEAD.pack(_MAGIC, checksum, seconds, ahead) + values)
 
     @contextmanager
     def being_made(self, key: SliceKey) -> Iterator[bool]:
         """Whether the caller is the one to make it; others are told False until it is done.
 
-        A process that dies on the way leaves its mark, and nobody tries that slice again for an hour: an image that
-        crashes a decoder would otherwise take one worker after the other, with no job that counts the deaths.
-
         Raises:
             Transient: DISK_LOW or STORE_UNAVAILABLE.
         """
-        mark = self._path(key).with_suffix(_BUSY)
-        with disk_trouble():
-            mark.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            try:
-                os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
-                is_ours = True
-            except FileExistsError:
-                is_ours = False
+        is_ours = take_up(self._path(key))
         try:
             yield is_ours
         finally:
             if is_ours:
-                with suppress(OSError):
-                    mark.unlink()
+                let_go(self._path(key))
 
     def sweep(self, now: datetime) -> int:
         """Remove those whose image has left the spool, of engines that are outdated, and what dead workers left.
@@ -159,7 +140,7 @@ class Embeddings:
             if self._folder.is_dir():
                 os.utime(self._folder)  # it is in use
             for engine in sorted(self._root.iterdir()):
-                if _age(engine, now) > _OUTDATED_AFTER:
+                if age(engine, now) > _OUTDATED_AFTER:
                     swept += sum(1 for file in engine.rglob("*") if file.is_file())
                     shutil.rmtree(engine, ignore_errors=True)
                     continue
@@ -174,23 +155,15 @@ class Embeddings:
         if named is None:
             return False  # not one of ours
         if not _NAME.fullmatch(file.name):
-            return _age(file, now) > _ABANDONED_AFTER
+            return is_abandoned(file, now)
         return not self._spool.locate(f"{file.parent.name}/{named[1]}.dcm").exists()
 
     def _path(self, key: SliceKey) -> Path:
         return self._folder / f"{key.image.removesuffix('.dcm')}-{key.digest[:32]}"
 
-    def _checksum(self, key: SliceKey, hu_HW: NDArray[np.generic], seconds: float, values: bytes) -> bytes:
-        about = f"{self._fingerprint}\n{key.digest}\n{hu_HW.dtype.str} {hu_HW.shape}\n{seconds!r}\n"
+    def _checksum(self, key: SliceKey, hu_HW: NDArray[np.generic], made: str, values: bytes) -> bytes:
+        about = f"{self._fingerprint}\n{key.digest}\n{hu_HW.dtype.str} {hu_HW.shape}\n{made}\n"
         checksum = hashlib.sha256(about.encode())
         checksum.update(np.ascontiguousarray(hu_HW).data)
         checksum.update(values)
         return checksum.digest()
-
-
-def _age(file: Path, now: datetime) -> timedelta:
-    """Since it was last written to; none for one that another process has just removed."""
-    try:
-        return now - datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return timedelta()

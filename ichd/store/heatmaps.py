@@ -1,18 +1,17 @@
 """Heat maps, kept beside the spool: `<spool>.heatmaps/<folder>/<study's number>-<revision>.json`, one file a reading.
 
 A help and no record: they can be made again from the images, so no report waits for them, no table knows of them, and
-nothing here is fsynced. A file carries a checksum; one that is torn counts as absent.
+nothing here is fsynced. A file begins with the number of its format and a checksum; one that is torn, or of another
+format, counts as absent and is made again.
 """
 
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -21,19 +20,22 @@ from sqlalchemy.orm import Session, undefer
 
 from ichd.domain.heatmap import HeatMap, heat_map_of
 from ichd.domain.record import Record
+from ichd.store.beside import is_abandoned, let_go, take_up, write_whole
 from ichd.store.contents import images_of
 from ichd.store.disk import disk_trouble
-from ichd.store.draft import PARTIAL, StoredFile
+from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
 from ichd.store.tables import FindingRow, StudyRow
 from ichd.store.transaction import reading
 
 _NAME = re.compile(r"([0-9]+)-([0-9]+)\.json")
-#: Stands beside a file that somebody is making.
-_BUSY = ".busy"
-#: Whoever began so long ago died of it, or of something else.
-_ABANDONED_AFTER = timedelta(hours=1)
+#: Goes up with every change of what `HeatMap.to_record` writes.
+_FORMAT = 2
 _BATCH = 500
+
+
+class BeingMade(Exception):
+    """Somebody else makes the maps, or died over them less than an hour ago: look again later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +76,12 @@ class HeatMaps:
             return session.scalar(select(func.max(FindingRow.id))) or 0
 
     def begin(self, finding: int) -> MapWork | None:
-        """Take up the maps of a finding.
+        """Take up the maps of a finding, which are the caller's to make until it calls `let_go`.
 
-        None where they are there, somebody else makes them, or a newer revision has made them useless.
+        None where they are there, or a newer revision has made them useless.
+
+        Raises:
+            BeingMade: they are somebody else's.
         """
         with reading(self._engine) as session:
             statement = (
@@ -90,36 +95,36 @@ class HeatMaps:
                 return None
             row, study_uid = found
             path = self._path(row.study_id, row.revision)
-            if path.exists() or not self._mark(path):
+            if self._read(path, study_uid) is not None:
                 return None
-            return self._work(session, row, study_uid)
+            work = self._work(session, row, study_uid)
+        # Last of all: a database that fails leaves no mark.
+        if not take_up(path):
+            raise BeingMade
+        return work
 
     def keep(self, work: MapWork, maps: Sequence[HeatMap]) -> None:
         """File all maps of a reading; none at all says that there is nothing to be shown, or that it can't be."""
-        path = self._path(work.study_id, work.revision)
-        content = json.dumps({"study_uid": work.study_uid, "maps": [heat.to_record() for heat in maps]})
-        checksum = hashlib.sha256(content.encode()).hexdigest()
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-        with disk_trouble():
-            try:
-                draft.write_text(f"{checksum}\n{content}", encoding="utf-8")
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
-                path.with_suffix(_BUSY).unlink(missing_ok=True)
+        content = json.dumps({"study_uid": work.study_uid, "maps": [heat.to_record() for heat in maps]}).encode()
+        write_whole(self._path(work.study_id, work.revision), _headline(content) + content)
 
-    def of_study(self, study_uid: str) -> tuple[HeatMap, ...]:
-        """The maps of a study's present revision; empty until they are made."""
+    def let_go(self, work: MapWork) -> None:
+        """The end of what `begin` began, whatever came of it: from now on others may try."""
+        let_go(self._path(work.study_id, work.revision))
+
+    def of_study(self, study_uid: str) -> tuple[HeatMap, ...] | None:
+        """The maps of a study's present revision; None until they are made."""
         statement = select(StudyRow.id, StudyRow.revision).where(StudyRow.study_instance_uid == study_uid)
         with reading(self._engine) as session:
             found = session.execute(statement).one_or_none()
-        return () if found is None else self._read(self._path(*found), study_uid)
+        return None if found is None else self._read(self._path(*found), study_uid)
 
     def sweep(self, now: datetime) -> int:
         """Remove what belongs to no study's present revision, and what dead workers left; returns how many files."""
         swept = 0
         with disk_trouble():
-            files = (file for folder in sorted(self._root.glob("*")) for file in folder.iterdir())
+            # Something else than a folder among ours is nobody's business, and no reason to stop.
+            files = self._root.glob("*/*")
             while batch := list(islice(files, _BATCH)):
                 kept = self._present({int(named[1]) for file in batch if (named := _NAME.fullmatch(file.name))})
                 for file in batch:
@@ -139,24 +144,14 @@ class HeatMaps:
             stored={image.row.sop_instance_uid: image.stored for image in images},
         )
 
-    def _mark(self, path: Path) -> bool:
-        """Whether these maps are ours to make; the mark of a process that dies stays, and holds for an hour."""
-        with disk_trouble():
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            try:
-                os.close(os.open(path.with_suffix(_BUSY), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
-            except FileExistsError:
-                return False
-        return True
-
-    def _read(self, path: Path, study_uid: str) -> tuple[HeatMap, ...]:
+    def _read(self, path: Path, study_uid: str) -> tuple[HeatMap, ...] | None:
         with disk_trouble(), suppress(FileNotFoundError):
-            checksum, _, content = path.read_text("utf-8", errors="replace").partition("\n")
-            if hashlib.sha256(content.encode()).hexdigest() == checksum:
+            headline, end, content = path.read_bytes().partition(b"\n")
+            if headline + end == _headline(content):
                 record = json.loads(content)
                 # A database that was restored may count its studies anew.
-                return tuple(map(heat_map_of, record["maps"])) if record["study_uid"] == study_uid else ()
-        return ()
+                return tuple(map(heat_map_of, record["maps"])) if record["study_uid"] == study_uid else None
+        return None
 
     def _present(self, study_ids: Collection[int]) -> frozenset[tuple[int, int]]:
         statement = select(StudyRow.id, StudyRow.revision).where(StudyRow.id.in_(study_ids))
@@ -166,14 +161,11 @@ class HeatMaps:
     def _is_left_over(self, file: Path, kept: Collection[tuple[int, int]], now: datetime) -> bool:
         if named := _NAME.fullmatch(file.name):
             return (int(named[1]), int(named[2])) not in kept
-        return file.suffix in {_BUSY, PARTIAL} and _age(file, now) > _ABANDONED_AFTER
+        return is_abandoned(file, now)
 
     def _path(self, study_id: int, revision: int) -> Path:
         return self._root / f"{study_id % 256:02x}" / f"{study_id}-{revision}.json"
 
 
-def _age(file: Path, now: datetime) -> timedelta:
-    try:
-        return now - datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return timedelta()
+def _headline(content: bytes) -> bytes:
+    return f"{_FORMAT} {hashlib.sha256(content).hexdigest()}\n".encode()

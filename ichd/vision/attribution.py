@@ -151,6 +151,7 @@ class Grid:
     ) -> None:
         """`shape`, `spacing_mm` and `centre` are those of the upright image, as in `ichd.vision.preprocess`."""
         self._shape = shape
+        self._spacing_mm = spacing_mm
         if centre is None or spec.field_of_view_mm is None:
             self._sides = (float(shape[0]), float(shape[1]))
             self._centre = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
@@ -168,6 +169,7 @@ class Grid:
         """
         rows, columns = heat_hw.shape
         pitch = (self._sides[0] / rows, self._sides[1] / columns)
+        pitch_mm = (pitch[0] * self._spacing_mm[0], pitch[1] * self._spacing_mm[1])
         first = tuple(c - (n - 1) / 2 * p for c, n, p in zip(self._centre, (rows, columns), pitch, strict=True))
         if upright.flipped_rows:
             first = (self._shape[0] - 1 - (first[0] + (rows - 1) * pitch[0]), first[1])
@@ -175,7 +177,7 @@ class Grid:
             first = (first[0], self._shape[1] - 1 - (first[1] + (columns - 1) * pitch[1]))
         stored_hw = heat_hw[:: -1 if upright.flipped_rows else 1, :: -1 if upright.flipped_columns else 1]
         if upright.transposed:
-            stored_hw, first, pitch = stored_hw.T, first[::-1], pitch[::-1]
+            stored_hw, first, pitch, pitch_mm = stored_hw.T, first[::-1], pitch[::-1], pitch_mm[::-1]
         return HeatMap(
             sop_instance_uid=source.sop_instance_uid,
             frame_number=source.frame_number,
@@ -183,5 +185,6 @@ class Grid:
             cells=tuple(row.tobytes() for row in stored_hw),
             first_cell=(first[0], first[1]),
             cell_pitch=pitch,
+            cell_mm=pitch_mm,
             probability_alone=alone,
         )

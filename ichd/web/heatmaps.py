@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response
 
 from ichd.domain.finding import CLASSES, Finding
-from ichd.domain.heatmap import HeatMap
+from ichd.domain.heatmap import HeatMap, maps_wanted
 from ichd.domain.record import Record, finding_of
 from ichd.store.catalogue import Catalogue, Criteria
 from ichd.store.heatmaps import HeatMaps
@@ -81,6 +81,27 @@ def heat_lines(finding: Finding, maps: Sequence[HeatMap]) -> tuple[HeatLine, ...
     return tuple(sorted(lines, key=lambda line: (CLASSES.index(line.heat.class_name), -line.probability)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeatSection:
+    """What a study's page says of its heat maps."""
+
+    lines: tuple[HeatLine, ...]
+    #: Whether there is something to be shown that no worker has made yet.
+    awaited: bool
+
+    @property
+    def cell(self) -> str:
+        """Width of a cell, for people: what a map can tell apart at best."""
+        return f"{max(max(line.heat.cell_mm) for line in self.lines):.0f} mm"
+
+
+def heat_section(finding: Finding | None, maps: Sequence[HeatMap] | None) -> HeatSection:
+    """The section of a finding; `maps` is None until they are made."""
+    if finding is None:
+        return HeatSection(lines=(), awaited=False)
+    return HeatSection(lines=heat_lines(finding, maps or ()), awaited=maps is None and bool(maps_wanted(finding)))
+
+
 def caption_of(finding: Finding, line: HeatLine) -> Caption:
     """What stands around the figure of a heat map."""
     model = finding.prediction.model
@@ -119,7 +140,7 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
     @router.get("", summary="The heat maps of a study's finding; empty until a worker had time to make them")
     def list_heat_maps(study_uid: str) -> list[Record]:
         finding = finding_in(find_study(studies, study_uid).record)
-        return [_shape(line) for line in heat_lines(finding, heat_maps.of_study(study_uid))] if finding else []
+        return [_shape(line) for line in heat_section(finding, heat_maps.of_study(study_uid)).lines]
 
     @router.get(
         "/{sop_uid}/{class_name}.png",
@@ -136,7 +157,7 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
         side: Annotated[int, Query(ge=64, le=1024)] = 512,
     ) -> Response:
         finding = finding_in(find_study(studies, study_uid).record)
-        lines = heat_lines(finding, heat_maps.of_study(study_uid)) if finding else ()
+        lines = heat_section(finding, heat_maps.of_study(study_uid)).lines
         line = next((each for each in lines if each.key == (sop_uid, frame, class_name)), None)
         image = Criteria(study_uids=(study_uid,), instance_uids=(sop_uid,))
         found = catalogue.instances(image, limit=1) if line else []

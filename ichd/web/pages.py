@@ -15,7 +15,7 @@ from ichd.store.arrivals import Arrivals
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
 from ichd.web.api import find_study
-from ichd.web.heatmaps import finding_in, heat_lines
+from ichd.web.heatmaps import finding_in, heat_section
 from ichd.web.study import STRIP_HEIGHT, study_page
 from ichd.web.words import short_uid
 from ichd.web.worklist import refusal_lines, tallies, worklist
@@ -92,8 +92,7 @@ def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, page
     @router.get("/studies/{study_uid}")
     def show_study(study_uid: str) -> HTMLResponse:
         detail = find_study(studies, study_uid)
-        finding = finding_in(detail.record)
-        heat = heat_lines(finding, heat_maps.of_study(study_uid)) if finding else ()
+        heat = heat_section(finding_in(detail.record), heat_maps.of_study(study_uid))
         return pages.page("study.html", study=study_page(detail, pages.now()), heat=heat)
 
     return router

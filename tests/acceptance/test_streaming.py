@@ -72,7 +72,7 @@ def test_slices_are_seen_while_they_arrive_and_give_the_same_probabilities(
 ) -> None:
     seen = reported(tmp_path / "streaming", bundle, head, ahead=True)
     plain = reported(tmp_path / "plain", bundle, head, ahead=False)
-    assert plain["embeddings"] == {"ahead": 0, "at_closing": SLICES}
+    assert plain["embeddings"] == {"ahead": 0, "earlier": 0, "at_closing": SLICES}
     assert seen["embeddings"]["ahead"] >= SLICES // 2
     assert sum(seen["embeddings"].values()) == SLICES
     assert seen["timings_ms"]["ahead_first"] < 0, "before the study was complete"

@@ -17,7 +17,7 @@ from ichd.pipeline.ahead import Ahead, is_read_alone
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.store.arriving import Arriving
-from ichd.store.embeddings import Embeddings
+from ichd.store.embeddings import Embeddings, slice_key
 from ichd.vision.reader import Reader
 from tests.pipeline.conftest import untrained
 from tests.store.house import House, image
@@ -92,7 +92,7 @@ def test_a_study_seen_ahead_is_read_to_the_same_bits_as_one_that_was_not(
     assert ward.embed_all() == 14
     house.wait(1.0)
     seen = ward.read()
-    assert seen["embeddings"] == {"ahead": 14, "at_closing": 0}
+    assert seen["embeddings"] == {"ahead": 14, "earlier": 0, "at_closing": 0}
     house.studies.reprocess(seen["study_uid"], now=house.now)
     for file in Path(f"{house.spool.root}.embeddings").rglob("*-*"):
         file.unlink()
@@ -108,7 +108,7 @@ def test_a_study_seen_ahead_is_read_to_the_same_bits_as_one_that_was_not(
     )
     plain = house.studies.detail(seen["study_uid"]).record
     assert plain is not None
-    assert plain["embeddings"] == {"ahead": 0, "at_closing": 14}
+    assert plain["embeddings"] == {"ahead": 0, "earlier": 0, "at_closing": 14}
     assert [s["p"] for s in plain["slices"]] == [s["p"] for s in seen["slices"]]
 
 
@@ -118,7 +118,7 @@ def test_the_record_tells_when_slices_were_seen(ward: Ward, head: list[Path], ho
     house.wait(1.5)
     ward.arrive(head[7:])
     record = ward.read()
-    assert record["embeddings"] == {"ahead": 7, "at_closing": 7}
+    assert record["embeddings"] == {"ahead": 7, "earlier": 0, "at_closing": 7}
     timings = record["timings_ms"]
     assert timings["ahead_first"] == timings["ahead_last"] == -3500.0, "a moment before the quiet period of 2 s began"
     assert timings["queued"] == 0.0
@@ -127,10 +127,22 @@ def test_the_record_tells_when_slices_were_seen(ward: Ward, head: list[Path], ho
 
 def test_of_a_late_slice_only_itself_is_new(ward: Ward, head: list[Path], house: House) -> None:
     ward.arrive(head[:-1])
-    assert ward.read()["embeddings"] == {"ahead": 0, "at_closing": 13}
+    assert ward.read()["embeddings"] == {"ahead": 0, "earlier": 0, "at_closing": 13}
     ward.arrive(head[-1:])
     assert house.studies.summaries()[0].state is StudyState.RECEIVING
-    assert ward.read()["embeddings"] == {"ahead": 13, "at_closing": 1}
+    late = ward.read()
+    assert late["embeddings"] == {"ahead": 0, "earlier": 13, "at_closing": 1}
+    assert "ahead_first" not in late["timings_ms"], "an earlier reading is no arrival"
+
+
+def test_a_late_slice_may_be_seen_ahead_of_its_own_reading(ward: Ward, head: list[Path]) -> None:
+    ward.arrive(head[:4])
+    ward.embed_all()
+    ward.arrive(head[4:-1])
+    ward.read()
+    ward.arrive(head[-1:])
+    assert ward.embed_all() == 1
+    assert ward.read()["embeddings"] == {"ahead": 5, "earlier": 9, "at_closing": 0}
 
 
 def test_a_damaged_embedding_is_made_again(ward: Ward, head: list[Path], house: House) -> None:
@@ -138,19 +150,18 @@ def test_a_damaged_embedding_is_made_again(ward: Ward, head: list[Path], house: 
     ward.embed_all()
     for file in list(Path(f"{house.spool.root}.embeddings").rglob("*-*"))[:5]:
         file.write_bytes(file.read_bytes()[:-4] + b"torn")
-    assert ward.read()["embeddings"] == {"ahead": 9, "at_closing": 5}
+    assert ward.read()["embeddings"] == {"ahead": 9, "earlier": 0, "at_closing": 5}
 
 
 def test_two_workers_share_the_slices(ward: Ward, head: list[Path]) -> None:
-    other = ward.worker()
     ward.arrive(head)
-    assert ward.ahead.step()
-    pieces = 1
-    while other.step() | ward.ahead.step():
-        pieces += 1
-    assert ward.embed_all() == 0
-    assert pieces <= 14
-    assert ward.read()["embeddings"] == {"ahead": 14, "at_closing": 0}
+    arriving = Arriving(ward.house.engine, ward.house.spool)
+    first = arriving.images(tuple(arriving.numbers()))[0]
+    with ward.embeddings.being_made(slice_key([(first.stored, None)])) as is_ours:
+        assert is_ours
+        assert ward.embed_all() == 13, "the slice that another has in hand is passed over"
+    assert ward.embed_all() == 0, "and is the other's to finish"
+    assert ward.read()["embeddings"] == {"ahead": 13, "earlier": 0, "at_closing": 1}
 
 
 def test_a_complete_study_is_its_jobs_alone(ward: Ward, head: list[Path], house: House) -> None:
@@ -200,18 +211,18 @@ def test_the_series_that_is_likely_to_be_read_goes_first(ward: Ward, head: list[
     ward.arrive([*bone, *head])
     for _ in head:
         assert ward.ahead.step()
-    assert ward.read()["embeddings"] == {"ahead": 14, "at_closing": 0}
+    assert ward.read()["embeddings"] == {"ahead": 14, "earlier": 0, "at_closing": 0}
 
 
 def test_a_model_that_cuts_the_head_out_sees_whole_scans_only(house: House, reader: Reader, head: list[Path]) -> None:
     assert not reader.sees_slices_alone
     ward = Ward(house, reader)
     ward.arrive(head)
-    assert ward.read()["embeddings"] == {"ahead": 0, "at_closing": 14}
+    assert ward.read()["embeddings"] == {"ahead": 0, "earlier": 0, "at_closing": 14}
     assert not Path(f"{house.spool.root}.embeddings").exists()
 
 
 def test_no_finding_is_lost_where_embeddings_can_not_be_kept(ward: Ward, head: list[Path], house: House) -> None:
     Path(f"{house.spool.root}.embeddings").write_text("in the way")
     ward.arrive(head)
-    assert ward.read()["embeddings"] == {"ahead": 0, "at_closing": 14}
+    assert ward.read()["embeddings"] == {"ahead": 0, "earlier": 0, "at_closing": 14}

@@ -1,18 +1,24 @@
 """Heat maps in the daemon: made when nobody waits, kept beside the spool, dropped with their reading."""
 
+import hashlib
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from ichd.domain.errors import Transient
 from ichd.domain.finding import CLASSES, ReadingRule, Threshold, conclude
 from ichd.domain.heatmap import maps_wanted
 from ichd.domain.record import finding_of, record_of
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.pipeline.maps import Maps
-from ichd.store.embeddings import Embeddings, slice_key
+from ichd.store.embeddings import Embedding, Embeddings, slice_key
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.tables import FindingRow
+from ichd.store.transaction import writing
 from ichd.vision.attribution import Attribution
 from ichd.vision.reader import Reader
 from ichd.vision.scan import SliceSource, load_scan
@@ -63,6 +69,7 @@ class Ward:
             attribution=Attribution(reader.engine.bundle),
             reader=reader,
             embeddings=self.embeddings,
+            clock=lambda: self.house.now,
         )
 
     def forget_maps(self) -> None:
@@ -77,7 +84,7 @@ class Ward:
         values_SF = self.reader.embed(self.scan, range(len(self.scan.hu_SHW)))
         for hu_HW, (source,), values_F in zip(self.scan.hu_SHW, self.scan.sources, values_SF, strict=True):
             key = slice_key([(work.stored[source.sop_instance_uid], source.frame_number)])
-            self.embeddings.put(key, hu_HW, values_F, now=self.house.now)
+            self.embeddings.put(key, hu_HW, Embedding(values_F=values_F, made_at=self.house.now, ahead=False))
 
     def files(self) -> list[Path]:
         root = self.house.spool.root
@@ -98,6 +105,7 @@ def test_key_slices_of_what_was_found_get_their_maps(house: House, reader: Reade
     pieces = run_out(ward.worker())
 
     kept = ward.heat_maps.of_study(ward.study_uid)
+    assert kept is not None
     wanted = maps_wanted(finding_of(ward.record))
     assert [(m.sop_instance_uid, m.class_name) for m in kept] == [
         (w.slice.sop_instance_uid, name) for w in wanted for name in w.class_names
@@ -126,6 +134,69 @@ def test_nothing_is_made_twice_or_by_two(house: House, reader: Reader, head: lis
     assert run_out(second) == 0
     assert run_out(first) > 0
     assert run_out(ward.worker()) == 0
+
+
+def test_a_worker_that_stops_leaves_its_maps_to_the_next(house: House, reader: Reader, head: list[Path]) -> None:
+    ward = Ward(house, reader, head)
+    stopping = ward.worker()
+    assert stopping.step()
+    stopping.close()
+
+    assert run_out(ward.worker()) > 0
+    assert ward.heat_maps.of_study(ward.study_uid)
+
+
+def test_what_a_dead_worker_had_in_hand_is_taken_up_once_its_mark_is_gone(
+    house: House, reader: Reader, head: list[Path]
+) -> None:
+    ward = Ward(house, reader, head)
+    (number,) = ward.heat_maps.findings(after=0, limit=9)
+    assert ward.heat_maps.begin(number) is not None  # and dies
+    worker = ward.worker()
+    assert run_out(worker) == 0
+    house.wait(60)
+    assert run_out(worker) == 0
+    ward.heat_maps.sweep(datetime.now(UTC) + timedelta(hours=2))
+    house.wait(60)
+
+    assert run_out(worker) > 0
+    assert ward.heat_maps.of_study(ward.study_uid)
+
+
+def test_a_disk_that_fails_for_a_while_costs_no_maps(house: House, reader: Reader, head: list[Path]) -> None:
+    ward = Ward(house, reader, head)
+    worker = ward.worker()
+    assert worker.step()
+    root = house.spool.root.with_name(f"{house.spool.root.name}.heatmaps")
+    shutil.rmtree(root)
+    root.write_text("in the way")
+    with pytest.raises(Transient):
+        run_out(worker)
+    assert not worker.step(), "it waits"
+    root.unlink()
+    house.wait(60)
+
+    assert run_out(worker) > 0
+    assert ward.heat_maps.of_study(ward.study_uid)
+
+
+def test_a_finding_that_is_committed_after_a_higher_number_is_not_missed(
+    house: House, reader: Reader, head: list[Path]
+) -> None:
+    ward = Ward(house, reader, head)
+    renumber(house, 1, 40)
+    worker = ward.worker()
+    run_out(worker)
+    ward.forget_maps()
+    renumber(house, 40, 39)
+
+    assert run_out(worker) > 0
+
+
+def renumber(house: House, number: int, to: int) -> None:
+    with writing(house.engine) as session:
+        changed = session.execute(update(FindingRow).where(FindingRow.id == number).values(id=to))
+        assert changed.rowcount == 1  # type: ignore[attr-defined]
 
 
 def test_what_is_absent_has_no_map(house: House, reader: Reader, head: list[Path]) -> None:
@@ -165,7 +236,21 @@ def test_a_torn_file_counts_as_absent(house: House, reader: Reader, head: list[P
 
     for torn in (b"", whole[: len(whole) // 2], whole.replace(b'"cells": ["', b'"cells": ["00', 1)):
         file.write_bytes(torn)
-        assert ward.heat_maps.of_study(ward.study_uid) == ()
+        assert ward.heat_maps.of_study(ward.study_uid) is None
+
+
+def test_a_file_of_another_format_is_made_again(house: House, reader: Reader, head: list[Path]) -> None:
+    ward = Ward(house, reader, head)
+    run_out(ward.worker())
+    made = ward.heat_maps.of_study(ward.study_uid)
+    (file,) = ward.files()
+    _, content = file.read_bytes().split(b"\n")
+    # As versions before this one wrote it, sound and without what was added since.
+    file.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content.replace(b"cell_mm", b"cell_cm"))
+
+    assert ward.heat_maps.of_study(ward.study_uid) is None
+    assert run_out(ward.worker()) > 0
+    assert ward.heat_maps.of_study(ward.study_uid) == made
 
 
 def test_maps_go_with_their_revision_and_marks_of_the_dead_after_an_hour(
@@ -174,6 +259,7 @@ def test_maps_go_with_their_revision_and_marks_of_the_dead_after_an_hour(
     ward = Ward(house, reader, head)
     run_out(ward.worker())
     (file,) = ward.files()
+    file.parent.with_name(".DS_Store").write_text("not a folder")
     mark = file.with_name("77-1.busy")
     mark.touch()
     now = datetime.now(UTC)
@@ -181,6 +267,7 @@ def test_maps_go_with_their_revision_and_marks_of_the_dead_after_an_hour(
     house.studies.reprocess(ward.study_uid, now=house.now)
 
     assert ward.heat_maps.sweep(now) == 1
-    assert ward.files() == [mark]
+    assert mark.exists()
+    assert not file.exists()
     assert ward.heat_maps.sweep(now + timedelta(hours=2)) == 1
-    assert ward.files() == []
+    assert not mark.exists()

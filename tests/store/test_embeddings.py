@@ -1,6 +1,7 @@
 """Embeddings beside the spool: found again with the same image and the same pixels, and never used when damaged."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 
 from ichd.domain.errors import Transient
 from ichd.store.draft import StoredFile
-from ichd.store.embeddings import Embeddings, SliceKey, slice_key
+from ichd.store.embeddings import Embedding, Embeddings, SliceKey, slice_key
 from ichd.store.spool import Spool
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HU = np.arange(64, dtype=np.int16).reshape(8, 8)
 VALUES = np.linspace(-1, 1, 20, dtype=np.float32)
+MADE = Embedding(values_F=VALUES, made_at=NOW, ahead=True)
 
 
 @pytest.fixture
@@ -41,24 +43,29 @@ def test_what_was_kept_is_found_to_the_bit_with_its_moment(spool: Spool, embeddi
     image = key(spool)
     assert not embeddings.holds(image)
     assert embeddings.get(image, HU) is None
-    embeddings.put(image, HU, VALUES, now=NOW)
+    embeddings.put(image, HU, MADE)
     assert embeddings.holds(image)
     found = Embeddings(spool, "f" * 64).get(image, HU)
     assert found is not None
     assert found.values_F.dtype == np.float32
     assert found.values_F.tobytes() == VALUES.tobytes()
     assert found.made_at == NOW
+    assert found.ahead
+    embeddings.put(image, HU, replace(MADE, ahead=False))
+    found = embeddings.get(image, HU)
+    assert found is not None
+    assert not found.ahead
 
 
 def test_another_engine_other_pixels_and_other_frames_have_none(spool: Spool, embeddings: Embeddings) -> None:
     stored = spool.write([b"multi-frame"])
     first, second = (slice_key([(stored, frame)]) for frame in (1, 2))
-    embeddings.put(first, HU, VALUES, now=NOW)
+    embeddings.put(first, HU, MADE)
     assert embeddings.get(second, HU) is None
     assert Embeddings(spool, "e" * 64).get(first, HU) is None
     # An engine whose digits begin alike shares the folder, and is told apart all the same.
     assert Embeddings(spool, "f" * 32 + "e" * 32).get(first, HU) is None
-    embeddings.put(first, HU, VALUES, now=NOW)
+    embeddings.put(first, HU, MADE)
     assert embeddings.get(first, HU.T) is None
 
 
@@ -73,7 +80,7 @@ def test_an_averaged_slice_is_known_by_all_its_members_in_their_order() -> None:
 def test_a_flipped_byte_is_seen_wherever_it_is(tmp_path_factory: pytest.TempPathFactory, where: int, flip: int) -> None:
     spool = Spool(tmp_path_factory.mktemp("flipped") / "spool")
     embeddings, image = Embeddings(spool, "f" * 64), SliceKey(image=f"00/{'0' * 32}.dcm", digest="a" * 64)
-    embeddings.put(image, HU, VALUES, now=NOW)
+    embeddings.put(image, HU, MADE)
     (file,) = files(spool)
     content = bytearray(file.read_bytes())
     content[where % len(content)] ^= flip
@@ -86,7 +93,7 @@ def test_a_flipped_byte_is_seen_wherever_it_is(tmp_path_factory: pytest.TempPath
 def test_a_torn_file_is_seen_wherever_it_ends(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
     spool = Spool(tmp_path_factory.mktemp("torn") / "spool")
     embeddings, image = Embeddings(spool, "f" * 64), SliceKey(image=f"00/{'0' * 32}.dcm", digest="a" * 64)
-    embeddings.put(image, HU, VALUES, now=NOW)
+    embeddings.put(image, HU, MADE)
     (file,) = files(spool)
     whole = file.read_bytes()
     file.write_bytes(whole[: min(length, len(whole) - 1)])
@@ -114,7 +121,7 @@ def test_one_maker_at_a_time_and_a_dead_one_is_not_followed(spool: Spool, embedd
 def test_they_go_with_their_image(spool: Spool, embeddings: Embeddings) -> None:
     gone, stays = spool.write([b"gone"]), spool.write([b"stays"])
     for stored in (gone, stays):
-        embeddings.put(slice_key([(stored, None)]), HU, VALUES, now=NOW)
+        embeddings.put(slice_key([(stored, None)]), HU, MADE)
     spool.discard(gone.path)
     assert embeddings.sweep(datetime.now(UTC)) == 1
     assert not embeddings.holds(slice_key([(gone, None)]))
@@ -124,7 +131,7 @@ def test_they_go_with_their_image(spool: Spool, embeddings: Embeddings) -> None:
 def test_those_of_an_engine_that_nobody_runs_go_after_a_week(spool: Spool, embeddings: Embeddings) -> None:
     old, image = Embeddings(spool, "0" * 64), key(spool)
     for each in (old, embeddings):
-        each.put(image, HU, VALUES, now=NOW)
+        each.put(image, HU, MADE)
     present = datetime.now(UTC)
     assert embeddings.sweep(present) == 0
     week_ago = (present - timedelta(days=8)).timestamp()
@@ -136,7 +143,7 @@ def test_those_of_an_engine_that_nobody_runs_go_after_a_week(spool: Spool, embed
 
 
 def test_names_that_are_not_ours_are_left_alone(spool: Spool, embeddings: Embeddings) -> None:
-    embeddings.put(key(spool), HU, VALUES, now=NOW)
+    embeddings.put(key(spool), HU, MADE)
     note = files(spool)[0].with_name("README")
     note.write_text("hands off")
     assert embeddings.sweep(datetime.now(UTC) + timedelta(days=1)) == 0
@@ -150,4 +157,4 @@ def test_a_disk_that_takes_nothing_is_trouble_and_one_that_gives_nothing_is_not(
     Path(f"{spool.root}.embeddings").write_text("in the way")
     assert embeddings.get(image, HU) is None
     with pytest.raises(Transient):
-        embeddings.put(image, HU, VALUES, now=NOW)
+        embeddings.put(image, HU, MADE)
