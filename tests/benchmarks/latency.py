@@ -30,6 +30,7 @@ from ichd.publish.dimse import associated
 from ichd.vision.bundle import save_bundle
 from ichd.vision.manifest import Manifest, NetworkSpec
 from ichd.vision.network import CnnLstm
+from ichd.vision.published import BACKBONES
 from tests.acceptance.daemon import Daemon, Destination, wait_until
 from tests.benchmarks.figures import Figure, arguments, print_figures
 from tests.peers.storescp import Receiver, running_receiver
@@ -112,7 +113,7 @@ def main() -> None:
 
 def _random_bundle(folder: Path) -> Path:
     torch.manual_seed(0)
-    network = NetworkSpec(backbone="seresnext50_32x4d")
+    network = NetworkSpec(backbone=BACKBONES["seresnext50"])
     manifest = Manifest(
         name="random",
         version="1",

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from ichd.telemetry import configure_logging
 from ichd.vision.bundle import load_bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.choice import EngineWish, open_engine
@@ -53,6 +54,8 @@ def _fit(seconds: dict[int, float]) -> tuple[float, float]:
 
 
 def _read(bundle: Path, series: Path, cache: Path, lengths: list[int]) -> None:
+    # To standard error: what is printed is read by the parent.
+    configure_logging()
     reader = Reader(open_engine(load_bundle(bundle), EngineWish(device="cpu"), EngineCache(cache)))
     reader.warm_up()
     files = sorted(series.iterdir())
