@@ -185,7 +185,7 @@ def _plain_eager(bundle: Bundle, scan: HeadScan) -> Callable[[], object]:
     @torch.inference_mode()
     def run() -> None:
         x_SCHW = prepare(scan.hu_SHW, scan.pixel_spacing_mm, bundle.manifest.input)
-        network.classify(torch.cat([network.embed(batch) for batch in x_SCHW.split(_EAGER_BATCH)]))
+        network.classify(torch.cat([network.embed(batch) for batch in torch.split(x_SCHW, _EAGER_BATCH)]))
 
     return run
 
