@@ -58,7 +58,9 @@ def predict(gathered: Gathered, reader: Reader, policy: ReadingPolicy) -> Iterat
         chosen = daemon.settle()
         said = _Daemon(ranking=daemon.ranking, chosen=chosen, head_only=policy.require_head)
         here = Choice(unfolded, gathered.files, lenient, head_only=False)
-        for candidate in _best_of_each_series(here.candidates):
+        # What the daemon chose stands for its series, whatever headers alone would choose.
+        first = [chosen.candidate] if chosen else []
+        for candidate in _best_of_each_series([*first, *here.candidates]):
             record = _read(study, candidate, gathered.files, reader, said)
             record["series_ranking"] = [ranked_record(line) for line in daemon.ranking]
             yield record
@@ -99,7 +101,7 @@ def _identity(stack: Stack) -> tuple[str, int | None]:
 
 
 def _best_of_each_series(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """By UID of the series; the candidates come best first."""
+    """The first of each series, by the UIDs of the series."""
     best: dict[str, Candidate] = {}
     for candidate in candidates:
         best.setdefault(candidate.stack.series_instance_uid, candidate)

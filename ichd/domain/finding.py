@@ -10,6 +10,9 @@ from ichd.domain.geometry import holes
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 
+#: Slices that are not there, or were not read: blood may be on them.
+_NEVER_ROUTINE = frozenset({Remark.SLICES_MISSING, Remark.IMAGES_LEFT_OUT})
+
 #: The network's outputs, in its order (the published model's own).
 CLASSES: tuple[str, ...] = (
     "any",
@@ -139,8 +142,8 @@ def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
             raise Permanent(Reason.MODEL_UNUSABLE, f"slice at {s.z_mm:.1f} mm has outputs {s.probabilities}")
     classes = tuple(_conclude_class(prediction, rule, index) for index in range(len(CLASSES)))
     triage = _triage(classes)
-    left_out = any(note.remark is Remark.IMAGES_LEFT_OUT for note in prediction.notes)
-    if triage is Triage.ROUTINE and (left_out or holes([s.z_mm for s in prediction.slices])):
+    unseen = any(note.unseen or note.remark in _NEVER_ROUTINE for note in prediction.notes)
+    if triage is Triage.ROUTINE and (unseen or holes([s.z_mm for s in prediction.slices])):
         # Blood may lie where no slice is: what was seen is not what there is.
         triage = Triage.INDETERMINATE
     return Finding(prediction=prediction, classes=classes, triage=triage)

@@ -11,6 +11,8 @@ from statistics import median
 Vector = tuple[float, float, float]
 Orientation = tuple[float, float, float, float, float, float]
 
+#: Parallel within about one degree.
+_PARALLEL_COSINE = 0.9998
 #: Row and column direction must be unit vectors at a right angle; scanners round to six digits, some to three.
 _UNIT_TOLERANCE = 1e-2
 #: No head protocol leaves more between two slices.
@@ -46,17 +48,27 @@ def dot(a: Vector, b: Vector) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
+def parallel(a: Orientation, b: Orientation) -> bool:
+    """Same rows and same columns, within about one degree."""
+    return dot(a[:3], b[:3]) > _PARALLEL_COSINE and dot(a[3:], b[3:]) > _PARALLEL_COSINE
+
+
 def holes(positions_mm: Sequence[float]) -> list[tuple[int, float]]:
     """Where slices are missing: index of the slice below each hole, and the hole's length in mm.
 
-    `positions_mm` ascend along the normal. Scanners change their spacing on purpose, thin at the base and thick above;
-    a step three times the usual one, and longer than a thick slice, is no such change.
+    `positions_mm` ascend along the normal. Scanners change their spacing on purpose, thin at the base and thick above:
+    then one of a step's neighbours is as long as the step. One that is much longer than both is no such change, nor is
+    one three times as long as the usual one and longer than a thick slice.
     """
     steps = [above - below for below, above in pairwise(positions_mm)]
     if not steps:
         return []
-    usual = median(steps)
-    return [(index, step) for index, step in enumerate(steps) if step > max(3 * usual, _LONGEST_SPACING_MM)]
+    long = max(3 * median(steps), _LONGEST_SPACING_MM)
+    return [(index, step) for index, step in enumerate(steps) if step > long or _is_lone(steps, index)]
+
+
+def _is_lone(steps: Sequence[float], index: int) -> bool:
+    return 0 < index < len(steps) - 1 and steps[index] > _LONE_STEP * max(steps[index - 1], steps[index + 1])
 
 
 def holes_in_stacks(slices: Iterable[tuple[Hashable, Vector | None, Orientation | None]]) -> int:
@@ -72,21 +84,7 @@ def holes_in_stacks(slices: Iterable[tuple[Hashable, Vector | None, Orientation 
             continue
         stack = (series, *(round(component, 2) for component in normal))
         stacks.setdefault(stack, set()).add(round(dot(position, normal), 1))
-    return sum(_missing(sorted(stack)) for stack in stacks.values() if len(stack) >= _FEWEST_IN_STACK)
-
-
-def _missing(positions_mm: Sequence[float]) -> int:
-    """Holes, and single slices that are missing: a step much longer than both of its neighbours.
-
-    Where the spacing changes on purpose, one of the neighbours is as long.
-    """
-    steps = [above - below for below, above in pairwise(positions_mm)]
-    lone = {
-        index
-        for index in range(1, len(steps) - 1)
-        if steps[index] > _LONE_STEP * max(steps[index - 1], steps[index + 1])
-    }
-    return len(lone | {index for index, _ in holes(positions_mm)})
+    return sum(len(holes(sorted(stack))) for stack in stacks.values() if len(stack) >= _FEWEST_IN_STACK)
 
 
 def degrees_from_axial(normal: Vector) -> float:

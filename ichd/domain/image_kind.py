@@ -5,8 +5,9 @@ say it nowhere else, Series Description. AXIAL in Image Type is not believed: re
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 from ichd.domain.study import InstanceFacts
 
@@ -67,5 +68,9 @@ def plain_words(text: str) -> str:
 
 
 def _words(values: Iterable[str]) -> set[str]:
-    """Values, and the words of those that hold several, as in `CT_SOM5 MPR`."""
-    return {word for value in values for word in (value, *value.split())}
+    """Values, and the words of those that hold several, as in `CT_SOM5 MPR`; `MIN IP` is `MIN_IP`."""
+    return {word for value in values for word in ("_".join(value.split()), *value.split(), *_pairs(value.split()))}
+
+
+def _pairs(words: Sequence[str]) -> Iterable[str]:
+    return ("_".join(pair) for pair in pairwise(words))

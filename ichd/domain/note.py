@@ -14,6 +14,7 @@ class Remark(StrEnum):
     # How the slices lie.
     DUPLICATE_POSITIONS = "duplicate_positions"
     SLICES_MISSING = "slices_missing"
+    SLICES_SPOILED = "slices_spoiled"
     UNEVEN_SPACING = "uneven_spacing"
     TILTED = "tilted"
     ACQUISITION_LEFT_OUT = "acquisition_left_out"
@@ -48,6 +49,7 @@ class Remark(StrEnum):
 MEANINGS: dict[Remark, str] = {
     Remark.DUPLICATE_POSITIONS: "slices at a position that another one holds were not read",
     Remark.SLICES_MISSING: "slices are missing",
+    Remark.SLICES_SPOILED: "slices through the brain show nothing, or have other HU than their neighbours",
     Remark.UNEVEN_SPACING: "the slices are not evenly spaced",
     Remark.TILTED: "the slices are tilted against axial",
     Remark.ACQUISITION_LEFT_OUT: "the series holds several acquisitions, of which one was read",
@@ -79,6 +81,8 @@ class Note:
     remark: Remark
     #: The numbers behind it, for people; no value of the patient's.
     detail: str = ""
+    #: So much of the brain was not seen that the study is never a routine one, whatever the rest of it shows.
+    unseen: bool = False
 
     def __str__(self) -> str:
         """One sentence without its full stop."""

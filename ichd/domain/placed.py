@@ -10,6 +10,11 @@ from ichd.domain.study import InstanceFacts
 
 #: Closer than this along the normal is the same position.
 _SAME_POSITION_MM = 0.05
+#: Slices below this are thin: averaged when they are read, and what angiographies and bone stacks are made of.
+#: Protocols know 0.5 to 1.5 mm as thin; 2 mm and more is read as it is.
+THIN_BELOW_MM = 1.75
+#: A Pixel Spacing below this is no CT's: a detector's cells are ten times as wide, and what divides by it overflows.
+LEAST_PIXEL_MM = 0.01
 
 
 def is_placed(image: InstanceFacts) -> bool:
@@ -18,7 +23,7 @@ def is_placed(image: InstanceFacts) -> bool:
     if position is None or orientation is None or spacing is None:
         return False
     numbers = (*position, *spacing)
-    return all(map(math.isfinite, numbers)) and min(spacing) > 0 and slice_normal(orientation) is not None
+    return all(map(math.isfinite, numbers)) and min(spacing) >= LEAST_PIXEL_MM and slice_normal(orientation) is not None
 
 
 def position_mm(image: InstanceFacts) -> float | None:

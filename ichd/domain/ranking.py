@@ -14,7 +14,7 @@ from ichd.domain.kernel import is_sharp
 from ichd.domain.placed import coverage_mm, positions_mm, slice_mm
 from ichd.domain.stacks import Stack
 
-#: From below the skull base to the vertex of an adult.
+#: From below the skull base to the vertex of an adult; where no pixels are looked at there is no better measure.
 _WHOLE_FROM_MM = 120.0
 #: As thick as what the published model was trained on, and as routine head protocols are.
 _PREFERRED_MM = (2.9, 6.5)
@@ -83,10 +83,11 @@ class SeriesScore:
         return replace(self, criteria=tuple(seen if c.name == WHOLE_HEAD else c for c in self.criteria))
 
 
-def score_of(stack: Stack) -> SeriesScore:
+def score_of(stack: Stack, *, pixels_to_come: bool = True) -> SeriesScore:
     """The account of a stack by its headers; a stack that is refused has one too.
 
-    By headers alone the head counts as whole wherever the stack is long enough, so that pixels only ever take points.
+    Until pixels were looked at every head counts as whole, a child's is short: so pixels only ever take points. Without
+    `pixels_to_come` it counts as whole where the stack is as long as an adult's head.
     """
     images = stack.instances
     positions, coverage, thickness = positions_mm(images), coverage_mm(images), slice_mm(images)
@@ -98,7 +99,7 @@ def score_of(stack: Stack) -> SeriesScore:
     which, of = stack.acquisition
     return SeriesScore(
         criteria=(
-            _row(WHOLE_HEAD, f"{coverage:.0f} mm", float(coverage >= _WHOLE_FROM_MM)),
+            _row(WHOLE_HEAD, f"{coverage:.0f} mm", float(pixels_to_come or coverage >= _WHOLE_FROM_MM)),
             _row("contrast", "given" if agent else "none", float(not agent)),
             _row("gaps", f"{gaps}", float(gaps == 0)),
             _row("kernel", _kernel_words(kernels, sharp > 0), float(sharp == 0)),

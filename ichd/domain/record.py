@@ -70,7 +70,9 @@ def record_of(
         },
         "max_key_slices": rule.max_key_slices,
         "notes": [str(note) for note in prediction.notes],
-        "remarks": [{"code": str(note.remark), "detail": note.detail} for note in prediction.notes],
+        "remarks": [
+            {"code": str(note.remark), "detail": note.detail, "unseen": note.unseen} for note in prediction.notes
+        ],
         "skipped_series": [skipped_record(s) for s in skipped],
         "series_ranking": [ranked_record(r) for r in ranking],
         "timings_ms": dict(prediction.timings_ms),
@@ -139,7 +141,9 @@ def notes_of(record: Mapping[str, Any]) -> tuple[Note, ...]:
     """The coded notes of a record; one that was written before notes had codes gives its sentences."""
     if "remarks" not in record:
         return tuple(Note(remark=Remark.UNCODED, detail=sentence) for sentence in record["notes"])
-    return tuple(Note(remark=Remark(n["code"]), detail=n["detail"]) for n in record["remarks"])
+    return tuple(
+        Note(remark=Remark(n["code"]), detail=n["detail"], unseen=n.get("unseen", False)) for n in record["remarks"]
+    )
 
 
 def finding_of(record: Mapping[str, Any]) -> Finding:

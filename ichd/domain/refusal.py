@@ -12,12 +12,12 @@ from ichd.domain.contrast import has_contrast, shows_arteries, shows_perfusion
 from ichd.domain.geometry import degrees_from_axial, slice_normal
 from ichd.domain.image_kind import ImageKind, kind_of
 from ichd.domain.kernel import is_sharp
-from ichd.domain.placed import coverage_mm, is_placed, positions_mm, repeats, slice_mm
+from ichd.domain.placed import THIN_BELOW_MM, coverage_mm, is_placed, positions_mm, repeats, slice_mm
 from ichd.domain.reason import Reason
 from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
 
-#: Slices below this are thin: averaged when they are read, and what angiographies and bone stacks are made of.
-THIN_BELOW_MM = 2.0
+#: Of fewer places it is no series of slices, but one slice that was watched, for the bolus to arrive.
+_FEWEST_IN_TIME_SERIES = 10
 
 Images = Sequence[InstanceFacts]
 
@@ -29,7 +29,7 @@ class SelectionPolicy:
     max_degrees_from_axial: float = 30.0
     min_positions: int = 10
     min_coverage_mm: float = 80.0
-    max_slices: int = 400
+    max_slices: int = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def _is_unfolded(images: Images, policy: SelectionPolicy) -> Refusal | None:
     folded = [i for i in images if i.frame_number is None]
     frames = max((i.number_of_frames for i in folded), default=1)
     if frames > 1 or any(i.sop_class_uid == ENHANCED_CT_IMAGE_STORAGE for i in folded):
-        return Refusal(reason=Reason.MULTI_FRAME, detail=f"{frames} frames")
+        return Refusal(reason=Reason.MULTI_FRAME, detail=f"{frames} {'frame' if frames == 1 else 'frames'}")
     return None
 
 
@@ -109,16 +109,21 @@ def _is_axial(images: Images, policy: SelectionPolicy) -> Refusal | None:
     if angle <= policy.max_degrees_from_axial:
         return None
     reformat = any(kind_of(i) is ImageKind.REFORMAT for i in images)
-    return Refusal(reason=Reason.REFORMATTED if reformat else Reason.NOT_AXIAL, detail=f"{angle:.0f} degrees")
+    return Refusal(
+        reason=Reason.REFORMATTED if reformat else Reason.NOT_AXIAL,
+        detail=f"{_above(angle, policy.max_degrees_from_axial)} degrees",
+    )
 
 
 def _is_no_time_series(images: Images, policy: SelectionPolicy) -> Refusal | None:
     times = repeats(images)
+    if len(positions_mm(images)) < _FEWEST_IN_TIME_SERIES:
+        return None
     if times >= TIME_SERIES_FROM:
         detail = f"{len(images)} images of {len(positions_mm(images))} positions"
         return Refusal(reason=Reason.PERFUSION, detail=detail)
     if shows_perfusion(images):
-        return Refusal(reason=Reason.PERFUSION, detail=f"described so, {times:.0f} images a position")
+        return Refusal(reason=Reason.PERFUSION, detail=f"described so, {_times(times)} a position")
     return None
 
 
@@ -135,19 +140,36 @@ def _is_no_angiography(images: Images, policy: SelectionPolicy) -> Refusal | Non
 def _has_slices(images: Images, policy: SelectionPolicy) -> Refusal | None:
     count = len(positions_mm(images))
     if count < policy.min_positions:
-        return Refusal(reason=Reason.TOO_FEW_SLICES, detail=f"{count} positions, {policy.min_positions} needed")
+        return Refusal(reason=Reason.TOO_FEW_SLICES, detail=f"{_positions(count)}, {policy.min_positions} needed")
     if count > policy.max_slices:
-        return Refusal(reason=Reason.TOO_MANY_SLICES, detail=f"{count} positions, at most {policy.max_slices}")
+        return Refusal(reason=Reason.TOO_MANY_SLICES, detail=f"{_positions(count)}, at most {policy.max_slices}")
     return None
 
 
 def _has_coverage(images: Images, policy: SelectionPolicy) -> Refusal | None:
     coverage = coverage_mm(images)
     if coverage < policy.min_coverage_mm:
-        return Refusal(
-            reason=Reason.SHORT_COVERAGE, detail=f"{coverage:.0f} mm, {policy.min_coverage_mm:.0f} mm needed"
-        )
+        detail = f"{_below(coverage, policy.min_coverage_mm)} mm, {policy.min_coverage_mm:g} mm needed"
+        return Refusal(reason=Reason.SHORT_COVERAGE, detail=detail)
     return None
+
+
+def _positions(count: int) -> str:
+    return "1 position" if count == 1 else f"{count} positions"
+
+
+def _times(times: float) -> str:
+    return "1 image" if times < 1.05 else f"{times:.2g} images"
+
+
+def _above(value: float, limit: float) -> str:
+    """In as many digits as show that it is above."""
+    return next((text for digits in (0, 1, 2) if float(text := f"{value:.{digits}f}") > limit), f"{value:.6g}")
+
+
+def _below(value: float, limit: float) -> str:
+    """In as many digits as show that it is below."""
+    return next((text for digits in (0, 1, 2) if float(text := f"{value:.{digits}f}") < limit), f"{value:.6g}")
 
 
 def _is_no_thin_bone_stack(images: Images, policy: SelectionPolicy) -> Refusal | None:

@@ -54,13 +54,17 @@ class Ranked:
     refusal: Refusal | None
 
 
-def select_series(study: StudyFacts, policy: SelectionPolicy) -> Selection:
-    """Sort the stacks of a study; the same images in any order give the same result."""
+def select_series(study: StudyFacts, policy: SelectionPolicy, *, pixels_to_come: bool = True) -> Selection:
+    """Sort the stacks of a study; the same images in any order give the same result.
+
+    With `pixels_to_come` the points are what the pixels leave at most, else what headers alone can say.
+    """
     candidates = []
     for series in study.series:
         for stack in stacks_of(series):
             refusal = refusal_of(stack.instances, policy)
-            candidates.append(Candidate(stack=stack, score=score_of(stack), refusal=refusal))
+            score = score_of(stack, pixels_to_come=pixels_to_come)
+            candidates.append(Candidate(stack=stack, score=score, refusal=refusal))
     return Selection(
         candidates=best_first([c for c in candidates if c.refusal is None]),
         refused=best_first([c for c in candidates if c.refusal is not None]),

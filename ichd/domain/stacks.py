@@ -6,21 +6,18 @@ reference, each place once.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ichd.domain.acquisitions import Pass, passes_of
-from ichd.domain.geometry import degrees_from_axial, dot, slice_normal
+from ichd.domain.acquisitions import Pass, acquired, passes_of
+from ichd.domain.beside import notes_beside, repeats_acquisition
+from ichd.domain.geometry import parallel
 from ichd.domain.image_kind import ImageKind, kind_of
-from ichd.domain.note import Note, Remark
-from ichd.domain.placed import is_placed, positions_mm
+from ichd.domain.note import Note
+from ichd.domain.placed import is_placed
 from ichd.domain.study import InstanceFacts, SeriesFacts
 
-#: Parallel within about one degree.
-_PARALLEL_COSINE = 0.9998
 _SAME_SPACING = 0.01
-#: A plane that leans more than this is another view of the patient, and no slice that an axial stack could miss.
-_AXIAL_WITHIN_DEGREES = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +42,12 @@ def stacks_of(series: SeriesFacts) -> tuple[Stack, ...]:
     was taken instead: then a note says so.
     """
     groups = _consistent_groups(series.instances)
-    stacks = []
+    stacks: list[Stack] = []
     for group in groups:
         kind = kind_of(group[0])
         for one in passes_of(group) if kind is ImageKind.SLICE else [Pass(instances=tuple(group))]:
-            notes = (*one.notes, *_left_out(one.instances, kind, groups))
+            others = [other for other in groups if other is not group]
+            notes = (*one.notes, *notes_beside(one.instances, others))
             stacks.append(
                 Stack(
                     series_instance_uid=series.series_instance_uid,
@@ -61,34 +59,40 @@ def stacks_of(series: SeriesFacts) -> tuple[Stack, ...]:
             )
     if len(stacks) == 1:
         return tuple(stacks)
-    stacks.sort(key=lambda s: min(map(_acquired, s.instances)))
-    return tuple(replace(stack, number=number) for number, stack in enumerate(stacks, 1))
-
-
-def _acquired(image: InstanceFacts) -> tuple[str, int, int, str, int]:
-    return (
-        image.acquisition_datetime,
-        image.acquisition_number or 0,
-        image.instance_number or 0,
-        image.sop_instance_uid,
-        image.frame_number or 0,
+    stacks.sort(key=lambda s: min(map(acquired, s.instances)))
+    return tuple(
+        replace(stack, number=number, acquisition=_acquisition(stack, stacks)) for number, stack in enumerate(stacks, 1)
     )
+
+
+def _acquisition(stack: Stack, stacks: Sequence[Stack]) -> tuple[int, int]:
+    """Which repeat of its place a stack is, where those of other grids are counted too; `stacks` in their order."""
+    alike = [
+        other
+        for other in stacks
+        if other is stack
+        or (other.kind is stack.kind is ImageKind.SLICE and repeats_acquisition(other.instances, stack.instances))
+    ]
+    if len(alike) <= stack.acquisition[1]:
+        return stack.acquisition
+    return (next(n for n, other in enumerate(alike, 1) if other is stack), len(alike))
 
 
 def _consistent_groups(images: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
     """Images of one kind whose planes are parallel and whose pixels have one grid; those without a place apart."""
-    frames = Counter(i.frame_of_reference_uid for i in images if i.frame_of_reference_uid)
     # An image that names none is where most others are: a frame of reference is forgotten more often than mixed.
-    usual = max(frames, key=lambda uid: (frames[uid], uid)) if frames else None
+    frame = _usual(i.frame_of_reference_uid for i in images)
+    lying = _usual(i.patient_position for i in images)
     groups: dict[tuple[object, ...], list[list[InstanceFacts]]] = {}
-    for image in sorted(images, key=lambda i: (repr(i.image_orientation), _acquired(i))):
+    for image in sorted(images, key=lambda i: (repr(i.image_orientation), acquired(i))):
         key = (
             image.modality,
             kind_of(image),
             is_placed(image),
             image.rows,
             image.columns,
-            image.frame_of_reference_uid or usual,
+            image.frame_of_reference_uid or frame,
+            image.patient_position or lying,
         )
         alike = groups.setdefault(key, [])
         group = next((g for g in alike if _stacks_on(image, g[0])), None)
@@ -96,7 +100,12 @@ def _consistent_groups(images: Sequence[InstanceFacts]) -> list[list[InstanceFac
             alike.append([image])
         else:
             group.append(image)
-    return [sorted(group, key=_acquired) for alike in groups.values() for group in alike]
+    return [sorted(group, key=acquired) for alike in groups.values() for group in alike]
+
+
+def _usual(names: Iterable[str | None]) -> str | None:
+    counts = Counter(name for name in names if name)
+    return max(counts, key=lambda name: (counts[name], name)) if counts else None
 
 
 def _stacks_on(image: InstanceFacts, first: InstanceFacts) -> bool:
@@ -105,26 +114,4 @@ def _stacks_on(image: InstanceFacts, first: InstanceFacts) -> bool:
     spacing, first_spacing = image.pixel_spacing, first.pixel_spacing
     if not is_placed(image) or a is None or b is None or spacing is None or first_spacing is None:
         return True
-    return (
-        dot(a[:3], b[:3]) > _PARALLEL_COSINE
-        and dot(a[3:], b[3:]) > _PARALLEL_COSINE
-        and all(abs(s - f) <= _SAME_SPACING * f for s, f in zip(spacing, first_spacing, strict=True))
-    )
-
-
-def _left_out(stack: Sequence[InstanceFacts], kind: ImageKind, groups: Sequence[list[InstanceFacts]]) -> list[Note]:
-    """Images beside a stack of slices that may have been slices of it: too few to be a scan of their own."""
-    if kind not in (ImageKind.SLICE, ImageKind.REFORMAT) or not positions_mm(stack):
-        return []
-    read = {(i.sop_instance_uid, i.frame_number) for i in stack}
-    lost = 0
-    for group in groups:
-        first = (group[0].sop_instance_uid, group[0].frame_number)
-        if kind_of(group[0]) is not kind or first in read or 2 * len(group) >= len(stack):
-            continue
-        normal = slice_normal(group[0].image_orientation) if group[0].image_orientation else None
-        if normal is None or degrees_from_axial(normal) <= _AXIAL_WITHIN_DEGREES:
-            lost += len(group)
-    if not lost:
-        return []
-    return [Note(remark=Remark.IMAGES_LEFT_OUT, detail=f"{lost} beside {len(stack)} that were read")]
+    return parallel(a, b) and all(abs(s - f) <= _SAME_SPACING * f for s, f in zip(spacing, first_spacing, strict=True))

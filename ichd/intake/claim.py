@@ -9,7 +9,7 @@ from ichd.intake.header import syntax_of
 from ichd.intake.values import is_uid
 from ichd.store.arrivals import ArrivalKind
 
-#: Enhanced CT is taken, so that its study ends with a reason where a user looks, not with a silent sender.
+#: The frames of enhanced CT are read as slices; legacy converted CT has a class of its own, and is refused.
 ACCEPTED_SOP_CLASSES = (CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE)
 
 #: Defined terms of Modality, and those that were ones (PS3.3 C.7.3.1.1.1).

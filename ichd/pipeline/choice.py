@@ -45,7 +45,7 @@ class Choice:
         self._files = files
         self._head_only = head_only
         self._chosen: Candidate | None = None
-        selection = select_series(study.facts, policy)
+        selection = select_series(study.facts, policy, pixels_to_come=head_only)
         self._open = list(selection.candidates)
         self._closed = [
             replace(c, refusal=study.damaged.get(c.stack.instances[0].sop_instance_uid, c.refusal))

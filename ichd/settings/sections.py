@@ -41,7 +41,7 @@ class StudySettings(Section):
     min_slices: int = Field(default=10, ge=1, description="Distinct slice positions that a series needs.")
     min_coverage_mm: float = Field(default=80.0, ge=0, description="Length that the slices must cover, mm.")
     max_slices: int = Field(
-        default=400, ge=1, le=1000, description="Most slice positions of a series that is read; thin ones are averaged."
+        default=1000, ge=1, le=1000, description="Most slice positions of a series that is read. Of thick slices 400."
     )
 
 

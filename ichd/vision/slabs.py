@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+from ichd.domain.placed import THIN_BELOW_MM as THIN_BELOW_MM
+
 _SLAB_MM = 5.0
-#: Protocols know 0.5 to 1.5 mm as thin; 2 mm and more is read as it is.
-THIN_BELOW_MM = 1.75
 #: Slices this far apart are never averaged: half a slab would be missing between them.
 _APART_MM = 2.5
 #: A step so much longer than both of its neighbours is a missing slice, as in `ichd.domain.geometry`.

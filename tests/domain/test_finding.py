@@ -1,6 +1,7 @@
 """From probabilities to triage: a worked table, and what holds for all predictions."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from ichd.domain.finding import (
     Triage,
     conclude,
 )
+from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 
 MODEL = ModelIdentity(name="test", version="1", weights_sha256="ab" * 32, bundle_sha256="cd" * 32)
@@ -51,6 +53,31 @@ def prediction(*rows: tuple[float, ...]) -> Prediction:
 )
 def test_triage_worked(scan: tuple[float, ...], triage: Triage) -> None:
     assert conclude(prediction(scan), RULE).triage is triage
+
+
+@pytest.mark.parametrize(
+    ("note", "triage"),
+    [
+        (Note(remark=Remark.IMAGES_LEFT_OUT, detail="14 beside 20 that were read"), Triage.INDETERMINATE),
+        (Note(remark=Remark.SLICES_MISSING, detail="10 mm between slices 4 and 5"), Triage.INDETERMINATE),
+        (Note(remark=Remark.BASE_MISSING, detail="about 57 mm of brain", unseen=True), Triage.INDETERMINATE),
+        (Note(remark=Remark.BASE_MISSING, detail="about 13 mm of brain"), Triage.ROUTINE),
+        (Note(remark=Remark.SHARP_KERNEL), Triage.ROUTINE),
+    ],
+)
+def test_what_was_not_seen_is_not_routine_but_urgent_all_the_same(note: Note, triage: Triage) -> None:
+    quiet, bleed = prediction(*[(0.01,) * 6] * 8), prediction(*[(0.9,) * 6] * 8)
+    assert conclude(replace(quiet, notes=(note,)), RULE).triage is triage
+    assert conclude(replace(bleed, notes=(note,)), RULE).triage is Triage.URGENT
+
+
+@pytest.mark.parametrize(
+    ("gone", "triage"), [((), Triage.ROUTINE), ((4,), Triage.INDETERMINATE), ((4, 5), Triage.INDETERMINATE)]
+)
+def test_slices_that_are_missing_make_no_routine_study(gone: tuple[int, ...], triage: Triage) -> None:
+    whole = prediction(*[(0.01,) * 6] * 10)
+    slices = tuple(s for n, s in enumerate(whole.slices) if n not in gone)
+    assert conclude(replace(whole, slices=slices), RULE).triage is triage
 
 
 def test_scan_level_is_the_highest_slice_and_names_the_slices_that_show_it() -> None:

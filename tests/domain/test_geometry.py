@@ -104,6 +104,9 @@ def test_any_six_numbers_give_a_unit_normal_or_none(orientation: Orientation) ->
         ([0, 4.2, 8.4, 9.5, 16.9, 24.3], []),  # thin, a step, thick: a real protocol
         ([0, 2.5, 5, 7.5, 17.5, 27.5, 37.5], []),
         ([0, 5, 10, 40, 45], [(2, 30)]),
+        ([0, 5, 10, 25, 30], [(2, 15)]),  # two slices are missing: three times the usual step to the millimetre
+        ([0, 5, 10, 20, 25], [(2, 10)]),  # one
+        ([0, 5, 15, 25, 30], []),  # every other one: thicker in the middle, perhaps
         ([0, 1, 2, 3, 20, 21, 22, 39, 40], [(3, 17), (6, 17)]),
     ],
 )

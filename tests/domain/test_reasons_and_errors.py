@@ -27,7 +27,7 @@ def test_no_meaning_is_used_twice_or_left_over() -> None:
 @pytest.mark.parametrize("kind", [errors.Transient, errors.Permanent, errors.Refused, errors.NotAnalysable])
 def test_a_coded_error_says_meaning_and_numbers(kind: type[errors.CodedError]) -> None:
     error = kind(Reason.TOO_FEW_SLICES, "3 positions, 10 needed")
-    assert str(error) == "fewer distinct slice positions than a head scan has (3 positions, 10 needed)"
+    assert str(error) == "fewer distinct slice positions than study.min_slices asks for (3 positions, 10 needed)"
     assert (error.reason, error.detail) == (Reason.TOO_FEW_SLICES, "3 positions, 10 needed")
     assert str(kind(Reason.NOT_A_HEAD)) == Reason.NOT_A_HEAD.meaning
 

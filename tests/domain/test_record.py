@@ -32,6 +32,8 @@ SLICES = st.builds(
     probabilities=st.tuples(*[st.floats(0, 1)] * len(CLASSES)),
     frame_number=st.none() | st.integers(1, 400),
 )
+NOTES = st.builds(Note, remark=st.sampled_from(list(Remark)), detail=st.text(), unseen=st.booleans())
+HASHES = st.integers(0, 2**256 - 1).map("{:064x}".format)
 PREDICTIONS = st.builds(
     Prediction,
     study_instance_uid=UIDS,
@@ -40,13 +42,13 @@ PREDICTIONS = st.builds(
         ModelIdentity,
         name=st.text(),
         version=st.text(),
-        weights_sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
-        bundle_sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+        weights_sha256=HASHES,
+        bundle_sha256=HASHES,
         statement=st.text(),
         demonstration=st.booleans(),
     ),
     slices=st.lists(SLICES, min_size=1, max_size=5).map(tuple),
-    notes=st.lists(st.builds(Note, remark=st.sampled_from(list(Remark)), detail=st.text()), max_size=3).map(tuple),
+    notes=st.lists(NOTES, max_size=3).map(tuple),
     timings_ms=st.dictionaries(st.text(), st.floats(0, 1e6)),
 )
 RULES = st.builds(

@@ -75,9 +75,7 @@ def test_the_one_that_was_not_chosen_names_the_one_that_was_and_what_decided() -
     _, skipped = ranking_of(selection.candidates[0], selection.candidates)
     assert skipped.refusal is not None
     assert skipped.refusal.reason is Reason.RANKED_LOWER
-    assert skipped.refusal.detail == (
-        "62.5 points; series 1.2.3 with 126.5 is read, by whole_head: 135 mm against 95 mm"
-    )
+    assert skipped.refusal.detail == ("126.5 points; series 1.2.3 with 126.5 is read, by positions: 28 against 20")
 
 
 @pytest.mark.parametrize(("vertex", "base", "points"), [(True, True, 64), (True, False, 0), (False, True, 0)])
@@ -89,10 +87,19 @@ def test_pixels_have_the_word_about_the_head(vertex: bool, base: bool, points: f
     assert seen.criteria[1:] == by_header.criteria[1:]
 
 
-def test_pixels_never_add_to_a_long_stack() -> None:
-    """Else the first in order could be overtaken by one that nobody looked at."""
-    (stack,) = stacks_of(scan())
-    assert score_of(stack).with_pixels(WHOLE).total == score_of(stack).total
+@pytest.mark.parametrize("slices", [10, 23, 28])
+@pytest.mark.parametrize("whole", [True, False])
+def test_pixels_never_add_to_the_account(slices: int, whole: bool) -> None:
+    """Else the first in order could be overtaken by one that nobody looked at: a child's head is 115 mm high."""
+    (stack,) = stacks_of(scan(slices))
+    seen = score_of(stack).with_pixels(replace(WHOLE, reaches_base=whole))
+    assert score_of(stack).total - seen.total == (0 if whole else 64)
+
+
+def test_where_no_pixels_are_looked_at_the_longer_stack_is_the_whole_one() -> None:
+    part, whole = scan(18, uid="1.2.2"), scan(28, uid="1.2.3", convolution_kernel="H60s")
+    assert read_first(select_series(study(part, whole), POLICY, pixels_to_come=False)) == ["1.2.3", "1.2.2"]
+    assert read_first(select_series(study(part, whole), POLICY)) == ["1.2.2", "1.2.3"]
 
 
 def test_each_criterion_outweighs_all_below() -> None:

@@ -201,6 +201,15 @@ def test_of_two_acquisitions_the_later_is_read_unless_its_pixels_are_no_head(
     assert len(choice.ranking) == 2
 
 
+def test_predict_reads_the_stack_that_the_daemon_reads(head: list[Path], reader: Reader, tmp_path: Path) -> None:
+    """By headers the later acquisition is the better one; its pixels are air."""
+    second = another_series(head, tmp_path / "second", paint=air, AcquisitionNumber=2)
+    both = one_series(another_series(head, tmp_path / "first", AcquisitionNumber=1), tmp_path / "both", second)
+    (record,) = predict(gather(both), reader, POLICY)
+    assert record["daemon_would_read"]
+    assert [(line["stack"], line["read"]) for line in record["series_ranking"]] == [(1, True), (2, False)]
+
+
 def test_scouts_among_the_slices_do_not_keep_them_from_being_read(head: list[Path], tmp_path: Path) -> None:
     scout = another_series(
         head[:2],
