@@ -5,6 +5,7 @@ A pickle can run anything while it is read; torch's restricted reader builds ten
 
 import pickle
 import struct
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     under `state_dict` or `model`. The prefix of DataParallel is taken off.
 
     Raises:
-        UserError: the file is not there, is none of these, or holds more than tensors and plain values.
+        UserError: the file is not there, is none of these, or holds more than tensors and plain values, or
+            values that are not finite.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file that exists; name a file of weights")
@@ -61,6 +63,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         )
     if all(key.startswith(_PARALLEL) for key in named):
         named = {key.removeprefix(_PARALLEL): value for key, value in named.items()}
+    broken = sorted(key for key, value in named.items() if not torch.isfinite(value).all())
+    if broken:
+        raise UserError(
+            f"{path} holds values that are no numbers or infinite, in {len(broken)} tensors, first {broken[0]}: "
+            "it is damaged, or its training went astray; bring another"
+        )
     return named, rest
 
 
@@ -118,7 +126,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What torch thinks of a file's contents is said below, in our words.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is no file that torch.save wrote, or holds more than tensors and plain values, so that it would "

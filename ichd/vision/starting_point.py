@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -42,10 +43,11 @@ def import_backbone(path: Path, backbone: str) -> StartingPoint:
     """A backbone's weights as timm or torchvision name them; the classifier is left behind.
 
     Raises:
-        UserError: the file can't be read, or does not hold this backbone; names what differs.
-        Permanent: MODEL_UNUSABLE, timm has no such backbone.
+        UserError: timm has no such backbone, or the file can't be read, or does not hold it; names what differs.
     """
     architecture = _architecture(backbone)
+    if not timm.is_model(architecture):
+        raise UserError(f"--backbone {backbone!r} is none that timm {timm.__version__} has; name one of timm's")
     empty = _empty_backbone(architecture)
     given, _ = read_checkpoint(path)
     own = empty.default_cfg.get("classifier") or ()

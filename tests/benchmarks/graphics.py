@@ -38,7 +38,8 @@ def gpu_figures(bundles: Mapping[str, Bundle]) -> tuple[dict[str, Figure], dict[
 
 
 def _of_backbone(bundle: Bundle, peak: float) -> dict[str, Figure]:
-    engine = CudaEngine(bundle, device=torch.device("cuda"), precision=precisions()[0])
+    device = torch.device("cuda")
+    engine = CudaEngine(bundle, device=device, precision=precisions(device)[0])
     hu_SHW = np.random.default_rng(3).integers(-1024, 2000, (_STUDY, 512, 512)).astype(np.int16)
     parts = [Part(hu_SHW=hu_SHW, pixel_spacing_mm=_SPACING)] * _STUDIES
     network = bundle.network().cuda()

@@ -1,5 +1,7 @@
 """A network is converted once; whatever is wrong with the cache costs time, never an answer."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,30 @@ def test_a_folder_that_cannot_be_written_is_done_without(bundle: Bundle, tmp_pat
 
 def test_no_cache_is_no_trouble(bundle: Bundle) -> None:
     assert events(bundle, None) == ["engine_converts"]
+
+
+def test_what_nobody_uses_is_swept_and_what_was_used_is_kept(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+
+    def write(folder: Path) -> None:
+        (folder / "answer").write_text("42")
+
+    days_ago = {"used": 100, "unused": 100, "recent": 80, "unfinished-old": 2, "unfinished-now": 0}
+    for name in days_ago:
+        assert cache.keep(name, write)
+    for name, days in days_ago.items():
+        os.utime(tmp_path / name, (time.time() - 86400 * days,) * 2)
+    assert cache.find("used")
+    assert cache.keep("new", write)
+    assert {path.name for path in tmp_path.iterdir()} == {"used", "recent", "unfinished-now", "new"}
+
+
+def test_a_replaced_entry_leaves_nothing_behind(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    for answer in ("first", "second"):
+        entry = cache.keep("key", lambda folder, answer=answer: (folder / "answer").write_text(answer), replace=True)  # type: ignore[misc]
+    assert (tmp_path / "key" / "answer").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [entry]
 
 
 def test_whoever_comes_second_uses_what_the_first_made(tmp_path: Path) -> None:

@@ -37,5 +37,7 @@ def test_a_folded_network_says_the_same(backbone: str, norms_left: int) -> None:
         actual = module(x_NCHW)
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
     assert torch.equal(network.features(x_NCHW), expected), "the network is left as it is"
+    weights = sum(tensor.numel() for tensor in module.state_dict().values())
+    assert weights <= sum(tensor.numel() for tensor in network.backbone.state_dict().values()), "and no weight twice"
     norms = [node for node in module.graph.nodes if node.target is torch.ops.aten.batch_norm.default]
     assert len(norms) == norms_left

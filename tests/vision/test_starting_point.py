@@ -9,7 +9,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from ichd.domain.errors import Permanent, UserError
+from ichd.domain.errors import UserError
 from ichd.vision.manifest import NetworkSpec, RecurrentSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.starting_point import import_backbone, load_starting_point, save_starting_point, start_from
@@ -57,8 +57,16 @@ def test_another_backbone_names_what_differs(weights_file: Path) -> None:
 
 
 def test_a_backbone_that_timm_lacks(weights_file: Path) -> None:
-    with pytest.raises(Permanent, match="resnet_fifty"):
+    with pytest.raises(UserError, match="--backbone 'resnet_fifty'"):
         import_backbone(weights_file, "resnet_fifty")
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    weights = timm.create_model(SMALL).state_dict()
+    weights["layer1.0.conv1.weight"][0] = torch.nan
+    torch.save(weights, tmp_path / "diverged.pth")
+    with pytest.raises(UserError, match=r"in 1 tensors, first layer1\.0\.conv1\.weight"):
+        import_backbone(tmp_path / "diverged.pth", SMALL)
 
 
 @pytest.mark.parametrize(

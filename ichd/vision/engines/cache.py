@@ -5,8 +5,11 @@ disk has damaged, is as good as none. Nothing here is a failure: without a cache
 """
 
 import hashlib
+import os
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +18,11 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _DIGEST_NAME = "sha256"
+_UNFINISHED = "unfinished-"
+#: Since its last start from it; an int8 entry was somebody's work, and a worker may run for months.
+_UNUSED_S = 90 * 86400.0
+#: No conversion takes this long.
+_UNFINISHED_S = 86400.0
 
 
 class EngineCache:
@@ -37,6 +45,9 @@ class EngineCache:
         if not whole:
             log.warning("engine_cache_damaged", entry=str(entry), mend="none needed, it is made again")
             return None
+        # Used today: what nobody uses is swept. A folder that can only be read is swept by nobody.
+        with suppress(OSError):
+            os.utime(entry)
         return entry
 
     @staticmethod
@@ -48,22 +59,40 @@ class EngineCache:
         """The entry that `write` fills when it is given an empty folder; None where nothing can be kept.
 
         It takes the place of a damaged one. Of two processes that make the same one, the second uses the first's,
-        unless it is to `replace` it.
+        unless it is to `replace` it. What nobody has used for long is swept on the way.
         """
         entry = self.folder / key
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=self.folder, prefix="unfinished-", ignore_cleanup_errors=True) as scratch:
+            with TemporaryDirectory(dir=self.folder, prefix=_UNFINISHED, ignore_cleanup_errors=True) as scratch:
                 made = Path(scratch, "entry")
                 made.mkdir()
                 write(made)
                 (made / _DIGEST_NAME).write_text(_digest(made), encoding="ascii")
                 if replace or self.find(key) is None:
-                    shutil.rmtree(entry, ignore_errors=True)
+                    # By names, which change at once: what another process puts there meanwhile is whole, and stays.
+                    with suppress(FileNotFoundError):
+                        entry.rename(Path(scratch, "replaced"))
                     made.rename(entry)
+            self._sweep()
         except (OSError, RuntimeError) as error:  # OpenVINO's writer says RuntimeError when the disk is full
-            log.warning("engine_cache_not_written", folder=str(self.folder), error=str(error))
+            log.warning(
+                "engine_cache_not_written",
+                folder=str(self.folder),
+                error=str(error),
+                mend="set model.cache to a folder that can be written; until then every start converts the model",
+            )
         return self.find(key)
+
+    def _sweep(self) -> None:
+        """Remove what an older version or another model left behind, and what a process that died began."""
+        now = time.time()
+        for path in self.folder.iterdir():
+            limit_s = _UNFINISHED_S if path.name.startswith(_UNFINISHED) else _UNUSED_S
+            with suppress(FileNotFoundError):
+                if now - path.stat().st_mtime > limit_s:
+                    log.info("engine_cache_swept", entry=str(path))
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _digest(entry: Path) -> str:

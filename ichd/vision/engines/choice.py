@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import structlog
 import torch
 
 from ichd.domain.errors import UserError
@@ -11,6 +12,9 @@ from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.device import find_device
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.engines.engine import Engine
+from ichd.vision.engines.trial import fault_of
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +51,16 @@ def choose_engine(wish: EngineWish) -> EngineChoice:
         UserError: no engine of this machine does.
     """
     device = find_device(wish.device)
-    types = ["cuda", "cpu"] if device.type == "cuda" and wish.device == "auto" else [device.type]
-    on_offer = [(kind, engine, precisions) for kind in types for engine, precisions in _engines_on(kind).items()]
-    for kind, engine, precisions in on_offer:
+    devices = [device, torch.device("cpu")] if device.type == "cuda" and wish.device == "auto" else [device]
+    on_offer = [(one, engine, offer) for one in devices for engine, offer in _engines_on(one).items()]
+    for one, engine, precisions in on_offer:
         if wish.engine in {"auto", engine} and wish.precision in {"auto", *precisions}:
             return EngineChoice(
                 engine=engine,
-                device=str(device) if device.type == kind else kind,
+                device=str(one),
                 precision=precisions[0] if wish.precision == "auto" else wish.precision,
             )
-    offers = "; ".join(f"{engine} on {kind} in {' or '.join(precisions)}" for kind, engine, precisions in on_offer)
+    offers = "; ".join(f"{engine} on {one.type} in {' or '.join(precisions)}" for one, engine, precisions in on_offer)
     raise UserError(
         f"no engine on this machine grants model.engine = {wish.engine!r}, device = {wish.device!r} and "
         f"precision = {wish.precision!r} together; there are: {offers}"
@@ -67,7 +71,7 @@ def open_engine(bundle: Bundle, wish: EngineWish, cache: EngineCache | None = No
     """The engine, loaded; `warm_up` makes it ready.
 
     Raises:
-        UserError: no engine of this machine grants the wish.
+        UserError: no engine of this machine grants the wish, or the one that does is not to be trusted here.
         Permanent: MODEL_UNUSABLE, the bundle's weights don't fit its network.
     """
     choice = choose_engine(wish)
@@ -77,9 +81,34 @@ def open_engine(bundle: Bundle, wish: EngineWish, cache: EngineCache | None = No
 
         return OpenVinoEngine(bundle, precision=choice.precision, threads=wish.threads, cache=cache)
     if choice.engine == "cuda":
-        from ichd.vision.engines.cuda import CudaEngine
+        return open_graph(bundle, choice, wish)
+    return EagerEngine(bundle, device=choice.device, threads=wish.threads)
 
-        return CudaEngine(bundle, device=torch.device(choice.device), precision=choice.precision)
+
+def open_graph(bundle: Bundle, choice: EngineChoice, wish: EngineWish) -> Engine:
+    """The CUDA engine, once it was tried on this card; plain torch there where it fails and the wish leaves that open.
+
+    Raises:
+        UserError: it fails, and the wish insists on it or on its precision.
+        Permanent: MODEL_UNUSABLE, the bundle's weights don't fit its network.
+    """
+    from ichd.vision.engines.cuda import CudaEngine
+
+    try:
+        engine = CudaEngine(bundle, device=torch.device(choice.device), precision=choice.precision)
+        reference = EagerEngine(bundle, device="cpu", threads=wish.threads)
+        fault = fault_of(engine, reference, rows=engine.at_once, precision=choice.precision)
+    except RuntimeError as error:  # of export, of capture, or the card's own: torch has no narrower one for all three
+        fault = f"{type(error).__name__} while it was made ready"
+    else:
+        if fault is None:
+            return engine
+    if wish.engine == "cuda" or wish.precision not in {"auto", "fp32"}:
+        raise UserError(
+            f'{choice} can\'t be used with {bundle.identity.name} ({fault}); set model.engine = "torch" and '
+            'model.precision = "auto"'
+        )
+    log.warning("engine_refused", engine=str(choice), fault=fault, instead="torch in fp32")
     return EagerEngine(bundle, device=choice.device, threads=wish.threads)
 
 
@@ -96,14 +125,14 @@ def is_warm(choice: EngineChoice, bundle: Bundle, cache: EngineCache) -> bool:
     return is_converted(bundle, choice.precision, cache)
 
 
-def _engines_on(device_type: str) -> dict[str, tuple[str, ...]]:
-    """Engines on one type of device, the quickest first, with the precisions that each has, its own choice first."""
+def _engines_on(device: torch.device) -> dict[str, tuple[str, ...]]:
+    """Engines on one device, the quickest first, with the precisions that each has, its own choice first."""
     engines: dict[str, tuple[str, ...]] = {}
-    if device_type == "cuda":
+    if device.type == "cuda":
         from ichd.vision.engines.cuda import precisions as on_gpu
 
-        engines["cuda"] = on_gpu()
-    if device_type == "cpu" and find_spec("openvino") is not None:
+        engines["cuda"] = on_gpu(device)
+    if device.type == "cpu" and find_spec("openvino") is not None:
         from ichd.vision.engines.openvino import precisions
 
         engines["openvino"] = precisions()

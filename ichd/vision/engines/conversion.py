@@ -15,14 +15,12 @@ from torch import Tensor, nn
 
 from ichd.domain.errors import UserError
 from ichd.vision.bundle import Bundle
+from ichd.vision.engines.provenance import code_digest
 from ichd.vision.manifest import InputSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import normalise
 
 MODEL_NAME = "model.xml"
-
-#: Of the graph below: counts up when the same bundle is to be converted differently.
-_GRAPH = 1
 
 
 class Embedder(nn.Module):
@@ -40,7 +38,7 @@ class Embedder(nn.Module):
 
 def conversion_key(bundle: Bundle) -> str:
     """Digits over all that the converted model depends on."""
-    parts = (bundle.identity.bundle_sha256, ov.__version__, torch.__version__, timm.__version__, str(_GRAPH))
+    parts = (bundle.identity.bundle_sha256, ov.__version__, torch.__version__, timm.__version__, code_digest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -4,24 +4,27 @@ What a slice goes through: its int16 HU are copied to the device, resampled onto
 standardised in fp32, taken through the convolutions in bf16 (fp16 where a card has no bf16), pooled in fp32.
 
 The batch always has the same number of rows, whatever is in the rest of them: with the same shape, the same kernels
-run, and every row's sums are added in the same order. Rows may be slices of several scans.
+run, and every row's sums should be added in the same order. Rows may be slices of several scans.
 
-Everything but the streams, the pinned memory and the captured graph runs on the CPU as well, where it is tested. Those
-three have been read, not run: the machines that this was written on have no GPU.
+**No GPU has run any of this**: the machines that it was written on have none. Everything but the streams, the pinned
+memory and the captured graph runs on the CPU as well, where it is tested: that rows don't see each other, and how close
+the precisions are to fp32. Whether both hold for a card's kernels is tried on the card at every start
+(`ichd.vision.engines.trial`), and an engine that fails reads nothing.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.conveyor import Conveyor
 from ichd.vision.engines.folding import folded
+from ichd.vision.engines.provenance import fingerprint_of, torch_processor
 from ichd.vision.engines.sequence import SequenceHead, repeatable
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import HU, Point, normalise, sampling_for
@@ -56,6 +59,7 @@ class CudaEngine:
         self.bundle = bundle
         self.device = device
         self.precision = precision
+        self.at_once = at_once
         network = bundle.network()
         self._sequence = SequenceHead(_on(network, device), bundle.manifest, device)
         size = bundle.manifest.input.image_size
@@ -73,10 +77,9 @@ class CudaEngine:
     @property
     def fingerprint(self) -> str:
         """As in `Engine`; kernels differ from card to card, and with the rows of the batch."""
-        card = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
-        rows = str(len(self._grid_NGG))
-        parts = (self.bundle.identity.bundle_sha256, "cuda", self.precision, torch.__version__, card, rows)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return fingerprint_of(
+            self.bundle.identity.bundle_sha256, self.name, torch_processor(self.device), str(self.at_once)
+        )
 
     def warm_up(self) -> None:
         """As in `Engine`; the graph was captured when the engine was made."""
@@ -93,14 +96,13 @@ class CudaEngine:
     @torch.no_grad()
     def embed_parts(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
         """Embeddings [S, F] of each part; slices of different parts share batches."""
-        rows = len(self._grid_NGG)
         done: list[Tensor] = []
         with repeatable(), self._conveyor.computing():
             filled = 0
             for grid_GG in self._grids(parts):
                 self._grid_NGG[filled].copy_(grid_GG)
                 filled += 1
-                if filled == rows:
+                if filled == self.at_once:
                     # A copy: the next replay writes over the graph's output.
                     done.append(self._run().clone())
                     filled = 0
@@ -126,9 +128,11 @@ class CudaEngine:
                 yield on_device.resample(source_RK)
 
 
-def precisions() -> tuple[str, ...]:
-    """What this machine's GPU computes in, its own choice first."""
-    half = ("bf16", "fp16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp16",)
+def precisions(device: torch.device) -> tuple[str, ...]:
+    """What this GPU computes in, its own choice first."""
+    # torch asks for the current card only, and another may be older.
+    with torch.cuda.device(device):
+        half = ("bf16", "fp16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp16",)
     return (*half, "fp32")
 
 
@@ -139,15 +143,17 @@ class _Cnn(nn.Module):
         super().__init__()
         spec = bundle.manifest.input
         self._spec, self._dtype = spec, dtype
-        # A network of its own: its weights are cast, those of the bundle and of the sequence model are not.
-        self._network = bundle.network()
         example = torch.zeros(at_once, len(spec.windows), spec.image_size, spec.image_size)
-        self._features = folded(_Features(self._network), example).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Networks of their own: a head may have weights, which stay in fp32 when those of the convolutions are cast.
+        features = folded(_Features(bundle.network()), example)
+        self._pool = folded(_Pool(bundle.network()), torch.zeros(_output_shape(features)))
+        self._features = features.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, hu_NGG: Tensor) -> Tensor:
         x_NCGG = normalise(hu_NGG, self._spec).to(self._dtype, memory_format=torch.channels_last)
         maps_NChw: Tensor = self._features(x_NCGG)
-        return self._network.pool(maps_NChw.float())
+        embeddings_NF: Tensor = self._pool(maps_NChw.float())
+        return embeddings_NF
 
 
 class _Features(nn.Module):
@@ -159,6 +165,24 @@ class _Features(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return self._network.features(x_NCHW)
+
+
+class _Pool(nn.Module):
+    """What follows them."""
+
+    def __init__(self, network: CnnLstm) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, maps_NChw: Tensor) -> Tensor:
+        return self._network.pool(maps_NChw)
+
+
+def _output_shape(module: fx.GraphModule) -> torch.Size:
+    """Of the one tensor that an exported module gives, as its graph tells."""
+    outputs: Any = module.graph.output_node().args[0]
+    shape: torch.Size = outputs[0].meta["val"].shape
+    return shape
 
 
 def _on(network: CnnLstm, device: torch.device) -> CnnLstm:

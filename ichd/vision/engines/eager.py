@@ -1,13 +1,12 @@
 """torch in fp32, as it is: what every other engine is compared with, and what runs where nothing else does."""
 
-import hashlib
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.device import find_device
+from ichd.vision.engines.provenance import fingerprint_of, torch_processor
 from ichd.vision.engines.sequence import SequenceHead, repeatable
 from ichd.vision.preprocess import HU, Point, normalise, sampling_for
 
@@ -28,6 +27,7 @@ class EagerEngine:
             torch.set_num_threads(threads)
         self.bundle = bundle
         self.device = find_device(device)
+        self._processor = torch_processor(self.device)
         # Convolutions are quickest on both kinds of device when a pixel's channels lie side by side.
         self._network = bundle.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sequence = SequenceHead(self._network, bundle.manifest, self.device)
@@ -40,8 +40,7 @@ class EagerEngine:
     @property
     def fingerprint(self) -> str:
         """As in `Engine`."""
-        parts = (self.bundle.identity.bundle_sha256, self.name, torch.__version__)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return fingerprint_of(self.bundle.identity.bundle_sha256, self.name, self._processor)
 
     def warm_up(self) -> None:
         """As in `Engine`."""

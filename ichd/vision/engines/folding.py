@@ -11,7 +11,8 @@ def folded(network: nn.Module, example: Tensor) -> fx.GraphModule:
     """`network` for inputs of the shape of `example`, without the batch norms that follow a convolution.
 
     Read off the graph that torch exports, so that it holds for every backbone: a norm is folded where it is the only
-    reader of a plain convolution's output. `network` is in evaluation mode, on the CPU, in fp32; it is left as it is.
+    reader of a plain convolution's output. `network` is in evaluation mode, on the CPU, in fp32; it is left as it is,
+    but shares the weights that were not folded: cast those of one, and you cast the other's.
     """
     with torch.no_grad():
         # Not strict: timm's modules are read as they run, and nothing in them depends on values.
@@ -21,6 +22,7 @@ def folded(network: nn.Module, example: Tensor) -> fx.GraphModule:
             if convolution.target is torch.ops.aten.conv2d.default and len(convolution.users) == 1:
                 _fold(module, convolution, norm)
     module.graph.eliminate_dead_code()
+    _forget_unread(module)
     module.recompile()
     return module
 
@@ -46,6 +48,16 @@ def _fold(module: fx.GraphModule, convolution: fx.Node, norm: fx.Node) -> None:
     convolution.args = (convolution.args[0], *new, *convolution.args[3:])
     norm.replace_all_uses_with(convolution)
     module.graph.erase_node(norm)
+
+
+def _forget_unread(module: fx.GraphModule) -> None:
+    """Take out the weights that the graph doesn't read: those that were folded, and those of what follows."""
+    read = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    for name, _ in named:
+        if name not in read:
+            owner, _, own_name = name.rpartition(".")
+            delattr(module.get_submodule(owner), own_name)
 
 
 def _value(module: fx.GraphModule, node: Any) -> Tensor:

@@ -1,6 +1,5 @@
 """OpenVINO on the CPU: bf16 where the processor multiplies it, several times as fast as torch."""
 
-import hashlib
 from threading import Lock
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.conversion import MODEL_NAME, conversion_key, convert, save_converted
+from ichd.vision.engines.provenance import fingerprint_of
 from ichd.vision.engines.quantisation import find_quantised
 from ichd.vision.engines.sequence import SequenceHead
 from ichd.vision.preprocess import HU, Point, sampling_for
@@ -56,6 +56,7 @@ class OpenVinoEngine:
         else:
             model = _converted(bundle, core, cache)
         self._compiled = core.compile_model(model, _PLUGIN, options)
+        self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
         self._processor = str(core.get_property(_PLUGIN, "FULL_DEVICE_NAME"))
         self._request = self._compiled.create_infer_request()
         self._alone = Lock()
@@ -69,8 +70,7 @@ class OpenVinoEngine:
     @property
     def fingerprint(self) -> str:
         """As in `Engine`; kernels differ from processor to processor."""
-        parts = (self._origin, self.name, self._processor)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return fingerprint_of(self._origin, self.name, self._processor, f"{self._threads} threads")
 
     def warm_up(self) -> None:
         """As in `Engine`."""
