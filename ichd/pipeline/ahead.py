@@ -9,6 +9,7 @@ import structlog
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.image_kind import ImageKind, kind_of
 from ichd.domain.kernel import is_sharp
+from ichd.domain.placed import THIN_BELOW_MM
 from ichd.domain.refusal import SelectionPolicy, refusal_of
 from ichd.domain.study import InstanceFacts
 from ichd.pipeline.clock import Clock
@@ -16,7 +17,6 @@ from ichd.store.arriving import Arriving, ArrivingImage
 from ichd.store.embeddings import Embedding, Embeddings, slice_key
 from ichd.vision.reader import Reader
 from ichd.vision.scan import SliceSource, load_scan
-from ichd.vision.slabs import THIN_BELOW_MM
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from ichd.domain.placed import THIN_BELOW_MM as THIN_BELOW_MM
+from ichd.domain.placed import THIN_BELOW_MM
 
 _SLAB_MM = 5.0
 #: Slices this far apart are never averaged: half a slab would be missing between them.
