@@ -8,6 +8,7 @@ import pytest
 from pydicom import Dataset
 
 from ichd.app.predict import gather, group, predict
+from ichd.domain.finding import Triage
 from ichd.domain.note import Remark
 from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy
@@ -37,10 +38,11 @@ def rewrite(paths: list[Path], change: Callable[[Dataset], None]) -> None:
         image.save_as(path)
 
 
-def test_a_scan_without_a_vertex_is_read_with_a_note(head: list[Path], reader: Reader) -> None:
+def test_a_scan_without_a_vertex_is_read_with_a_note_and_never_routine(head: list[Path], reader: Reader) -> None:
     outcome = read(head[:17], reader)
     assert isinstance(outcome, ReadStudy)
-    assert Remark.VERTEX_MISSING in {note.remark for note in outcome.finding.prediction.notes}
+    assert Remark.VERTEX_MISSING in {note.remark for note in outcome.finding.prediction.notes if note.unseen}
+    assert outcome.finding.triage is not Triage.ROUTINE
 
 
 def no_intercept(image: Dataset) -> None:

@@ -269,7 +269,8 @@ def test_the_same_head_however_it_was_exported(
         ((0, 5.1, 9.9, 15.0), None),
         ((0, 0.6, 1.3, 1.9), None),
         ((0, 3, 6, 11, 16), "3.0 to 5.0 mm"),
-        ((0, 5, 10, 20, 25), "5.0 to 10.0 mm"),
+        ((0, 5, 10, 15, 25), "5.0 to 10.0 mm"),
+        ((0, 5, 10, 20, 25), None),  # a single missing slice is a hole
         ((0, 5, 10, 40, 45), None),  # a hole has a note of its own
     ],
 )

@@ -10,6 +10,9 @@ from ichd.vision.quality.sections import Sections
 
 #: About two slices of a routine protocol: less is lost between any two scans of one head.
 _MISSING_MM = 12.0
+#: The base is estimated to 10 mm, and many protocols begin a slice or two above the foramen magnum: from here on it is
+#: more than that, and the posterior fossa is not seen.
+_BASE_UNSEEN_MM = 25.0
 #: The area of the brain's section grows from that of the foramen magnum to that at the suprasellar cistern over 35 mm
 #: in a head whose largest section has a radius of 76 mm: shares of the largest section, and the slope between them.
 _FORAMEN_SHARE = 0.15
@@ -34,9 +37,11 @@ class Extent:
         """VERTEX_MISSING and BASE_MISSING."""
         notes = []
         if self.above_mm >= _MISSING_MM:
-            notes.append(Note(remark=Remark.VERTEX_MISSING, detail=f"about {self.above_mm:.0f} mm of brain"))
+            detail = f"about {self.above_mm:.0f} mm of brain"
+            notes.append(Note(remark=Remark.VERTEX_MISSING, detail=detail, unseen=True))
         if self.below_mm >= _MISSING_MM:
-            notes.append(Note(remark=Remark.BASE_MISSING, detail=f"about {self.below_mm:.0f} mm of brain"))
+            detail = f"about {self.below_mm:.0f} mm of brain"
+            notes.append(Note(remark=Remark.BASE_MISSING, detail=detail, unseen=self.below_mm >= _BASE_UNSEEN_MM))
         return tuple(notes)
 
     @property

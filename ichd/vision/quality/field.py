@@ -8,6 +8,8 @@ from ichd.vision.window import LEAST_HU
 
 #: A chord of this length across a head cuts off 4 mm of scalp: less is a touch, on a grid of 2 mm.
 _CUT_MM = 60.0
+#: One of this length cuts 12 mm deep into a head of 170 mm: through scalp and skull, to the brain.
+_BRAIN_CUT_MM = 87.0
 #: Ears, and the rest that an ear lies on, are thinner than twice this, and are opened away.
 _EAR_CELLS = 6
 _BRAIN_SHARE = 0.25
@@ -24,7 +26,8 @@ def cut_off(sections: Sections) -> tuple[Note, ...]:
     if not cut_S.any():
         return ()
     detail = f"{slice_numbers(cut_S)}, up to {cut_mm[cut_S].max():.0f} mm of the outline"
-    return (Note(remark=Remark.FIELD_OF_VIEW_CLIPPED, detail=detail),)
+    unseen = bool(cut_mm[cut_S].max() >= _BRAIN_CUT_MM)
+    return (Note(remark=Remark.FIELD_OF_VIEW_CLIPPED, detail=detail, unseen=unseen),)
 
 
 def _edge(sections: Sections) -> Flags:
