@@ -11,7 +11,7 @@ from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 
 #: Slices that are not there, or were not read: blood may be on them.
-_NEVER_ROUTINE = frozenset({Remark.SLICES_MISSING, Remark.IMAGES_LEFT_OUT})
+_NEVER_ROUTINE = frozenset({Remark.SLICES_MISSING, Remark.SLICES_SPOILED, Remark.IMAGES_LEFT_OUT})
 
 #: The network's outputs, in its order (the published model's own).
 CLASSES: tuple[str, ...] = (

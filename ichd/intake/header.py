@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ichd.domain.errors import Refused
 from ichd.domain.geometry import Orientation, Vector
+from ichd.domain.placed import LEAST_PIXEL_MM
 from ichd.domain.reason import Reason
 from ichd.domain.study import CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
 from ichd.intake.elements import MAX_INFLATED_BYTES, Elements, walk
@@ -186,7 +187,7 @@ def _orientation(values: Values) -> Orientation | None:
 
 def _spacing(values: Values) -> tuple[float, float] | None:
     numbers = values.decimals("PixelSpacing")
-    if len(numbers) != 2 or not all(0 < n < _FAR_MM for n in numbers):
+    if len(numbers) != 2 or not all(LEAST_PIXEL_MM <= n < _FAR_MM for n in numbers):
         return None
     return (numbers[0], numbers[1])
 

@@ -13,6 +13,7 @@ from pydicom import Dataset
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector, slice_normal
+from ichd.domain.placed import LEAST_PIXEL_MM
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
 from ichd.vision.parsed import Attributes, ParsedFile, parse
@@ -27,7 +28,6 @@ _MACROS = (
     "FrameContentSequence",
     "CTImageFrameTypeSequence",
     "CTReconstructionSequence",
-    "ContrastBolusUsageSequence",
     "UnassignedPerFrameConvertedAttributesSequence",
     "UnassignedSharedConvertedAttributesSequence",
 )
@@ -49,7 +49,8 @@ def frame_attributes(file: ParsedFile) -> tuple[Attributes, ...]:
             Reason.MULTI_FRAME, f"{file.path.name} has {count} frames and functional groups for {len(groups)}"
         )
     common = tuple(item for group in shared[:1] for item in _macros(group))
-    return tuple(Attributes(*_macros(group), *common, *image.datasets) for group in groups)
+    # The groups themselves stand behind their macros, for those that have an item for each of several things.
+    return tuple(Attributes(*_macros(group), group, *common, *shared[:1], *image.datasets) for group in groups)
 
 
 def frame_facts(path: Path, facts: InstanceFacts) -> tuple[InstanceFacts, ...]:
@@ -79,11 +80,11 @@ def _facts(frame: Attributes, number: int, facts: InstanceFacts) -> InstanceFact
         image_type=tuple(value.upper() for value in frame.texts("FrameType")) or facts.image_type,
         image_position=position_of(frame),
         image_orientation=orientation_of(frame),
-        pixel_spacing=(spacing[0], spacing[1]) if spacing is not None and min(spacing) > 0 else None,
+        pixel_spacing=(spacing[0], spacing[1]) if spacing is not None and min(spacing) >= LEAST_PIXEL_MM else None,
         slice_thickness_mm=thickness[0] if thickness is not None and thickness[0] >= 0 else None,
         acquisition_number=frame_acquisition_number(frame) or facts.acquisition_number,
         convolution_kernel=frame.text("ConvolutionKernel") or facts.convolution_kernel,
-        contrast_agent=_contrast_agent(frame) or facts.contrast_agent,
+        contrast_agent=_contrast_agent(frame, facts.contrast_agent),
         volume_calculation=frame.text("VolumeBasedCalculationTechnique").upper() or facts.volume_calculation,
         acquisition_datetime=_acquisition_datetime(frame) or facts.acquisition_datetime,
     )
@@ -110,13 +111,24 @@ def _acquisition_datetime(frame: Attributes) -> str:
     return "" if moment is None else moment.group()
 
 
-def _contrast_agent(frame: Attributes) -> str:
-    """What was given before this frame (Enhanced Contrast/Bolus, PS3.3 C.7.6.4b); empty where nothing was."""
-    if frame.text("ContrastBolusAgentAdministered") == "NO":
+def _contrast_agent(frame: Attributes, of_image: str) -> str:
+    """What was given before this frame (Enhanced Contrast/Bolus, PS3.3 C.7.6.4b); empty where nothing was.
+
+    One usage item an agent (PS3.3 C.7.6.16.2.12): one YES among them is enough, and only where each says NO does the
+    frame know better than the image, `of_image`.
+    """
+    usages = [Attributes(item) for item in frame.items("ContrastBolusUsageSequence")]
+    administered = [usage.text("ContrastBolusAgentAdministered").upper() for usage in usages]
+    if administered and all(answer == "NO" for answer in administered):
         return ""
-    for agent in frame.items("ContrastBolusAgentSequence"):
-        return Attributes(agent).text("CodeMeaning") or "contrast agent"
-    return "contrast agent" if frame.text("ContrastBolusAgentAdministered") == "YES" else ""
+    given = {
+        u.integer("ContrastBolusAgentNumber") for u, answer in zip(usages, administered, strict=True) if answer == "YES"
+    }
+    agents = [Attributes(item) for item in frame.items("ContrastBolusAgentSequence")]
+    named = [agent for agent in agents if agent.integer("ContrastBolusAgentNumber") in given] or agents
+    if named:
+        return named[0].text("CodeMeaning") or "contrast agent"
+    return of_image or ("contrast agent" if given else "")
 
 
 def _macros(group: Dataset) -> list[Dataset]:

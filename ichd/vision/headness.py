@@ -17,6 +17,8 @@ from scipy import ndimage
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.ranking import PixelEvidence
 from ichd.domain.reason import Reason
+from ichd.vision.quality.extent import extent_of
+from ichd.vision.quality.sections import sections_of
 from ichd.vision.scan import HeadScan
 
 _GRID_MM = 2.0
@@ -44,10 +46,6 @@ _SMOOTHED_PIXELS = 5
 #: and plastic by what beam hardening leaves.
 _LEAST_UNEVEN_HU = 4.0
 _FEWEST_TO_CALL_EVEN = 5
-#: The vertex tapers: in a real adult the last slice was 0.44 of the widest one, in phantoms 0.34 to 0.63.
-_TAPERED_BELOW = 0.8
-#: Above the base of the skull the inside of a head is all soft tissue; below it are bone and air.
-_BASE_BELOW_SOFT = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +93,12 @@ def require_head(scan: HeadScan) -> PixelEvidence:
             f"{heads} of {len(sections)} sections look like a head; the median one is {diameter:.0f} mm across, "
             f"bone around {ring:.0%}, air {air:.0%}, soft tissue inside {soft:.0%}",
         )
-    widest = max(section.diameter_mm for section in sections)
+    extent = extent_of(sections_of(scan))
     return PixelEvidence(
         sections=len(sections),
         heads=heads,
-        reaches_vertex=sections[-1].diameter_mm < _TAPERED_BELOW * widest,
-        reaches_base=sections[0].soft < _BASE_BELOW_SOFT,
+        reaches_vertex=extent.reaches_vertex,
+        reaches_base=extent.reaches_base,
     )
 
 

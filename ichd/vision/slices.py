@@ -7,6 +7,7 @@ from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bi
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector
+from ichd.domain.placed import LEAST_PIXEL_MM
 from ichd.domain.reason import Reason
 from ichd.vision.frames import frame_acquisition_number, frame_attributes, orientation_of, position_of
 from ichd.vision.parsed import Attributes, ParsedFile, PixelElement, parse
@@ -149,8 +150,10 @@ def _frame_number(file: ParsedFile, frames: tuple[Attributes, ...], wanted: int 
 
 def _geometry(frame: Attributes, path: Path) -> tuple[Vector, Orientation, tuple[float, float]]:
     position, spacing = position_of(frame), frame.numbers("PixelSpacing", 2)
-    if position is None or spacing is None or min(spacing) <= 0 or frame.numbers("ImageOrientationPatient", 6) is None:
+    if position is None or spacing is None or frame.numbers("ImageOrientationPatient", 6) is None:
         raise NotAnalysable(Reason.MISSING_GEOMETRY, path.name)
+    if min(spacing) < LEAST_PIXEL_MM:
+        raise NotAnalysable(Reason.MISSING_GEOMETRY, f"{path.name}: Pixel Spacing {min(spacing):g}")
     orientation = orientation_of(frame)
     if orientation is None:
         raise NotAnalysable(Reason.MISSING_GEOMETRY, f"{path.name}: rows and columns are not at a right angle")

@@ -80,11 +80,10 @@ def notes_on(stack: Stack) -> Iterator[Note]:
     """What headers and positions of a stack give a reader to know."""
     z_mm = stack.z_mm
     if stack.dropped:
-        names = ", ".join(map(_name, stack.dropped[:5])) + (", ..." if len(stack.dropped) > 5 else "")
-        yield Note(remark=Remark.DUPLICATE_POSITIONS, detail=f"{len(stack.dropped)}: {names}")
+        yield Note(remark=Remark.DUPLICATE_POSITIONS, detail=str(len(stack.dropped)))
     missing = holes(z_mm)
     for index, length_mm in missing:
-        detail = f"{length_mm:.0f} mm between slices {index + 1} and {index + 2}"
+        detail = f"{length_mm:.0f} mm between {z_mm[index]:.0f} and {z_mm[index + 1]:.0f} mm"
         yield Note(remark=Remark.SLICES_MISSING, detail=detail)
     steps = [above - below for index, (below, above) in enumerate(pairwise(z_mm)) if index not in dict(missing)]
     if steps and max(steps) > _UNEVEN * min(steps) + _JITTER_MM:
@@ -112,11 +111,6 @@ def _notes_on_headers(headers: Sequence[SliceHeader]) -> Iterator[Note]:
     lossy = sum(header.lossy for header in headers)
     if lossy:
         yield Note(remark=Remark.LOSSY_COMPRESSION, detail=f"{lossy} of {len(headers)}")
-
-
-def _name(header: SliceHeader) -> str:
-    frame = "" if header.frame_number is None else f" frame {header.frame_number}"
-    return header.sop_instance_uid + frame
 
 
 def _common_normal(headers: Sequence[SliceHeader]) -> Vector:

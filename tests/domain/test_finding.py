@@ -59,7 +59,8 @@ def test_triage_worked(scan: tuple[float, ...], triage: Triage) -> None:
     ("note", "triage"),
     [
         (Note(remark=Remark.IMAGES_LEFT_OUT, detail="14 beside 20 that were read"), Triage.INDETERMINATE),
-        (Note(remark=Remark.SLICES_MISSING, detail="10 mm between slices 4 and 5"), Triage.INDETERMINATE),
+        (Note(remark=Remark.SLICES_MISSING, detail="10 mm between 15 and 25 mm"), Triage.INDETERMINATE),
+        (Note(remark=Remark.SLICES_SPOILED, detail="at 5 mm"), Triage.INDETERMINATE),
         (Note(remark=Remark.BASE_MISSING, detail="about 57 mm of brain", unseen=True), Triage.INDETERMINATE),
         (Note(remark=Remark.BASE_MISSING, detail="about 13 mm of brain"), Triage.ROUTINE),
         (Note(remark=Remark.SHARP_KERNEL), Triage.ROUTINE),

@@ -1,5 +1,6 @@
 """Heads from phantoms, and what happens to heads in a scanner: each fault is one function from scan to scan."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -88,6 +89,29 @@ def with_metal(scan: HeadScan, index: int) -> HeadScan:
     for at in (index, index + 1):
         hu_SHW[at, rows, middle[1] - 20 : middle[1] + 20] -= 120
         hu_SHW[at, rows, columns] = 3071
+    return replace(scan, hu_SHW=hu_SHW)
+
+
+def with_slices(
+    scan: HeadScan, indices: Iterable[int], spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> HeadScan:
+    """Some slices have gone through `spoil`, HU to HU."""
+    hu_SHW = scan.hu_SHW.copy()
+    for index in indices:
+        hu_SHW[index] = np.clip(spoil(hu_SHW[index].astype(np.float32)), -1024, 32767)
+    return replace(scan, hu_SHW=hu_SHW)
+
+
+def without_bone(scan: HeadScan, degrees: float, towards: float, z_mm: tuple[float, float]) -> HeadScan:
+    """A craniectomy: so many degrees of bone are taken, to the left (0) or in front (-90), between two heights."""
+    hu_SHW = scan.hu_SHW.copy()
+    row, column = np.mgrid[: hu_SHW.shape[1], : hu_SHW.shape[2]]
+    for hu_HW, z in zip(hu_SHW, scan.z_mm, strict=True):
+        rows, columns = np.nonzero(hu_HW > -300)
+        if z_mm[0] <= z <= z_mm[1] and rows.size:
+            angle = np.degrees(np.arctan2(row - rows.mean(), column - columns.mean()))
+            away = np.abs((angle - towards + 180) % 360 - 180)
+            hu_HW[(hu_HW > 150) & (away < degrees / 2)] = 40
     return replace(scan, hu_SHW=hu_SHW)
 
 

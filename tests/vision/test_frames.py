@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
+from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedCTImageStorage
 
 from ichd.domain.errors import NotAnalysable
@@ -117,6 +118,21 @@ def test_contrast_is_each_frames_own(
     group = image.PerFrameFunctionalGroupsSequence[3]
     group.ContrastBolusUsageSequence = item(ContrastBolusAgentAdministered=administered)
     assert expanded(save(image, tmp_path))[3].contrast_agent == expected
+
+
+def test_one_agent_of_several_is_enough(slices: list[Path], tmp_path: Path) -> None:
+    image = enhanced(slices)
+    image.ContrastBolusAgent = "Iodine"
+    agents = (item(ContrastBolusAgentNumber=n, CodeMeaning=name)[0] for n, name in ((1, "Barium"), (2, "Iohexol")))
+    image.ContrastBolusAgentSequence = Items(agents)
+    usages = (("NO", "YES"), ("NO", "NO"), ("YES", "NO"))
+    for group, usage in zip(image.PerFrameFunctionalGroupsSequence, usages, strict=False):
+        group.ContrastBolusUsageSequence = Items(
+            item(ContrastBolusAgentNumber=number, ContrastBolusAgentAdministered=answer)[0]
+            for number, answer in enumerate(usage, start=1)
+        )
+    found = [of_frame.contrast_agent for of_frame in expanded(save(image, tmp_path))]
+    assert found[:3] == ["Iohexol", "", "Barium"], "where all say NO, the whole image's agent was not given yet"
 
 
 COMPRESSED = ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90")

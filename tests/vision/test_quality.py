@@ -6,15 +6,18 @@ from time import process_time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.note import Remark
 from ichd.domain.reason import Reason
 from ichd.phantom.anatomy import draw_subject
 from ichd.phantom.recipe import PhantomRecipe
+from ichd.vision.headness import require_head
 from ichd.vision.quality import Inspection, inspect, require_hounsfield
 from ichd.vision.quality.extent import extent_of
-from ichd.vision.quality.sections import directions_with, sections_of, slice_numbers
+from ichd.vision.quality.field import cut_off
+from ichd.vision.quality.sections import Sections, directions_with, places, sections_of
 from ichd.vision.scan import HeadScan, SliceSource, load_scan
 
 from .spoiled import (
@@ -29,6 +32,8 @@ from .spoiled import (
     stepped,
     vertex_down,
     with_metal,
+    with_slices,
+    without_bone,
 )
 from .test_real_images import data, needs_data, pydicom_data
 
@@ -82,26 +87,32 @@ class TestMotion:
     @pytest.mark.parametrize("seed", range(1, 7))
     def test_a_jerk_within_a_slice(self, seed: int) -> None:
         inspection = inspect(moved_within(any_head(seed), [14], (1.5, 4.0)))
-        assert detail_of(inspection, Remark.MOTION) == "doubled outline and streaks in slice 15"
+        at = f"{any_head(seed).z_mm[14]:.0f} mm"
+        assert detail_of(inspection, Remark.MOTION) == f"doubled outline and streaks at {at}"
 
     @pytest.mark.parametrize("seed", range(1, 7))
     def test_a_step_between_slices(self, seed: int) -> None:
         detail = detail_of(inspect(stepped(any_head(seed), 16, 3)), Remark.MOTION)
         assert detail.startswith("a step of up to ")
-        assert detail.endswith("below slice 17")
+        assert detail.endswith(f"below the slices at {any_head(seed).z_mm[16]:.0f} mm")
 
     @needs_data
     def test_a_jerk_and_a_step_in_the_real_head(self) -> None:
         real = load_scan([SliceSource(path=path) for path in data("head-ct-ge").glob("*.dcm")])
         small = replace(real, hu_SHW=real.hu_SHW[:, ::2, ::2], pixel_spacing_mm=(0.9765624, 0.9765624))
         detail = detail_of(inspect(stepped(moved_within(small, [15], (1.5, 4.0)), 20, 5)), Remark.MOTION)
-        assert detail.startswith("doubled outline and streaks in slice 16; a step of up to 5 mm below slices ")
-        assert detail.endswith(" 21")
+        jerk_mm, step_mm = real.z_mm[15], real.z_mm[20]
+        assert detail.startswith(
+            f"doubled outline and streaks at {jerk_mm:.0f} mm; a step of up to 5 mm below the slices at "
+        )
+        assert detail.endswith(f" {step_mm:.0f} mm")
 
 
 @pytest.mark.parametrize("seed", range(1, 7))
 def test_metal_in_the_brain(seed: int) -> None:
-    assert detail_of(inspect(with_metal(any_head(seed), 13)), Remark.METAL).startswith("slices 14-15, up to ")
+    first, last = any_head(seed).z_mm[13:15]
+    detail = detail_of(inspect(with_metal(any_head(seed), 13)), Remark.METAL)
+    assert detail.startswith(f"at {first:.0f} to {last:.0f} mm, up to ")
 
 
 def test_metal_below_the_brain_is_a_matter_of_dentists() -> None:
@@ -132,6 +143,94 @@ class TestExtent:
         refusal = inspect(between(any_head(seed), -200.0, -25.0)).refusal
         assert refusal is not None
         assert refusal[0] is Reason.HEAD_INCOMPLETE
+
+
+class TestCraniectomy:
+    """A third of the skull is gone, and more: the patient was operated on for blood, and is read."""
+
+    @pytest.mark.parametrize("seed", [1, 3, 7, 9])
+    @pytest.mark.parametrize("towards", [0.0, -90.0], ids=["lateral", "frontal"])
+    @pytest.mark.parametrize("degrees", [120.0, 150.0])
+    def test_of_a_phantom(self, seed: int, towards: float, degrees: float) -> None:
+        whole, opened = any_head(seed), without_bone(any_head(seed), degrees, towards, (-10.0, 70.0))
+        inspection = inspect(opened)
+        assert inspection == inspect(whole)
+        assert extent_of(sections_of(opened)).brain_mm == pytest.approx(
+            extent_of(sections_of(whole)).brain_mm, abs=15.0
+        )
+
+    @needs_data
+    @pytest.mark.parametrize("towards", [0.0, -90.0], ids=["lateral", "frontal"])
+    def test_of_the_real_head(self, towards: float) -> None:
+        real = load_scan([SliceSource(path=path) for path in data("head-ct-ge").glob("*.dcm")])
+        small = replace(real, hu_SHW=real.hu_SHW[:, ::2, ::2], pixel_spacing_mm=(0.9765624, 0.9765624))
+        opened = without_bone(small, 140.0, towards, (real.z_mm[6], real.z_mm[26]))
+        assert inspect(opened) == Inspection(notes=(), refusal=None)
+
+
+#: What went wrong with some slices: HU to HU.
+SPOILS: dict[str, tuple[int, Callable[[NDArray[np.float32]], NDArray[np.float32]]]] = {
+    "water": (3, np.zeros_like),
+    "air": (3, lambda hu: np.full_like(hu, -1024)),
+    "slope doubled": (1, lambda hu: hu * 2 + 1024),
+    "intercept applied twice": (3, lambda hu: hu - 1000),
+}
+
+
+class TestSpoiledSlices:
+    @pytest.mark.parametrize("seed", [2, 4, 10, 12, 18])
+    @pytest.mark.parametrize(("count", "spoil"), SPOILS.values(), ids=SPOILS)
+    def test_they_are_named_and_nothing_else_is(
+        self, seed: int, count: int, spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    ) -> None:
+        scan = any_head(seed)
+        first = int(np.searchsorted(scan.z_mm, 5.0))
+        notes = inspect(with_slices(scan, range(first, first + count), spoil)).notes
+        last = "" if count == 1 else f" to {scan.z_mm[first + count - 1]:.0f}"
+        assert [str(note) for note in notes if note.remark not in _ENDS] == [
+            f"{Remark.SLICES_SPOILED.meaning}: at {scan.z_mm[first]:.0f}{last} mm"
+        ]
+
+    def test_many_are_no_scan(self) -> None:
+        scan = any_head(2)
+        bad = [index for index, z in enumerate(scan.z_mm) if -20 < z < 50][::2]
+        refusal = inspect(with_slices(scan, bad, lambda hu: hu - 1000)).refusal
+        assert refusal is not None
+        assert refusal[0] is Reason.IMPLAUSIBLE_HU
+        assert "slices through the brain" in refusal[1]
+
+
+def test_what_has_another_scale_or_size_is_not_looked_at_further() -> None:
+    scan = with_metal(any_head(2), 13)
+    assert inspect(rescaled(scan, 2.0, 1024.0)).notes == ()
+    huge = inspect(replace(scan, pixel_spacing_mm=(9.0, 9.0)))
+    assert huge.notes == ()
+    assert huge.refusal is not None
+    assert huge.refusal[0] is Reason.NOT_A_HEAD
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+@pytest.mark.parametrize(("low_mm", "reaches_base"), [(-200.0, True), (-15.0, False)])
+def test_noise_of_a_sharp_kernel_hides_no_missing_base(seed: int, low_mm: float, reaches_base: bool) -> None:
+    scan = between(any_head(seed), low_mm, 200.0)
+    noise = np.random.default_rng(0).normal(0, 40, scan.hu_SHW.shape)
+    noisy = replace(scan, hu_SHW=(scan.hu_SHW + noise).astype(np.int16))
+    for seen in (scan, noisy):
+        assert require_head(seen).reaches_base is reaches_base
+        assert (Remark.BASE_MISSING not in remarks(seen)) is reaches_base
+
+
+def test_a_cut_along_border_and_circle_is_one_cut() -> None:
+    """The circle of an image touches its border four times; a body that fills it is cut once around."""
+    rows, columns = np.mgrid[:128, :128]
+    circle = (np.hypot(rows - 63.5, columns - 63.5) <= 64)[np.newaxis]
+    hu_SHW = np.where(circle, np.float32(40), np.float32(-1024))
+    full = Sections(
+        hu_SHW=hu_SHW, steps_mm=(1.5, 1.5), z_mm=np.zeros(1), body_SHW=circle, cavity_SHW=circle, brain_SHW=circle
+    )
+    (note,) = cut_off(full)
+    cut_mm = float(note.detail.split("up to ")[1].split(" mm")[0])
+    assert cut_mm == pytest.approx(np.pi * 2 * 62 * 1.5, rel=0.08)
 
 
 #: By name: slope and intercept that go over right HU.
@@ -193,9 +292,10 @@ def test_directions() -> None:
     assert directions_with(seen)[0, 0, 0] == 2
 
 
-def test_slice_numbers() -> None:
-    assert slice_numbers(np.array([0, 0, 1, 1, 1, 0, 1], dtype=np.bool_)) == "slices 3-5, 7"
-    assert slice_numbers(np.array([1, 0], dtype=np.bool_)) == "slice 1"
+def test_places() -> None:
+    marked = np.array([0, 0, 1, 1, 1, 0, 1], dtype=np.bool_)
+    assert places(marked, np.linspace(-20.0, 10.0, 7)) == "at -10 to 0 mm, 10 mm"
+    assert places(np.array([1, 0], dtype=np.bool_), np.array([7.4, 12.0])) == "at 7 mm"
 
 
 def test_looking_costs_little() -> None:

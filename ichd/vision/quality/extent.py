@@ -33,13 +33,23 @@ class Extent:
     below_mm: float
 
     @property
+    def reaches_vertex(self) -> bool:
+        """Whether hardly anything of the brain seems to be missing above."""
+        return self.above_mm < _MISSING_MM
+
+    @property
+    def reaches_base(self) -> bool:
+        """Whether hardly anything of the brain seems to be missing below."""
+        return self.below_mm < _MISSING_MM
+
+    @property
     def notes(self) -> tuple[Note, ...]:
         """VERTEX_MISSING and BASE_MISSING."""
         notes = []
-        if self.above_mm >= _MISSING_MM:
+        if not self.reaches_vertex:
             detail = f"about {self.above_mm:.0f} mm of brain"
             notes.append(Note(remark=Remark.VERTEX_MISSING, detail=detail, unseen=True))
-        if self.below_mm >= _MISSING_MM:
+        if not self.reaches_base:
             detail = f"about {self.below_mm:.0f} mm of brain"
             notes.append(Note(remark=Remark.BASE_MISSING, detail=detail, unseen=self.below_mm >= _BASE_UNSEEN_MM))
         return tuple(notes)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ichd.domain.note import Note, Remark
-from ichd.vision.quality.sections import Flags, Sections, opened, slice_numbers
+from ichd.vision.quality.sections import Flags, Sections, opened, places
 from ichd.vision.window import LEAST_HU
 
 #: A chord of this length across a head cuts off 4 mm of scalp: less is a touch, on a grid of 2 mm.
@@ -20,26 +20,28 @@ def cut_off(sections: Sections) -> tuple[Note, ...]:
 
     Only slices with brain are looked at: noses and necks are cut off every day and hide no blood.
     """
-    edge_HW = _edge(sections)
-    cut_mm = (opened(sections.body_SHW, _EAR_CELLS) & edge_HW).sum(axis=(1, 2)) * float(np.mean(sections.steps_mm))
+    bodies = opened(sections.body_SHW, _EAR_CELLS)
+    # Where the circle touches the border, what is cut runs along both: it is one cut all the same.
+    cut_cells = np.max([(bodies & edge_HW).sum(axis=(1, 2)) for edge_HW in _edges(sections)], axis=0)
+    cut_mm = cut_cells * float(np.mean(sections.steps_mm))
     cut_S = sections.with_brain(_BRAIN_SHARE) & (cut_mm >= _CUT_MM)
     if not cut_S.any():
         return ()
-    detail = f"{slice_numbers(cut_S)}, up to {cut_mm[cut_S].max():.0f} mm of the outline"
+    detail = f"{places(cut_S, sections.z_mm)}, up to {cut_mm[cut_S].max():.0f} mm of the outline"
     unseen = bool(cut_mm[cut_S].max() >= _BRAIN_CUT_MM)
     return (Note(remark=Remark.FIELD_OF_VIEW_CLIPPED, detail=detail, unseen=unseen),)
 
 
-def _edge(sections: Sections) -> Flags:
-    """The outermost places [H, W]: the image's border, and the rim of the circle where the corners are padding."""
+def _edges(sections: Sections) -> list[Flags]:
+    """The outermost places, each [H, W]: the image's border; where corners are padding, the rim of the circle."""
     rows, columns = sections.hu_SHW.shape[1:]
     edge = np.zeros((rows, columns), dtype=np.bool_)
     edge[[0, -1]] = True
     edge[:, [0, -1]] = True
     corners = sections.hu_SHW[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    if (corners == LEAST_HU).all():
-        row, column = np.ogrid[:rows, :columns]
-        from_centre = np.hypot(row - (rows - 1) / 2, column - (columns - 1) / 2)
-        radius = min(rows, columns) / 2
-        edge |= (from_centre >= radius - 2.5) & (from_centre < radius - 1.5)
-    return edge
+    if not (corners == LEAST_HU).all():
+        return [edge]
+    row, column = np.ogrid[:rows, :columns]
+    from_centre = np.hypot(row - (rows - 1) / 2, column - (columns - 1) / 2)
+    radius = min(rows, columns) / 2
+    return [edge, np.asarray((from_centre >= radius - 2.5) & (from_centre < radius - 1.5))]

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from ichd.domain.note import Note, Remark
-from ichd.vision.quality.sections import Flags, Sections, dilated, slice_numbers
+from ichd.vision.quality.sections import Flags, Sections, dilated, places
 from ichd.vision.scan import HeadScan
 
 #: The petrous bone of the real head ends at 2121 HU, the phantoms' densest at 2208; most scales end at 3071.
@@ -28,7 +28,7 @@ def metal_in(scan: HeadScan, sections: Sections) -> tuple[Note, ...]:
     metal_S = area_mm2 >= _LEAST_MM2
     if not metal_S.any():
         return ()
-    detail = f"{slice_numbers(metal_S)}, up to {area_mm2.max():.0f} mm² above {_METAL_FROM_HU} HU"
+    detail = f"{places(metal_S, sections.z_mm)}, up to {area_mm2.max():.0f} mm² above {_METAL_FROM_HU} HU"
     return (Note(remark=Remark.METAL, detail=detail),)
 
 

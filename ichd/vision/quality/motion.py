@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichd.domain.note import Note, Remark
-from ichd.vision.quality.sections import Flags, Sections, dilated, slice_numbers
+from ichd.vision.quality.sections import Flags, Sections, dilated, places
 
 #: Slices without the face, whose outline changes from one to the next.
 _VAULT_SHARE = 0.35
@@ -36,9 +36,11 @@ def motion_in(sections: Sections) -> tuple[Note, ...]:
     jumped_S: Flags = np.asarray((steps_mm >= np.array(_STEP_MM)).any(axis=1))
     parts = []
     if blurred_S.any():
-        parts.append(f"doubled outline and streaks in {slice_numbers(blurred_S)}")
+        parts.append(f"doubled outline and streaks {places(blurred_S, sections.z_mm)}")
     if jumped_S.any():
-        parts.append(f"a step of up to {steps_mm[jumped_S].max():.0f} mm below {slice_numbers(jumped_S)}")
+        parts.append(
+            f"a step of up to {steps_mm[jumped_S].max():.0f} mm below the slices {places(jumped_S, sections.z_mm)}"
+        )
     return (Note(remark=Remark.MOTION, detail="; ".join(parts)),) if parts else ()
 
 

@@ -21,6 +21,14 @@ _BONE_FROM_HU = 200
 _SOFT_HU = (-20, 100)
 #: Of eight directions from a point of the brain, bone lies in all; where a surgeon took a piece, in most.
 _DIRECTIONS_WITH_BONE = 7
+#: Where he took a third of the ring, in three of them still; on such a section the rest of the body tells the brain.
+_DIRECTIONS_WHERE_OPEN = 3
+#: Scalp, muscle and skull together; and no more of them than this where there is no skull.
+_DEEP_MM, _SCALP_MM = 28.0, 10.0
+#: Above the base of the skull the inside of a head is soft tissue; a face, and a neck, are so to 0.7.
+_OPEN_FROM_SOFT = 0.85
+#: A closed skull surrounds all that lies deep.
+_CLOSED_FROM = 0.8
 #: A preterm neonate's largest section has four times this; between ribs and in necks there is less.
 _LEAST_BRAIN_CM2 = 10.0
 
@@ -74,16 +82,39 @@ def sections_of(scan: HeadScan) -> Sections:
     bone = hu_SHW > _BONE_FROM_HU
     bodies = _bodies(hu_SHW)
     # A head rest is as dense as bone, and between it and the head there is air.
-    cavity = (directions_with(bone) >= _DIRECTIONS_WITH_BONE) & ~bone & bodies
-    soft = (hu_SHW > _SOFT_HU[0]) & (hu_SHW < _SOFT_HU[1])
+    directions = directions_with(bone)
+    cavity = (directions >= _DIRECTIONS_WITH_BONE) & ~bone & bodies
+    soft = _soft(hu_SHW, bone)
+    steps_mm = (strides[0] * scan.pixel_spacing_mm[0], strides[1] * scan.pixel_spacing_mm[1])
+    under_scalp = eroded(bodies, round(_SCALP_MM / _GRID_MM)) & (directions >= _DIRECTIONS_WHERE_OPEN) & ~bone
+    cavity |= under_scalp & _open(bodies, cavity, under_scalp & soft)[:, np.newaxis, np.newaxis]
     return Sections(
         hu_SHW=hu_SHW,
-        steps_mm=(strides[0] * scan.pixel_spacing_mm[0], strides[1] * scan.pixel_spacing_mm[1]),
+        steps_mm=steps_mm,
         z_mm=np.asarray(scan.z_mm),
         body_SHW=bodies,
         cavity_SHW=cavity,
         brain_SHW=opened(cavity & soft, 2),
     )
+
+
+def _soft(hu_SHW: Floats, bone_SHW: Flags) -> Flags:
+    """What has the HU of soft tissue, on average over itself and its eight neighbours that are no bone [S, H, W].
+
+    A sharp kernel's noise is wider than what parts fluid from fat, and bone beside the brain must not lift it.
+    """
+    weights = ndimage.uniform_filter((~bone_SHW).astype(np.float32), size=(1, 3, 3))
+    sums = ndimage.uniform_filter(np.where(bone_SHW, np.float32(0), hu_SHW), size=(1, 3, 3))
+    mean = sums / np.maximum(weights, np.float32(0.1))
+    return np.asarray((mean > _SOFT_HU[0]) & (mean < _SOFT_HU[1]) & ~bone_SHW)
+
+
+def _open(body_SHW: Flags, cavity_SHW: Flags, soft_SHW: Flags) -> Flags:
+    """Slices [S] through a brain that the skull does not surround, as after a large craniectomy."""
+    deep = eroded(body_SHW, round(_DEEP_MM / _GRID_MM))
+    count = np.maximum(deep.sum(axis=(1, 2)), 1)
+    is_soft = (deep & soft_SHW).sum(axis=(1, 2)) >= _OPEN_FROM_SOFT * count
+    return np.asarray(is_soft & ((deep & cavity_SHW).sum(axis=(1, 2)) < _CLOSED_FROM * count))
 
 
 def strides_for(scan: HeadScan, grid_mm: float) -> tuple[int, int]:
@@ -158,9 +189,15 @@ def directions_with(seen_SHW: Flags) -> NDArray[np.uint8]:
     return count
 
 
-def slice_numbers(marked_S: Flags) -> str:
-    """Marked slices, counted from 1 at the most inferior: "slices 3-5, 9"."""
+def places(marked_S: Flags, z_mm: NDArray[np.float64]) -> str:
+    """Where marked slices lie along the normal: "at 12 mm, 20 to 35 mm".
+
+    Not by number: thin slices are averaged before they are looked at, stations count from either end, and what a
+    record gives for each slice is its `z_mm`.
+    """
     indices = np.flatnonzero(marked_S)
     runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
-    spans = [f"{run[0] + 1}-{run[-1] + 1}" if run.size > 1 else f"{run[0] + 1}" for run in runs]
-    return f"{'slice' if indices.size == 1 else 'slices'} {', '.join(spans)}"
+    spans = [
+        f"{z_mm[run[0]]:.0f} to {z_mm[run[-1]]:.0f} mm" if run.size > 1 else f"{z_mm[run[0]]:.0f} mm" for run in runs
+    ]
+    return f"at {', '.join(spans)}"
