@@ -126,9 +126,12 @@ def test_two_kernels_in_one_series_are_two_stacks_and_the_soft_one_is_read() -> 
     assert {i.convolution_kernel for i in chosen(both).instances} == {"H31s"}
 
 
-def test_numbers_that_make_no_sense_split_nothing() -> None:
+def test_numbers_that_make_no_sense_lose_nothing() -> None:
+    """Any image that is there twice makes the numbers be asked."""
     images = [replace(i, acquisition_number=(n * 7) % 28) for n, i in enumerate(scan().instances)]
+    images.append(replace(images[5], sop_instance_uid="1.2.1.99", instance_number=99))
     (stack,) = stacks_of(SeriesFacts(series_instance_uid="1.2.1", instances=tuple(images)))
+    assert positions_mm(stack.instances) == positions_mm(images)
     assert len(stack.instances) == 28
 
 
@@ -238,6 +241,6 @@ def test_no_image_is_lost_and_none_is_read_twice(
     assert stacks_of(replace(whole, instances=tuple(images))) == stacks
 
 
-def test_a_thin_stack_stays_whole() -> None:
-    (stack,) = stacks_of(thin(acquisition_number=1))
+def test_a_thin_stack_whose_slices_overlap_by_half_stays_whole() -> None:
+    (stack,) = stacks_of(thin(acquisition_number=1, slice_thickness_mm=1.0))
     assert len(stack.instances) == 280
