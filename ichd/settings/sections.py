@@ -51,10 +51,10 @@ class ModelSettings(Section):
     bundle: str = Field(default="phantom-demo", description="Name of a shipped bundle, or the path of a bundle folder.")
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     engine: Literal["auto", "torch", "openvino", "cuda"] = Field(
-        default="auto", description="Inference engine; auto is the quickest that the machine has."
+        default="auto", description="auto, torch, openvino or cuda; auto is the quickest that the machine has."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
-        default="auto", description="What the network computes in; auto is the engine's choice, bf16 where it can."
+        default="auto", description="auto, fp32, bf16, fp16 or int8; auto is the engine's choice, bf16 where it can."
     )
     cache: str = Field(
         default="var/engine-cache", description="Folder of converted models, so that the next start is quick."
