@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES
 from ichd.vision.bundle import Bundle
+from ichd.vision.engines.runtime import CPU_PLUGIN, openvino_core
 from ichd.vision.engines.sequence import OutputCalibration
 from ichd.vision.manifest import Manifest
 from ichd.vision.network import CnnLstm
@@ -103,7 +103,7 @@ def compare_runtimes(bundle: Bundle, path: Path, scans: Sequence[NDArray[np.floa
     graph = ScanGraph(bundle.network(), bundle.manifest).eval()
     with torch.inference_mode():
         expected = [graph(torch.from_numpy(hu)).numpy() for hu in scans]
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(str(path), CPU_PLUGIN, {"INFERENCE_PRECISION_HINT": "f32"})
     found = {"openvino": _largest(expected, [compiled({INPUT_NAME: hu})[OUTPUT_NAME] for hu in scans])}
     if find_spec("onnxruntime") is not None:
         import onnxruntime

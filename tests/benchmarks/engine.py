@@ -27,6 +27,7 @@ from ichd.vision.bundle import Bundle, demo_bundle, load_bundle, save_bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.choice import EngineWish, open_engine
 from ichd.vision.engines.eager import EagerEngine
+from ichd.vision.engines.runtime import CPU_PLUGIN, openvino_core
 from ichd.vision.manifest import InputSpec, NetworkSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import prepare
@@ -169,7 +170,7 @@ def _bare_openvino(bundle: Bundle, precision: str, slices: int) -> Callable[[], 
         model = ov.convert_model(torch.export.export(Cnn().eval(), (torch.zeros(shape),), strict=False))
     model.reshape(list(shape))
     options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    request = openvino_core().compile_model(model, CPU_PLUGIN, options).create_infer_request()
     ready = np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
     def run() -> None:

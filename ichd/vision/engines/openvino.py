@@ -13,12 +13,12 @@ from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.conversion import MODEL_NAME, conversion_key, convert, save_converted
 from ichd.vision.engines.provenance import fingerprint_of
 from ichd.vision.engines.quantisation import find_quantised
+from ichd.vision.engines.runtime import CPU_PLUGIN, openvino_core
 from ichd.vision.engines.sequence import SequenceHead
 from ichd.vision.preprocess import HU, Point, sampling_for
 
 log = structlog.get_logger(__name__)
 
-_PLUGIN = "CPU"
 #: OpenVINO's words for our precisions.
 _HINTS = {"bf16": "bf16", "fp32": "f32"}
 
@@ -46,7 +46,7 @@ class OpenVinoEngine:
         if threads is not None:
             torch.set_num_threads(threads)
             options["INFERENCE_NUM_THREADS"] = threads
-        core = ov.Core()
+        core = openvino_core()
         self._origin = conversion_key(bundle)
         if precision == "int8":
             entry = find_quantised(bundle, cache)
@@ -55,9 +55,9 @@ class OpenVinoEngine:
             model = core.read_model(entry / MODEL_NAME)
         else:
             model = _converted(bundle, core, cache)
-        self._compiled = core.compile_model(model, _PLUGIN, options)
+        self._compiled = core.compile_model(model, CPU_PLUGIN, options)
         self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
-        self._processor = str(core.get_property(_PLUGIN, "FULL_DEVICE_NAME"))
+        self._processor = str(core.get_property(CPU_PLUGIN, "FULL_DEVICE_NAME"))
         self._request = self._compiled.create_infer_request()
         self._alone = Lock()
         self._sequence = SequenceHead(bundle.network(), bundle.manifest, torch.device("cpu"))
@@ -97,7 +97,7 @@ class OpenVinoEngine:
 
 def precisions() -> tuple[str, ...]:
     """What this processor computes in, the quickest that is close to fp32 first."""
-    able = ov.Core().get_property(_PLUGIN, "OPTIMIZATION_CAPABILITIES")
+    able = openvino_core().get_property(CPU_PLUGIN, "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "fp32", "int8") if "BF16" in able else ("fp32", "int8")
 
 

@@ -19,6 +19,7 @@ from ichd.domain.errors import UserError
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.conversion import conversion_key, convert, save_converted
+from ichd.vision.engines.runtime import signal_stack_kept
 
 _MEASURED_NAME = "measured.json"
 
@@ -37,8 +38,8 @@ def quantise(bundle: Bundle, grids_GG: Iterable[NDArray[np.float32]]) -> ov.Mode
     slices = [grid_GG[None] for grid_GG in grids_GG]
     # Mixed: activations of a ReLU start at zero, those of a squeeze-and-excitation don't lie around it.
     model = convert(bundle)
-    # NNCF draws its progress on standard output, which belongs to what the command prints.
-    with redirect_stdout(sys.stderr):
+    # NNCF starts runtimes of its own, and draws its progress on standard output, which the command prints results on.
+    with redirect_stdout(sys.stderr), signal_stack_kept():
         quantised: ov.Model = nncf.quantize(
             model, nncf.Dataset(slices), preset=nncf.QuantizationPreset.MIXED, subset_size=len(slices)
         )
