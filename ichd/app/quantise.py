@@ -15,10 +15,10 @@ from ichd.domain.finding import CLASSES
 from ichd.phantom import BLEED_KINDS, Phantom, PhantomRecipe, render
 from ichd.vision.bundle import Bundle, find_bundle, load_bundle
 from ichd.vision.engines.cache import EngineCache
-from ichd.vision.engines.engine import Engine
+from ichd.vision.engines.engine import Engine, Part
 from ichd.vision.engines.openvino import OpenVinoEngine
 from ichd.vision.engines.quantisation import keep_quantised, quantise
-from ichd.vision.preprocess import HU, resample_hu
+from ichd.vision.preprocess import resample_hu
 from ichd.vision.scan import SliceSource, load_scan
 
 #: Far from the seeds of recipes, demonstrations and tests; calibration and measurement use different phantoms.
@@ -56,8 +56,9 @@ def quantise_bundle(
         Permanent: the bundle is damaged.
     """
     bundle = load_bundle(find_bundle(bundle_name))
-    scans = [_real(folder) for folder in series] or [_synthetic(_phantom(n, rows)) for n in range(phantoms)]
-    grids_GG = [grid.numpy() for hu, spacing in scans for grid in resample_hu(hu, spacing, bundle.manifest.input)]
+    parts = [_real(folder) for folder in series] or [_synthetic(_phantom(n, rows)) for n in range(phantoms)]
+    spec = bundle.manifest.input
+    grids_GG = [grid.numpy() for part in parts for grid in resample_hu(part.hu_SHW, part.pixel_spacing_mm, spec)]
     model = quantise(bundle, grids_GG)
     labelled = [_phantom(phantoms + n, rows) for n in range(phantoms)]
     with TemporaryDirectory() as scratch:
@@ -103,7 +104,7 @@ def _auc(truth_SC: NDArray[np.bool_], p_SC: NDArray[np.float64]) -> dict[str, fl
 
 
 def _read(engine: Engine, phantom: Phantom) -> NDArray[np.float64]:
-    return engine.classify(engine.embed(*_synthetic(phantom)))
+    return engine.classify(*engine.embed([_synthetic(phantom)]))
 
 
 def _phantom(number: int, rows: int) -> Phantom:
@@ -111,10 +112,10 @@ def _phantom(number: int, rows: int) -> Phantom:
     return render(PhantomRecipe(seed=_FIRST_SEED + number, bleeds=kinds, rows=rows, voxel_mm=1.5))
 
 
-def _synthetic(phantom: Phantom) -> tuple[HU, tuple[float, float]]:
-    return phantom.hu_SHW, (phantom.pixel_spacing_mm, phantom.pixel_spacing_mm)
+def _synthetic(phantom: Phantom) -> Part:
+    return Part(hu_SHW=phantom.hu_SHW, pixel_spacing_mm=(phantom.pixel_spacing_mm, phantom.pixel_spacing_mm))
 
 
-def _real(folder: Path) -> tuple[HU, tuple[float, float]]:
+def _real(folder: Path) -> Part:
     scan = load_scan([SliceSource(path=path) for path in gather([folder]).files.values()])
-    return scan.hu_SHW, scan.pixel_spacing_mm
+    return Part(hu_SHW=scan.hu_SHW, pixel_spacing_mm=scan.pixel_spacing_mm)

@@ -55,12 +55,14 @@ def verify_model(bundle: Bundle, as_json: AsJson = False) -> None:
 
     from ichd.vision.bundle import find_bundle, load_bundle
     from ichd.vision.engines.eager import EagerEngine
+    from ichd.vision.engines.engine import Part
 
     folder: Path = find_bundle(bundle)
     loaded = load_bundle(folder)
     engine = EagerEngine(loaded, device="cpu")
     size = loaded.manifest.input.image_size
-    probabilities = engine.classify(engine.embed(np.zeros((2, size, size), dtype=np.int16), (0.5, 0.5)))
+    air = Part(hu_SHW=np.zeros((2, size, size), dtype=np.int16), pixel_spacing_mm=(0.5, 0.5))
+    probabilities = engine.classify(*engine.embed([air]))
     result = {
         "name": loaded.identity.name,
         "version": loaded.identity.version,

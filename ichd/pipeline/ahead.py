@@ -4,6 +4,9 @@ The CNN sees one slice at a time; only the sequence model needs them all. Where 
 this does not hold, because the cut is found in the whole scan: such a bundle's slices wait.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+
 import structlog
 
 from ichd.domain.errors import NotAnalysable
@@ -14,9 +17,9 @@ from ichd.domain.refusal import SelectionPolicy, refusal_of
 from ichd.domain.study import InstanceFacts
 from ichd.pipeline.clock import Clock
 from ichd.store.arriving import Arriving, ArrivingImage
-from ichd.store.embeddings import Embedding, Embeddings, slice_key
+from ichd.store.embeddings import Embedding, Embeddings, SliceKey, slice_key
 from ichd.vision.reader import Reader
-from ichd.vision.scan import SliceSource, load_scan
+from ichd.vision.scan import HeadScan, SliceSource, load_scan
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +45,7 @@ class Ahead:
         self._pending: list[ArrivingImage] = []
 
     def step(self) -> bool:
-        """Embed one slice; False where none is left to be embedded.
+        """Embed as many slices as take the time of one; False where none is left to be embedded.
 
         What goes wrong with an image is not said here: the study will be read all the same, and tell.
 
@@ -50,10 +53,15 @@ class Ahead:
             Transient: the database or the disk fails.
         """
         self._look()
-        while self._pending:
-            if self._embed(self._pending.pop(0)):
-                return True
-        return False
+        with ExitStack() as marks:
+            taken: list[tuple[SliceKey, HeadScan]] = []
+            while self._pending and len(taken) < self._reader.at_once:
+                taken += self._taken_up(self._pending.pop(0), marks)
+            together = self._reader.embed_together([scan for _, scan in taken]) if taken else []
+            for (key, scan), (values_F,) in zip(taken, together, strict=True):
+                embedding = Embedding(values_F=values_F, made_at=self._clock(), ahead=True)
+                self._embeddings.put(key, scan.hu_SHW[0], embedding)
+        return bool(taken)
 
     def _look(self) -> None:
         """Take note of what came, and drop what belongs to studies that are complete: their job embeds it."""
@@ -64,21 +72,15 @@ class Ahead:
         self._pending += [image for image in fresh if is_read_alone(image.facts)]
         self._pending.sort(key=_rank)
 
-    def _embed(self, image: ArrivingImage) -> bool:
+    def _taken_up(self, image: ArrivingImage, marks: ExitStack) -> Iterator[tuple[SliceKey, HeadScan]]:
+        """Key and slice of an image that nobody has embedded or has in hand; marked as ours until `marks` ends."""
         key = slice_key([(image.stored, None)])
-        if self._embeddings.holds(key):
-            return False
-        with self._embeddings.being_made(key) as is_ours:
-            if not is_ours:
-                return False
-            try:
-                scan = load_scan([SliceSource(path=image.file)])
-            except NotAnalysable as refusal:
-                log.debug("slice_not_read_ahead", study=image.facts.study_instance_uid, reason=refusal.reason)
-                return False
-            (values_F,) = self._reader.embed(scan, [0])
-            self._embeddings.put(key, scan.hu_SHW[0], Embedding(values_F=values_F, made_at=self._clock(), ahead=True))
-        return True
+        if self._embeddings.holds(key) or not marks.enter_context(self._embeddings.being_made(key)):
+            return
+        try:
+            yield key, load_scan([SliceSource(path=image.file)])
+        except NotAnalysable as refusal:
+            log.debug("slice_not_read_ahead", study=image.facts.study_instance_uid, reason=refusal.reason)
 
 
 def is_read_alone(image: InstanceFacts) -> bool:

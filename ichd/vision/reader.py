@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichd.domain.finding import Prediction, SlicePrediction
-from ichd.vision.engines.engine import Engine
-from ichd.vision.preprocess import crop_centre
+from ichd.vision.engines.engine import Engine, Part
+from ichd.vision.preprocess import HU, crop_centre
 from ichd.vision.scan import HeadScan
 
 #: By index of the slice, embeddings [F] that were made earlier.
@@ -31,13 +31,22 @@ class Reader:
         """Do all that happens once, so that no study waits for it."""
         self.engine.warm_up()
 
+    @property
+    def at_once(self) -> int:
+        """How many slices take about as long together as one."""
+        return self.engine.at_once
+
     def embed(self, scan: HeadScan, indices: Sequence[int]) -> NDArray[np.float32]:
         """Embeddings [len(indices), F] of some slices of a scan."""
         # Picking copies, and a long scan is the largest thing in memory.
         every = list(indices) == list(range(len(scan.hu_SHW)))
         hu_SHW = scan.hu_SHW if every else scan.hu_SHW[list(indices)]
-        centre = crop_centre(scan.hu_SHW, scan.pixel_spacing_mm, self.engine.bundle.manifest.input)
-        return self.engine.embed(hu_SHW, scan.pixel_spacing_mm, centre=centre)
+        (embeddings_SF,) = self.engine.embed([self._part(scan, hu_SHW)])
+        return embeddings_SF
+
+    def embed_together(self, scans: Sequence[HeadScan]) -> list[NDArray[np.float32]]:
+        """Embeddings [S, F] of all slices of each of several scans."""
+        return self.engine.embed([self._part(scan, scan.hu_SHW) for scan in scans])
 
     def read(self, scan: HeadScan, *, known: Known = MappingProxyType({})) -> Prediction:
         """Probabilities of every source image: those of an averaged slice stand for each that it was made of.
@@ -64,6 +73,11 @@ class Reader:
                 "classify": round((classified - embedded) * 1e3, 3),
             },
         )
+
+    def _part(self, scan: HeadScan, hu_SHW: HU) -> Part:
+        """Some slices of a scan, cut where the whole of it is."""
+        centre = crop_centre(scan.hu_SHW, scan.pixel_spacing_mm, self.engine.bundle.manifest.input)
+        return Part(hu_SHW=hu_SHW, pixel_spacing_mm=scan.pixel_spacing_mm, centre=centre)
 
 
 def _slices(scan: HeadScan, probabilities_SC: NDArray[np.float64]) -> tuple[SlicePrediction, ...]:

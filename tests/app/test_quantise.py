@@ -14,6 +14,7 @@ from ichd.settings import ModelSettings
 from ichd.vision.bundle import demo_bundle, load_bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.openvino import OpenVinoEngine
+from tests.vision.images import embed_slices
 
 pytest.importorskip("nncf", reason="nncf is not installed")
 SLICES = np.random.default_rng(0).integers(-1000, 1500, (3, 96, 96)).astype(np.int16)
@@ -49,8 +50,8 @@ def test_it_reads_the_same_each_time_and_each_slice_by_itself(made: tuple[Engine
     first, again = (load_reader(model).engine for _ in range(2))
     assert first.name == "openvino-cpu-int8"
     assert first.fingerprint == again.fingerprint
-    together = first.embed(SLICES, (2.3, 2.3), centre=(47.5, 47.5))
-    alone = [again.embed(one[None], (2.3, 2.3), centre=(47.5, 47.5)) for one in SLICES]
+    together = embed_slices(first, SLICES, (2.3, 2.3), (47.5, 47.5))
+    alone = [embed_slices(again, one[None], (2.3, 2.3), (47.5, 47.5)) for one in SLICES]
     assert np.array_equal(together, np.concatenate(alone))
 
 

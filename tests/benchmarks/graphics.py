@@ -13,7 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ichd.vision.bundle import Bundle
-from ichd.vision.engines.cuda import AT_ONCE, CudaEngine, Part, precisions
+from ichd.vision.engines.cuda import AT_ONCE, CudaEngine, precisions
+from ichd.vision.engines.engine import Part
 from tests.benchmarks.figures import Figure
 
 _STUDY = 36
@@ -55,10 +56,10 @@ def _of_backbone(bundle: Bundle, peak: float) -> dict[str, Figure]:
             eager()
 
     contenders: dict[str, tuple[Callable[[], object], int]] = {
-        "engine": (lambda: engine.embed_parts(parts), _STUDY * _STUDIES),
+        "engine": (lambda: engine.embed(parts), _STUDY * _STUDIES),
         "eager": (eager, AT_ONCE),
         "autocast": (autocast, AT_ONCE),
-        "study": (lambda: engine.classify(engine.embed(hu_SHW, _SPACING)), 1),
+        "study": (lambda: engine.classify(*engine.embed(parts[:1])), 1),
     }
     for run, _ in contenders.values():
         run()

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from ichd.vision.engines.engine import Engine, Part
+from ichd.vision.preprocess import HU, Point
 from ichd.vision.scan import HeadScan, SliceSource, SourceImage, load_scan
+
+
+def embed_slices(
+    engine: Engine, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], centre: Point | None = None
+) -> NDArray[np.float32]:
+    """Embeddings [S, F] of the slices of one scan."""
+    (embeddings_SF,) = engine.embed([Part(hu_SHW=hu_SHW, pixel_spacing_mm=pixel_spacing_mm, centre=centre)])
+    return embeddings_SF
+
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from ichd.phantom import BLEED_KINDS, PhantomRecipe, render
 from ichd.vision.bundle import Bundle, demo_bundle, load_bundle, save_bundle
 from ichd.vision.engines.cache import EngineCache
-from ichd.vision.engines.cuda import CudaEngine, Part
+from ichd.vision.engines.cuda import CudaEngine
 from ichd.vision.engines.eager import EagerEngine
-from ichd.vision.engines.engine import Engine
+from ichd.vision.engines.engine import Engine, Part
 from ichd.vision.engines.openvino import OpenVinoEngine, precisions
 from ichd.vision.manifest import InputSpec, NetworkSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.published import BACKBONES
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan, Upright
-from tests.vision.images import load_files, one_image_a_slice
+from tests.vision.images import embed_slices, load_files, one_image_a_slice
 from tests.vision.test_bundle import manifest
 
 #: Largest difference of a probability from torch in fp32, by the precision of the CNN.
@@ -147,8 +147,8 @@ def test_a_slice_alone_is_the_slice_among_others(
 ) -> None:
     engine, scan = opener(request.getfixturevalue(model), cache), phantoms[1]
     centre = (120.0, 130.0)
-    together = engine.embed(scan.hu_SHW, scan.pixel_spacing_mm, centre=centre)
-    alone = [engine.embed(slice_HW[None], scan.pixel_spacing_mm, centre=centre) for slice_HW in scan.hu_SHW]
+    together = embed_slices(engine, scan.hu_SHW, scan.pixel_spacing_mm, centre)
+    alone = [embed_slices(engine, slice_HW[None], scan.pixel_spacing_mm, centre) for slice_HW in scan.hu_SHW]
     assert np.array_equal(together, np.concatenate(alone))
 
 
@@ -161,12 +161,15 @@ def test_warming_up_comes_before_everything_and_changes_nothing(
     assert np.array_equal(probabilities(cold, phantoms[0]), probabilities(warm, phantoms[0]))
 
 
-def test_slices_of_several_scans_share_batches(demo: Bundle, phantoms: list[HeadScan]) -> None:
-    engine = CudaEngine(demo, device=torch.device("cpu"), precision="fp32", at_once=5)
+@every_engine
+def test_slices_of_several_scans_are_seen_together(
+    precision: str, opener: Opener, cache: Path, demo: Bundle, phantoms: list[HeadScan]
+) -> None:
+    engine = opener(demo, cache)
     parts = [Part(hu_SHW=scan.hu_SHW, pixel_spacing_mm=scan.pixel_spacing_mm) for scan in phantoms[:3]]
-    together = engine.embed_parts(parts)
+    together = engine.embed(parts)
     for part, embeddings in zip(parts, together, strict=True):
-        assert np.array_equal(engine.embed(part.hu_SHW, part.pixel_spacing_mm), embeddings)
+        assert np.array_equal(embed_slices(engine, part.hu_SHW, part.pixel_spacing_mm), embeddings)
 
 
 def test_engines_have_names_and_fingerprints_of_their_own(cache: Path, demo: Bundle, squeezed: Bundle) -> None:

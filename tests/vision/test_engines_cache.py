@@ -12,6 +12,7 @@ from ichd.vision.bundle import Bundle, load_bundle, save_bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.openvino import OpenVinoEngine, is_converted
 from ichd.vision.network import CnnLstm
+from tests.vision.images import embed_slices
 from tests.vision.test_bundle import manifest
 
 SLICE = np.full((1, 64, 64), 40, dtype=np.int16)
@@ -36,7 +37,7 @@ def events(bundle: Bundle, folder: Path | None) -> list[str]:
     """What a start in this folder says, once it has read a slice."""
     with capture_logs() as logs:
         engine = OpenVinoEngine(bundle, precision="fp32", cache=EngineCache(folder) if folder else None)
-        assert np.isfinite(engine.embed(SLICE, (3.0, 3.0))).all()
+        assert np.isfinite(embed_slices(engine, SLICE, (3.0, 3.0))).all()
     return [log["event"] for log in logs]
 
 

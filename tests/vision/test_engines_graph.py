@@ -1,5 +1,6 @@
 """The CUDA engine on the CPU: heads with weights of their own, and the trial that it must pass before it reads."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from structlog.testing import capture_logs
 from ichd.domain.errors import UserError
 from ichd.vision.bundle import Bundle, load_bundle, save_bundle
 from ichd.vision.engines.choice import EngineChoice, EngineWish, open_graph
-from ichd.vision.engines.cuda import CudaEngine, Part
+from ichd.vision.engines.cuda import CudaEngine
 from ichd.vision.engines.eager import EagerEngine
+from ichd.vision.engines.engine import Part
 from ichd.vision.engines.trial import fault_of
 from ichd.vision.manifest import Calibration, InputSpec, NetworkSpec, RecurrentSpec
 from ichd.vision.network import CnnLstm
+from tests.vision.images import embed_slices
 from tests.vision.test_bundle import manifest
 
 CPU = torch.device("cpu")
@@ -55,7 +58,8 @@ def test_a_head_with_weights_stays_in_fp32(tmp_path: Path, backbone: str, side: 
     bundle = bundle_of(tmp_path, backbone, side)
     hu = np.random.default_rng(1).integers(-50, 150, (1, side, side)).astype(np.int16)
     said, expected = (
-        engine.classify(engine.embed(hu, (0.5, 0.5))) for engine in (graph(bundle, precision), EagerEngine(bundle))
+        engine.classify(embed_slices(engine, hu, (0.5, 0.5)))
+        for engine in (graph(bundle, precision), EagerEngine(bundle))
     )
     assert np.abs(said - expected).max() <= 1e-2
     assert all(tensor.dtype == torch.float32 for tensor in bundle.state_dict.values() if tensor.is_floating_point())
@@ -63,8 +67,8 @@ def test_a_head_with_weights_stays_in_fp32(tmp_path: Path, backbone: str, side: 
 
 def test_an_engine_that_mixes_up_its_rows_fails(small: Bundle) -> None:
     class Leaking(CudaEngine):
-        def embed_parts(self, parts: list[Part]) -> list[NDArray[np.float32]]:  # type: ignore[override]
-            (embeddings,) = super().embed_parts(parts)
+        def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
+            (embeddings,) = super().embed(parts)
             embeddings[1::ROWS] = np.nextafter(embeddings[1::ROWS], np.float32(np.inf))
             return [embeddings]
 

@@ -36,6 +36,7 @@ from ichd.vision.preprocess import head_centre, resample_hu
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan, Upright
 from ichd.vision.window import LEAST_HU
+from tests.vision.images import embed_slices
 
 from .images import Image, load_files, one_image_a_slice
 
@@ -158,7 +159,7 @@ def demonstration() -> tuple[Attribution, NDArray[np.float32]]:
     engine = EagerEngine(bundle, device="cpu")
     spacing_mm = (phantom.pixel_spacing_mm, phantom.pixel_spacing_mm)
     centre = head_centre(phantom.hu_SHW, spacing_mm)
-    return Attribution(bundle), engine.embed(phantom.hu_SHW, spacing_mm, centre=centre)
+    return Attribution(bundle), embed_slices(engine, phantom.hu_SHW, spacing_mm, centre)
 
 
 def as_stored(image_HW: NDArray[np.int16], turn: Upright) -> NDArray[np.int16]:

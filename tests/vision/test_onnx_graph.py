@@ -15,6 +15,7 @@ from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.manifest import Calibration, InputSpec, Manifest, NetworkSpec, RecurrentSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.onnx_graph import compare_runtimes, write_onnx
+from tests.vision.images import embed_slices
 
 #: Another order than the package's, so that the graph has to bring it back.
 ORDER = ("any", *reversed(CLASSES[1:]))
@@ -63,7 +64,7 @@ def test_the_graph_says_what_the_engine_says(
     session = onnxruntime.InferenceSession(tmp_path / "tiny.onnx", providers=["CPUExecutionProvider"])
     engine = EagerEngine(bundle, device="cpu")
     for slices in (1, 2, 9):
-        expected = engine.classify(engine.embed(scan(slices), (0.5, 0.5)))
+        expected = engine.classify(embed_slices(engine, scan(slices), (0.5, 0.5)))
         (actual,) = session.run(None, {"hu": scan(slices).astype(np.float32)})
         assert expected.std() > 1e-2, "probabilities that hardly differ would agree by themselves"
         np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)

@@ -1,7 +1,7 @@
 """A HeadScan goes in, a Prediction comes out: calibrated, in the domain's class order, the same every time."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +12,13 @@ from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES, conclude
 from ichd.vision.bundle import Bundle, load_bundle, save_bundle
 from ichd.vision.engines.eager import EagerEngine
+from ichd.vision.engines.engine import Part
 from ichd.vision.engines.sequence import repeatable
 from ichd.vision.manifest import Calibration, InputSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import HU, prepare
 from ichd.vision.reader import Reader
+from tests.vision.images import embed_slices
 
 from .test_bundle import manifest
 from .test_headness import head, scan_of
@@ -72,9 +74,9 @@ def test_the_same_scan_gives_the_same_bits(bundle: Bundle) -> None:
 
 def test_a_scan_that_is_read_whole_is_not_copied(bundle: Bundle) -> None:
     class Watched(EagerEngine):
-        def embed(self, hu_SHW: HU, *args: Any, **named: Any) -> NDArray[np.float32]:
-            given.append(hu_SHW)
-            return super().embed(hu_SHW, *args, **named)
+        def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
+            given.extend(part.hu_SHW for part in parts)
+            return super().embed(parts)
 
     given: list[HU] = []
     scan = scan_of([head(150.0 + s) for s in range(3)])
@@ -101,7 +103,7 @@ def test_what_repeats_is_free_of_tf32_and_leaves_torch_as_it_was() -> None:
 
 def test_calibration_scales_and_shifts_the_logits_of_its_class(bundle: Bundle) -> None:
     calibrated = with_changes(bundle, calibration={"subdural": Calibration(scale=0.5, bias=-2.0)})
-    embeddings = EagerEngine(bundle, device="cpu").embed(SLICES, (1.0, 1.0))
+    embeddings = embed_slices(EagerEngine(bundle, device="cpu"), SLICES, (1.0, 1.0))
     plain = EagerEngine(bundle, device="cpu").classify(embeddings)
     scaled = EagerEngine(calibrated, device="cpu").classify(embeddings)
     subdural = CLASSES.index("subdural")
@@ -113,7 +115,7 @@ def test_calibration_scales_and_shifts_the_logits_of_its_class(bundle: Bundle) -
 
 def test_outputs_are_brought_into_the_domains_class_order(bundle: Bundle) -> None:
     turned = with_changes(bundle, classes=tuple(reversed(CLASSES)))
-    embeddings = EagerEngine(bundle, device="cpu").embed(SLICES, (1.0, 1.0))
+    embeddings = embed_slices(EagerEngine(bundle, device="cpu"), SLICES, (1.0, 1.0))
     plain = EagerEngine(bundle, device="cpu").classify(embeddings)
     assert np.array_equal(EagerEngine(turned, device="cpu").classify(embeddings), plain[:, ::-1])
 

@@ -13,7 +13,6 @@ the precisions are to fp32. Whether both hold for a card's kernels is tried on t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,12 @@ from torch import Tensor, fx, nn
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.conveyor import Conveyor
+from ichd.vision.engines.engine import Part
 from ichd.vision.engines.folding import folded
 from ichd.vision.engines.provenance import fingerprint_of, torch_processor
 from ichd.vision.engines.sequence import SequenceHead, repeatable
 from ichd.vision.network import CnnLstm
-from ichd.vision.preprocess import HU, Point, normalise, sampling_for
+from ichd.vision.preprocess import normalise, sampling_for
 
 #: Rows of the batch. A usual scan of 36 slices is three of them: the last is never nearly empty, and the first is read
 #: while the second is copied. At 512 px twelve rows have as many pixels as sixty of ImageNet's, which fills a card.
@@ -36,15 +36,6 @@ AT_ONCE = 12
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 #: Runs before a graph is captured: cuDNN and cuBLAS choose their kernels and workspaces in the first.
 _RUNS_BEFORE_CAPTURE = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Slices of one scan, as `Engine.embed` takes them."""
-
-    hu_SHW: HU
-    pixel_spacing_mm: tuple[float, float]
-    centre: Point | None = None
 
 
 class CudaEngine:
@@ -59,7 +50,7 @@ class CudaEngine:
         self.bundle = bundle
         self.device = device
         self.precision = precision
-        self.at_once = at_once
+        self._at_once = at_once
         network = bundle.network()
         self._sequence = SequenceHead(_on(network, device), bundle.manifest, device)
         size = bundle.manifest.input.image_size
@@ -81,21 +72,20 @@ class CudaEngine:
             self.bundle.identity.bundle_sha256, self.name, torch_processor(self.device), str(self.at_once)
         )
 
+    @property
+    def at_once(self) -> int:
+        """As in `Engine`: the rows of the batch."""
+        return self._at_once
+
     def warm_up(self) -> None:
         """As in `Engine`; the graph was captured when the engine was made."""
         size = self.bundle.manifest.input.image_size
-        self.classify(self.embed(np.zeros((2, size, size), dtype=np.int16), (0.5, 0.5)))
-
-    def embed(
-        self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
-    ) -> NDArray[np.float32]:
-        """As in `Engine`."""
-        (embeddings,) = self.embed_parts([Part(hu_SHW=hu_SHW, pixel_spacing_mm=pixel_spacing_mm, centre=centre)])
-        return embeddings
+        slices = np.zeros((2, size, size), dtype=np.int16)
+        self.classify(*self.embed([Part(hu_SHW=slices, pixel_spacing_mm=(0.5, 0.5))]))
 
     @torch.no_grad()
-    def embed_parts(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
-        """Embeddings [S, F] of each part; slices of different parts share batches."""
+    def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
+        """As in `Engine`; slices of different parts share batches."""
         done: list[Tensor] = []
         with repeatable(), self._conveyor.computing():
             filled = 0

@@ -1,14 +1,17 @@
 """torch in fp32, as it is: what every other engine is compared with, and what runs where nothing else does."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.device import find_device
+from ichd.vision.engines.engine import Part
 from ichd.vision.engines.provenance import fingerprint_of, torch_processor
 from ichd.vision.engines.sequence import SequenceHead, repeatable
-from ichd.vision.preprocess import HU, Point, normalise, sampling_for
+from ichd.vision.preprocess import normalise, sampling_for
 
 _WARM_UP_SIDE = 512
 
@@ -44,26 +47,29 @@ class EagerEngine:
 
     def warm_up(self) -> None:
         """As in `Engine`."""
-        self.classify(self.embed(np.zeros((2, _WARM_UP_SIDE, _WARM_UP_SIDE), dtype=np.int16), (0.5, 0.5)))
+        slices = np.zeros((2, _WARM_UP_SIDE, _WARM_UP_SIDE), dtype=np.int16)
+        self.classify(*self.embed([Part(hu_SHW=slices, pixel_spacing_mm=(0.5, 0.5))]))
+
+    @property
+    def at_once(self) -> int:
+        """As in `Engine`: a slice among others may come out with other bits, and on a CPU more are slower besides."""
+        return 1
 
     @torch.inference_mode()
-    def embed(
-        self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
-    ) -> NDArray[np.float32]:
-        """As in `Engine`; one slice at a time, because a slice among others may come out with other bits.
-
-        On a CPU more at once are slower besides: they leave the caches.
-        """
-        spec = self.bundle.manifest.input
-        sampling = sampling_for(hu_SHW, pixel_spacing_mm, spec, centre=centre)
-        embeddings = []
+    def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
+        """As in `Engine`."""
         with repeatable():
-            for source_RK in sampling.cut(hu_SHW):
-                grid_1GG = sampling.resample(torch.from_numpy(np.ascontiguousarray(source_RK[None])))
-                windows = normalise(grid_1GG, spec).to(self.device, memory_format=torch.channels_last)
-                embeddings.append(self._network.embed(windows).float().cpu().numpy())
-        return np.concatenate(embeddings)
+            return [np.concatenate(list(self._embed(part))) for part in parts]
 
     def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
         """As in `Engine`."""
         return self._sequence.classify(embeddings_SF)
+
+    def _embed(self, part: Part) -> Iterator[NDArray[np.float32]]:
+        """Embeddings [1, F], slice after slice."""
+        spec = self.bundle.manifest.input
+        sampling = sampling_for(part.hu_SHW, part.pixel_spacing_mm, spec, centre=part.centre)
+        for source_RK in sampling.cut(part.hu_SHW):
+            grid_1GG = sampling.resample(torch.from_numpy(np.ascontiguousarray(source_RK[None])))
+            windows = normalise(grid_1GG, spec).to(self.device, memory_format=torch.channels_last)
+            yield self._network.embed(windows).float().cpu().numpy()

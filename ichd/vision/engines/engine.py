@@ -3,6 +3,8 @@
 Shapes: S slices of a scan, H W image pixels, F features, 6 classes.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +12,18 @@ from numpy.typing import NDArray
 
 from ichd.vision.bundle import Bundle
 from ichd.vision.preprocess import HU, Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Slices of one scan in canonical orientation."""
+
+    #: [S, H, W].
+    hu_SHW: HU
+    #: Between rows, between columns.
+    pixel_spacing_mm: tuple[float, float]
+    #: As in `ichd.vision.preprocess.resample_hu`.
+    centre: Point | None = None
 
 
 class Engine(Protocol):
@@ -34,13 +48,15 @@ class Engine(Protocol):
         Embeddings of equal fingerprint may stand for one another.
         """
 
+    @property
+    def at_once(self) -> int:
+        """How many slices take about as long together as one."""
+
     def warm_up(self) -> None:
         """Do all that happens once, so that no study waits for it."""
 
-    def embed(
-        self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
-    ) -> NDArray[np.float32]:
-        """Embeddings [S, F] of slices in canonical orientation; `centre` as in `ichd.vision.preprocess.resample_hu`."""
+    def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
+        """Embeddings [S, F] of each part; slices of several scans are seen together."""
 
     def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated probabilities [S, 6] of one whole scan, inferior slice first, in the order of `CLASSES`."""

@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: bf16 where the processor multiplies it, several times as fast as torch."""
 
+from collections.abc import Iterator, Sequence
 from threading import Lock
 
 import numpy as np
@@ -11,16 +12,20 @@ from numpy.typing import NDArray
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.cache import EngineCache
 from ichd.vision.engines.conversion import MODEL_NAME, conversion_key, convert, save_converted
+from ichd.vision.engines.engine import Part
 from ichd.vision.engines.provenance import fingerprint_of
 from ichd.vision.engines.quantisation import find_quantised
 from ichd.vision.engines.runtime import CPU_PLUGIN, openvino_core
 from ichd.vision.engines.sequence import SequenceHead
-from ichd.vision.preprocess import HU, Point, sampling_for
+from ichd.vision.preprocess import sampling_for
 
 log = structlog.get_logger(__name__)
 
 #: OpenVINO's words for our precisions.
 _HINTS = {"bf16": "bf16", "fp32": "f32"}
+#: Slices that are seen side by side. Two cores get through two slices sooner than through one after the other, where
+#: they wait for each other at every layer. More streams on a large machine would cost memory, and a single slice time.
+_MOST_STREAMS = 4
 
 
 class OpenVinoEngine:
@@ -42,11 +47,17 @@ class OpenVinoEngine:
         self.precision = precision
         # What int8 leaves as it was is computed in the processor's own choice of the others.
         hint = _HINTS[precisions()[0] if precision == "int8" else precision]
-        options: dict[str, object] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            torch.set_num_threads(threads)
-            options["INFERENCE_NUM_THREADS"] = threads
         core = openvino_core()
+        if threads is None:
+            threads = _cores(core)
+        else:
+            torch.set_num_threads(threads)
+        self._threads, self._streams = threads, _streams_of(threads)
+        options = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": self._streams,
+        }
         self._origin = conversion_key(bundle)
         if precision == "int8":
             entry = find_quantised(bundle, cache)
@@ -55,10 +66,9 @@ class OpenVinoEngine:
             model = core.read_model(entry / MODEL_NAME)
         else:
             model = _converted(bundle, core, cache)
-        self._compiled = core.compile_model(model, CPU_PLUGIN, options)
-        self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
+        compiled = core.compile_model(model, CPU_PLUGIN, options)
+        self._queue = ov.AsyncInferQueue(compiled, self._streams)
         self._processor = str(core.get_property(CPU_PLUGIN, "FULL_DEVICE_NAME"))
-        self._request = self._compiled.create_infer_request()
         self._alone = Lock()
         self._sequence = SequenceHead(bundle.network(), bundle.manifest, torch.device("cpu"))
 
@@ -70,29 +80,64 @@ class OpenVinoEngine:
     @property
     def fingerprint(self) -> str:
         """As in `Engine`; kernels differ from processor to processor."""
-        return fingerprint_of(self._origin, self.name, self._processor, f"{self._threads} threads")
+        return fingerprint_of(self._origin, self.name, self._processor, f"{self._threads} threads in {self._streams}")
+
+    @property
+    def at_once(self) -> int:
+        """As in `Engine`: a slice a stream."""
+        return self._streams
 
     def warm_up(self) -> None:
         """As in `Engine`."""
         size = self.bundle.manifest.input.image_size
-        self.classify(self.embed(np.zeros((2, size, size), dtype=np.int16), (0.5, 0.5)))
+        slices = np.zeros((2 * self.at_once, size, size), dtype=np.int16)
+        self.classify(*self.embed([Part(hu_SHW=slices, pixel_spacing_mm=(0.5, 0.5))]))
 
-    def embed(
-        self, hu_SHW: HU, pixel_spacing_mm: tuple[float, float], *, centre: Point | None = None
-    ) -> NDArray[np.float32]:
-        """As in `Engine`."""
-        sampling = sampling_for(hu_SHW, pixel_spacing_mm, self.bundle.manifest.input, centre=centre)
-        embeddings = []
-        # A request holds one slice's activations: whoever comes second waits.
+    def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
+        """As in `Engine`; each stream sees a slice."""
+        embeddings: dict[int, NDArray[np.float32]] = {}
+
+        def keep(request: ov.InferRequest, slice_: tuple[int, object]) -> None:
+            # A copy: the next slice of this stream writes over it.
+            embeddings[slice_[0]] = request.get_output_tensor(0).data.copy()
+
+        # The queue is one caller's: whoever comes second waits.
         with self._alone:
-            for source_RK in sampling.cut(hu_SHW):
-                grid_1GG = sampling.resample(torch.from_numpy(np.ascontiguousarray(source_RK[None]))).numpy()
-                embeddings.append(self._request.infer([grid_1GG], share_inputs=True)[0])
-        return np.concatenate(embeddings)
+            self._queue.set_callback(keep)
+            try:
+                for number, grid_1GG in enumerate(self._grids(parts)):
+                    # The grid travels along, because the input is shared and must outlive this turn.
+                    self._queue.start_async([grid_1GG], (number, grid_1GG), share_inputs=True)
+            finally:
+                self._queue.wait_all()
+        embeddings_NF = np.concatenate([embeddings[number] for number in range(len(embeddings))])
+        return np.split(embeddings_NF, np.cumsum([len(part.hu_SHW) for part in parts])[:-1])
 
     def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
         """As in `Engine`."""
         return self._sequence.classify(embeddings_SF)
+
+    def _grids(self, parts: Sequence[Part]) -> Iterator[NDArray[np.float32]]:
+        """HU on the model's grid [1, G, G], slice after slice."""
+        for part in parts:
+            spec = self.bundle.manifest.input
+            sampling = sampling_for(part.hu_SHW, part.pixel_spacing_mm, spec, centre=part.centre)
+            for source_RK in sampling.cut(part.hu_SHW):
+                # In numpy: torch would convert by threads that go on spinning while the streams need the cores.
+                source_1RK = np.ascontiguousarray(source_RK[None], dtype=np.float32)
+                yield sampling.resample(torch.from_numpy(source_1RK)).numpy()
+
+
+def _cores(core: ov.Core) -> int:
+    """How many threads OpenVINO gives a network by itself: it knows which cores there are, and of which kinds."""
+    nothing = ov.opset13.parameter([1], np.float32)
+    compiled = core.compile_model(ov.Model([nothing], [nothing]), CPU_PLUGIN, {"PERFORMANCE_HINT": "LATENCY"})
+    return int(compiled.get_property("INFERENCE_NUM_THREADS"))
+
+
+def _streams_of(threads: int) -> int:
+    """Streams that each have as many threads as every other, so that a slice has the same bits in all."""
+    return next(streams for streams in range(_MOST_STREAMS, 0, -1) if threads % streams == 0)
 
 
 def precisions() -> tuple[str, ...]:
