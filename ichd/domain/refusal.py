@@ -14,7 +14,7 @@ from ichd.domain.image_kind import ImageKind, kind_of
 from ichd.domain.kernel import is_sharp
 from ichd.domain.placed import THIN_BELOW_MM, coverage_mm, is_placed, positions_mm, repeats, slice_mm
 from ichd.domain.reason import Reason
-from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
+from ichd.domain.study import MULTI_FRAME_CT, InstanceFacts
 
 #: Of fewer places it is no series of slices, but one slice that was watched, for the bolus to arrive.
 _FEWEST_IN_TIME_SERIES = 10
@@ -92,7 +92,7 @@ def _is_unfolded(images: Images, policy: SelectionPolicy) -> Refusal | None:
     """The frames of a multi-frame image are facts of their own by the time a series is chosen."""
     folded = [i for i in images if i.frame_number is None]
     frames = max((i.number_of_frames for i in folded), default=1)
-    if frames > 1 or any(i.sop_class_uid == ENHANCED_CT_IMAGE_STORAGE for i in folded):
+    if frames > 1 or any(i.sop_class_uid in MULTI_FRAME_CT for i in folded):
         return Refusal(reason=Reason.MULTI_FRAME, detail=f"{frames} {'frame' if frames == 1 else 'frames'}")
     return None
 

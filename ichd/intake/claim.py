@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 from ichd.domain.errors import Refused
 from ichd.domain.reason import Reason
-from ichd.domain.study import CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
+from ichd.domain.study import CT_IMAGE_STORAGE, MULTI_FRAME_CT, InstanceFacts
 from ichd.intake.header import syntax_of
 from ichd.intake.values import is_uid
 from ichd.store.arrivals import ArrivalKind
 
-#: The frames of enhanced CT are read as slices; legacy converted CT has a class of its own, and is refused.
-ACCEPTED_SOP_CLASSES = (CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE)
+ACCEPTED_SOP_CLASSES = (CT_IMAGE_STORAGE, *MULTI_FRAME_CT)
 
 #: Defined terms of Modality, and those that were ones (PS3.3 C.7.3.1.1.1).
 _MODALITY_TERMS = """

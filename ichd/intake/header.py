@@ -10,7 +10,7 @@ from ichd.domain.errors import Refused
 from ichd.domain.geometry import Orientation, Vector
 from ichd.domain.placed import LEAST_PIXEL_MM
 from ichd.domain.reason import Reason
-from ichd.domain.study import CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE, InstanceFacts
+from ichd.domain.study import CT_IMAGE_STORAGE, MULTI_FRAME_CT, InstanceFacts
 from ichd.intake.elements import MAX_INFLATED_BYTES, Elements, walk
 from ichd.intake.part10 import split_file
 from ichd.intake.syntax import TRANSFER_SYNTAXES, TransferSyntax
@@ -54,7 +54,7 @@ _TAGS = {
     "QualityControlImage": 0x00280300,
 }
 _WANTED = frozenset(_TAGS.values())
-_CT_IMAGES = frozenset((CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE))
+_CT_IMAGES = frozenset((CT_IMAGE_STORAGE, *MULTI_FRAME_CT))
 
 #: No image of a patient lies further from the origin, mm.
 _FAR_MM = 1e5

@@ -10,7 +10,7 @@ from ichd.domain.placed import position_mm
 from ichd.domain.refusal import Refusal, SelectionPolicy
 from ichd.domain.selection import Candidate, Ranked, best_first, notes_on, ranking_of, select_series
 from ichd.domain.stacks import Stack
-from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE, InstanceFacts, StudyFacts
+from ichd.domain.study import MULTI_FRAME_CT, InstanceFacts, StudyFacts
 from ichd.vision.frames import frame_facts
 from ichd.vision.headness import SECTIONS_LOOKED_AT, require_head
 from ichd.vision.quality import inspect, require_hounsfield
@@ -106,7 +106,7 @@ def unfold(study: StudyFacts, files: Files) -> Unfolded:
     damaged: dict[str, Refusal] = {}
 
     def frames_of(image: InstanceFacts) -> tuple[InstanceFacts, ...]:
-        if image.number_of_frames == 1 and image.sop_class_uid != ENHANCED_CT_IMAGE_STORAGE:
+        if image.number_of_frames == 1 and image.sop_class_uid not in MULTI_FRAME_CT:
             return (image,)
         try:
             return frame_facts(files[image.sop_instance_uid], image)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from ichd.domain.errors import IchdError
 from ichd.publish.dimse import DimsePeer, echo
 from tests.peers.ports import free_port
@@ -39,11 +41,12 @@ class Daemon:
     #: Lines of the section [worker].
     worker_settings: str = ""
     port: int = field(default=0)
+    web_port: int = field(default=0)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, web_port = free_port(), free_port()
+        self.port, self.web_port = free_port(), free_port()
         self.config.write_text(
             f"""
 [dicom]
@@ -54,7 +57,7 @@ url = "sqlite:///{self.folder}/ichd.db"
 url = "{self.folder}/spool"
 high_watermark = 1.0
 [web]
-port = {web_port}
+port = {self.web_port}
 [worker]
 lease_s = 5.0
 retry_first_s = 0.5
@@ -144,14 +147,20 @@ format = "json"
         """`ichd status --json`, by Study Instance UID."""
         return {s["study_uid"]: s for s in self.ichd("status")["studies"]}
 
+    def listed(self) -> dict[str, dict[str, Any]]:
+        """The same from its web role, which answers without a new process; nothing while it doesn't answer."""
+        try:
+            lines = httpx.get(f"http://127.0.0.1:{self.web_port}/api/studies").raise_for_status().json()
+        except httpx.HTTPError:
+            return {}
+        return {line["study_uid"]: line for line in lines}
+
     def wait_for(self, study_uid: str, *states: str) -> dict[str, Any]:
         """The study as `ichd status STUDY --json` shows it, once it is in one of `states`."""
-
-        def arrived() -> bool:
-            study = self.studies().get(study_uid)
-            return study is not None and study["state"] in states
-
-        wait_until(arrived, f"study {study_uid} never became {' or '.join(states)}; see {self.log}", poll_s=0.5)
+        wait_until(
+            lambda: self.listed().get(study_uid, {}).get("state") in states,
+            f"study {study_uid} never became {' or '.join(states)}; see {self.log}",
+        )
         shown: dict[str, Any] = self.ichd("status", study_uid)
         return shown
 

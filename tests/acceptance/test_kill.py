@@ -56,7 +56,7 @@ def test_killed_at_random_moments_every_acknowledged_study_is_reported_once(tmp_
             assert len(acknowledged) == SLICES * STUDIES
 
             def all_reported() -> bool:
-                studies = daemon.studies()
+                studies = daemon.listed()
                 return studies.keys() == study_uids and all(s["state"] == "reported" for s in studies.values())
 
             wait_until(all_reported, f"not every study was reported; see {daemon.log}", poll_s=1.0)

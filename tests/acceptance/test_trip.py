@@ -1,6 +1,6 @@
 """The main job, end to end, with peers that are not ours: dcmtk sends, `ichd serve` reads, Orthanc keeps the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydicom
@@ -28,24 +28,30 @@ PATIENT_AND_STUDY = (
     "ReferringPhysicianName",
 )
 
-Trip = Callable[[list[Path]], tuple[Daemon, ReadableReport]]
+Trip = Callable[[list[Path]], ReadableReport]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, orthanc: Orthanc) -> Iterator[Daemon]:
+    """One that takes all trips, and ends as it should."""
+    destination = Destination(ae_title=orthanc.ae_title, port=orthanc.dicom_port)
+    with running(Daemon(tmp_path_factory.mktemp("daemon"), destinations=[destination])) as daemon:
+        yield daemon
+        assert daemon.stop() == 0
 
 
 @pytest.fixture
-def trip(tmp_path: Path, orthanc: Orthanc, storescu: Storescu, dciodvfy: Callable[[Path], list[str]]) -> Trip:
+def trip(
+    tmp_path: Path, daemon: Daemon, orthanc: Orthanc, storescu: Storescu, dciodvfy: Callable[[Path], list[str]]
+) -> Trip:
     """Send a series, wait for its report in Orthanc, and hold the report against what every report must be."""
 
-    def go(files: list[Path]) -> tuple[Daemon, ReadableReport]:
+    def go(files: list[Path]) -> ReadableReport:
         source = pydicom.dcmread(files[0], stop_before_pixels=True)
         study_uid = str(source.StudyInstanceUID)
-        daemon = Daemon(
-            tmp_path / "daemon", destinations=[Destination(ae_title=orthanc.ae_title, port=orthanc.dicom_port)]
-        )
-        with running(daemon):
-            storescu(daemon.port, files)
-            study = daemon.wait_for(study_uid, "reported", "not_analysed", "failed")
-            predicted = daemon.ichd("predict", *map(str, files))
-            assert daemon.stop() == 0
+        storescu(daemon.port, files)
+        study = daemon.wait_for(study_uid, "reported", "not_analysed", "failed")
+        predicted = daemon.ichd("predict", *map(str, files))
         assert study["state"] == "reported", study
 
         (delivery,) = study["deliveries"]
@@ -69,13 +75,13 @@ def trip(tmp_path: Path, orthanc: Orthanc, storescu: Storescu, dciodvfy: Callabl
         assert {c.name: c.probability for c in readable.classes} == pytest.approx(study["scan"], abs=1e-6)
         assert readable.model.demonstration
         assert "demonstration only" in readable.model.statement
-        return daemon, readable
+        return readable
 
     return go
 
 
 def test_the_real_head_ct_gets_its_report(head_ct: list[Path], trip: Trip) -> None:
-    _, report = trip(head_ct)
+    report = trip(head_ct)
     (any_haemorrhage, *_) = report.classes
     assert any_haemorrhage.presence is Presence.ABSENT, "the real head CT is free of blood"
 
@@ -83,7 +89,7 @@ def test_the_real_head_ct_gets_its_report(head_ct: list[Path], trip: Trip) -> No
 @pytest.mark.parametrize("bleed", BLEED_KINDS)
 def test_a_phantom_that_bleeds_is_called_by_its_kind(bleed: str, trip: Trip, tmp_path: Path) -> None:
     files = write_series(render(plain_recipe(PhantomRecipe(seed=7, bleeds=(bleed,)))), tmp_path / "phantom")
-    _, report = trip(files)
+    report = trip(files)
     presence = {c.name: c.presence for c in report.classes}
     assert presence["any"] is Presence.PRESENT
     assert presence[bleed] is Presence.PRESENT

@@ -2,8 +2,9 @@
 
 CPU, both published backbones at 512x512, random weights. The engine's side starts at the DICOM files and ends at the
 probabilities; the bare network is OpenVINO's own bf16 (fp32 where the processor has none) on ready input, as its hint
-LATENCY has it and again in as many streams as the engine has. "torch eager fp32" is a batch of eight as the authors' code has it, images before channels; torch at its best is given beside it.
-Rates come from rounds in which all take turns, ratios are medians over the rounds. The GPU's part is in `graphics`.
+LATENCY has it and again in as many streams as the engine has. "torch eager fp32" is a batch of eight as the authors'
+code has it, images before channels; torch at its best is given beside it. Rates come from rounds in which all take
+turns, ratios are medians over the rounds. The GPU's part is in `graphics`.
 """
 
 import os

@@ -1,7 +1,6 @@
 """Seconds and memory of one process that reads scans of growing length on the CPU; a part of `engine`."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -33,16 +32,12 @@ def length_figures(folder: Path, bundle: Path, lengths: Sequence[int]) -> tuple[
     series = folder / "long"
     thick_series(series, max(lengths))
     command = [sys.executable, __file__, str(bundle), str(series), str(folder / "cold"), *map(str, lengths)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    seconds = {int(n): s for n, s in json.loads(process.stdout.read()).items()}
-    # wait4 gives the peak of this one child; getrusage would give the largest of all so far.
-    _, status, usage = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    measured = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    seconds = {int(n): s for n, s in measured["seconds"].items()}
     slope, r2 = _fit(seconds)
     figures: dict[str, Figure] = {f"seconds_{n}": round(seconds[n], 2) for n in lengths}
     figures |= {"linear_fit_r2": round(r2, 5), "seconds_a_slice": round(slope, 4)}
-    return {**figures, "rss_mb": round(usage.ru_maxrss / 1024, 1)}, {}
+    return {**figures, "rss_mb": measured["rss_mb"]}, {}
 
 
 def _fit(seconds: dict[int, float]) -> tuple[float, float]:
@@ -64,7 +59,13 @@ def _read(bundle: Path, series: Path, cache: Path, lengths: list[int]) -> None:
         started = time.perf_counter()
         reader.read(load_files(files[:length]))
         seconds[length] = time.perf_counter() - started
-    print(json.dumps(seconds))
+    print(json.dumps({"seconds": seconds, "rss_mb": _peak_mb()}))
+
+
+def _peak_mb() -> float:
+    """Of this process's own program: the peak that wait4 tells includes the parent's at the fork."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return round(int(line.split()[1]) / 1024, 1)
 
 
 if __name__ == "__main__" and len(sys.argv) > 1:

@@ -10,7 +10,7 @@ from ichd.domain.ranking import deciding
 from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.selection import notes_on, select_series
-from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE, SeriesFacts
+from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE, LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE, SeriesFacts
 
 from .series import CORONAL, SAGITTAL, scan, study, thin, tilted, together, with_one
 
@@ -129,6 +129,11 @@ SKIPPED: dict[str, tuple[SeriesFacts, Reason, str]] = {
     "no modality": (scan(modality=""), Reason.NO_CT_IMAGES, "Modality none"),
     "enhanced whose frames nobody could tell apart": (
         scan(1, sop_class_uid=ENHANCED_CT_IMAGE_STORAGE),
+        Reason.MULTI_FRAME,
+        "1 frame",
+    ),
+    "a converted image whose frames nobody could tell apart": (
+        scan(1, sop_class_uid=LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE),
         Reason.MULTI_FRAME,
         "1 frame",
     ),

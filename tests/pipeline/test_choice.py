@@ -15,6 +15,7 @@ from ichd.app.predict import gather, group, predict
 from ichd.domain.note import Remark
 from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy
+from ichd.domain.study import MULTI_FRAME_CT
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.pipeline.choice import Choice, Chosen, unfold
 from ichd.pipeline.reading import ReadingPolicy
@@ -223,9 +224,10 @@ def test_scouts_among_the_slices_do_not_keep_them_from_being_read(head: list[Pat
     assert reasons(choice) == [None, Reason.LOCALIZER]
 
 
-def test_an_enhanced_head_is_chosen_like_its_slices(head: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("sop_class_uid", MULTI_FRAME_CT)
+def test_an_enhanced_head_is_chosen_like_its_slices(head: list[Path], tmp_path: Path, sop_class_uid: str) -> None:
     path = tmp_path / "enhanced.dcm"
-    enhanced(head).save_as(path)
+    enhanced(head, sop_class_uid=sop_class_uid).save_as(path)
     chosen, _ = choose([path])
     plain, _ = choose(head)
     assert chosen is not None

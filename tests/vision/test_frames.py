@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import EnhancedCTImageStorage
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
-from ichd.domain.study import InstanceFacts
+from ichd.domain.study import MULTI_FRAME_CT, InstanceFacts
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.vision.frames import frame_facts
 from ichd.vision.scan import HeadScan, SliceSource, load_scan
-from tests.vision.enhanced import LEGACY_CONVERTED_ENHANCED_CT, enhanced, item
+from tests.vision.enhanced import enhanced, item
 from tests.vision.images import load_files
 from tests.vision.test_real_images import pydicom_data
 from tests.vision.transcoding import transcode
@@ -62,7 +61,7 @@ def remarks(scan: HeadScan) -> set[Remark]:
 @given(
     stored=st.permutations(range(FRAMES)),
     asked=st.permutations(range(1, FRAMES + 1)),
-    sop_class_uid=st.sampled_from([str(EnhancedCTImageStorage), LEGACY_CONVERTED_ENHANCED_CT]),
+    sop_class_uid=st.sampled_from(MULTI_FRAME_CT),
 )
 def test_frames_in_any_order_are_the_scan_that_slices_are(
     slices: list[Path],
