@@ -149,6 +149,7 @@ class Publication(Part):
     training_data: str
     licence: str
     storage: Literal["fp32", "fp16", "int8"] = "fp16"
+    least_precision: Literal["fp32", "bf16"] = "bf16"
 
 
 class Recipe(Part):

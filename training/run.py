@@ -147,6 +147,7 @@ def _export(
         licence=publication.licence,
         statement=publication.statement,
         demonstration=publication.demonstration,
+        least_precision=publication.least_precision,
         weights=WeightsSpec(storage=publication.storage),
     )
     save_bundle(folder, manifest, network.state_dict())

@@ -27,8 +27,9 @@ def describe_engine(model: ModelSettings) -> str:
         UserError: there is no such bundle, or no engine as the settings want it.
         Permanent: the bundle is damaged.
     """
-    choice = choose_engine(_wish(model))
-    warm = is_warm(choice, load_bundle(find_bundle(model.bundle)), EngineCache(Path(model.cache)))
+    bundle = load_bundle(find_bundle(model.bundle))
+    choice = choose_engine(_wish(model), least_precision=bundle.manifest.least_precision)
+    warm = is_warm(choice, bundle, EngineCache(Path(model.cache)))
     return f"{choice}, {'ready at once' if warm else 'the first start converts the model, some seconds'}"
 
 

@@ -186,7 +186,7 @@ class CompletenessPolicy:
     """How long silence must last, in seconds."""
 
     #: Where somebody said that this is all: for images that are committed at this moment.
-    settle_s: float = 0.3
+    settle_s: float = 0.1
     #: After the release of the last association.
     quiet_period_s: float = 2.0
     #: After an association that broke or refused an image, while images are missing, or where a procedure step is in

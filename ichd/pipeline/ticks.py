@@ -20,7 +20,7 @@ from ichd.store.studies import Studies
 log = structlog.get_logger(__name__)
 
 #: The quiet period counts in seconds; a study should not wait much longer for the tick that notices it.
-CLOSE_EVERY_S = 0.25
+CLOSE_EVERY_S = 0.1
 SWEEP_EVERY_S = 3600.0
 SHIP_AUDIT_EVERY_S = 2.0
 #: A file without a row that is older than any transaction that could still give it one: a writer waits for its turn
@@ -115,7 +115,7 @@ def _guarded(name: str, tick: Callable[[], None]) -> Callable[[], None]:
         try:
             tick()
         except Transient as error:
-            # Once, not four times a second for as long as the database is away.
+            # Once, not ten times a second for as long as the database is away.
             if not postponed:
                 log.warning("tick_postponed", tick=name, reason=error.reason, detail=error.detail)
             postponed = True

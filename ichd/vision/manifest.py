@@ -135,6 +135,8 @@ class Manifest(_Strict):
     statement: str = ""
     #: Results leave this machine only if the settings allow it.
     demonstration: bool = False
+    #: What `model.precision = "auto"` may go down to; fp32 where probabilities suffer from less, or little is gained.
+    least_precision: Literal["fp32", "bf16"] = "bf16"
     weights: WeightsSpec = WeightsSpec()
 
     @field_validator("classes")

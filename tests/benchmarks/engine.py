@@ -26,7 +26,7 @@ from pydicom.uid import generate_uid
 from ichd.phantom import BLEED_KINDS, PhantomRecipe, render, write_series
 from ichd.vision.bundle import Bundle, demo_bundle, load_bundle, save_bundle
 from ichd.vision.engines.cache import EngineCache
-from ichd.vision.engines.choice import EngineWish, open_engine
+from ichd.vision.engines.choice import EngineWish, choose_engine, open_engine
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.engines.runtime import CPU_PLUGIN, openvino_core
 from ichd.vision.manifest import InputSpec, NetworkSpec
@@ -203,7 +203,9 @@ def _differences(cache: EngineCache, count: int) -> dict[str, Figure]:
     bundle = load_bundle(demo_bundle())
     reference = Reader(EagerEngine(bundle, device="cpu"))
     readers = {
-        "max_abs_diff": Reader(open_engine(bundle, CPU, cache)),
+        "max_abs_diff": Reader(
+            open_engine(bundle, EngineWish(device="cpu", precision=choose_engine(CPU).precision), cache)
+        ),
         "max_abs_diff_fp32": Reader(open_engine(bundle, EngineWish(device="cpu", precision="fp32"), cache)),
     }
     worst = dict.fromkeys(readers, 0.0)

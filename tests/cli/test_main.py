@@ -13,6 +13,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ichd.cli.main import hoist
 
+#: The checkout's own cache of converted models: to convert one takes longer than most of what is tested.
+SHARED_CACHE = {"ICHD_MODEL__CACHE": str(Path(__file__).parents[2] / "var" / "engine-cache")}
+
 
 def ichd(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(env or {})}

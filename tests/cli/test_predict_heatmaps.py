@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ichd.phantom import PhantomRecipe, render, write_series
-from tests.cli.test_main import ichd
+from tests.cli.test_main import SHARED_CACHE, ichd
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,15 @@ def test_key_slices_of_one_class_are_written(tmp_path: Path, bleeding: Path) -> 
     folder = tmp_path / "new" / "maps"
 
     done = ichd(
-        "predict", str(bleeding), "--heatmaps", str(folder), "--class", "intraparenchymal", "--json", cwd=tmp_path
+        "predict",
+        str(bleeding),
+        "--heatmaps",
+        str(folder),
+        "--class",
+        "intraparenchymal",
+        "--json",
+        cwd=tmp_path,
+        env=SHARED_CACHE,
     )
 
     assert done.returncode == 0, done.stderr
@@ -40,7 +48,9 @@ def test_key_slices_of_one_class_are_written(tmp_path: Path, bleeding: Path) -> 
 def test_a_class_that_is_absent_is_said_to_have_no_map(tmp_path: Path, bleeding: Path) -> None:
     folder = tmp_path / "maps"
 
-    done = ichd("predict", str(bleeding), "--heatmaps", str(folder), "--class", "epidural", cwd=tmp_path)
+    done = ichd(
+        "predict", str(bleeding), "--heatmaps", str(folder), "--class", "epidural", cwd=tmp_path, env=SHARED_CACHE
+    )
 
     assert done.returncode == 0, done.stderr
     assert "no heat map of epidural: absent" in done.stdout

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from ichd.phantom import PhantomRecipe, render, write_series
-from tests.cli.test_main import ichd
+from tests.cli.test_main import SHARED_CACHE, ichd
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def series(tmp_path: Path) -> list[Path]:
 
 def test_a_truncated_slice_is_listed(series: list[Path], tmp_path: Path) -> None:
     series[1].write_bytes(series[1].read_bytes()[:3000])
-    done = ichd("predict", "series", "--json", cwd=tmp_path)
+    done = ichd("predict", "series", "--json", cwd=tmp_path, env=SHARED_CACHE)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert len(record["slices"]) == 2
@@ -30,6 +30,6 @@ def test_nothing_read_is_exit_code_1(series: list[Path], tmp_path: Path) -> None
         image = pydicom.dcmread(path)
         image.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
         image.save_as(path)
-    done = ichd("predict", "series", "--json", cwd=tmp_path)
+    done = ichd("predict", "series", "--json", cwd=tmp_path, env=SHARED_CACHE)
     assert done.returncode == 1
     assert json.loads(done.stdout)["reason"] == "localizer"

@@ -57,9 +57,17 @@ def test_without_openvino_torch_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_the_engine_that_was_chosen_is_opened(engine: str, tmp_path: Path) -> None:
-    wish = EngineWish(engine=engine)
+    wish = EngineWish(engine=engine, precision=choose_engine(EngineWish(engine=engine)).precision)
     opened = open_engine(load_bundle(demo_bundle()), wish, EngineCache(tmp_path))
-    assert opened.name == f"{engine}-cpu-{choose_engine(wish).precision}"
+    assert opened.name == f"{engine}-cpu-{wish.precision}"
+
+
+def test_a_bundle_that_needs_fp32_gets_it_where_the_wish_leaves_that_open(tmp_path: Path) -> None:
+    demo = load_bundle(demo_bundle())
+    assert demo.manifest.least_precision == "fp32"
+    assert open_engine(demo, EngineWish(), EngineCache(tmp_path)).name == "openvino-cpu-fp32"
+    assert choose_engine(EngineWish(), least_precision="fp32").precision == "fp32"
+    assert choose_engine(EngineWish(precision=BEST), least_precision="fp32").precision == BEST
 
 
 def test_openvino_reports_to_nobody() -> None:

@@ -1,6 +1,6 @@
 """Which engine runs a bundle here: the quickest that the settings allow and the machine has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import structlog
@@ -44,12 +44,16 @@ class EngineChoice:
         return f"{self.engine} on {self.device} in {self.precision}"
 
 
-def choose_engine(wish: EngineWish) -> EngineChoice:
+def choose_engine(wish: EngineWish, *, least_precision: str = "bf16") -> EngineChoice:
     """The first engine of the device that grants the wish.
+
+    A precision that the wish leaves open goes no lower than `least_precision`, as in the bundle's manifest.
 
     Raises:
         UserError: no engine of this machine does.
     """
+    if wish.precision == "auto" and least_precision == "fp32":
+        wish = replace(wish, precision="fp32")
     device = find_device(wish.device)
     devices = [device, torch.device("cpu")] if device.type == "cuda" and wish.device == "auto" else [device]
     on_offer = [(one, engine, offer) for one in devices for engine, offer in _engines_on(one).items()]
@@ -74,7 +78,7 @@ def open_engine(bundle: Bundle, wish: EngineWish, cache: EngineCache | None = No
         UserError: no engine of this machine grants the wish, or the one that does is not to be trusted here.
         Permanent: MODEL_UNUSABLE, the bundle's weights don't fit its network.
     """
-    choice = choose_engine(wish)
+    choice = choose_engine(wish, least_precision=bundle.manifest.least_precision)
     if choice.engine == "openvino":
         # Loaded where it is used: a machine without OpenVINO runs torch.
         from ichd.vision.engines.openvino import OpenVinoEngine
