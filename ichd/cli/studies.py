@@ -14,7 +14,6 @@ from ichd.domain.study import StudyState
 from ichd.store.listing import StudyDetail, StudySummary
 from ichd.store.refusals import Refusal
 from ichd.telemetry import configure_logging
-from ichd.web.words import timing
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
 
@@ -133,6 +132,9 @@ def _show_detail(detail: StudyDetail) -> None:
         lines.append(("model", f"{model['name']} {model['version']}, weights {model['weights_sha256'][:12]}"))
         if model["statement"]:
             lines.append(("", model["statement"]))
+        # Here, because the page's room loads a web framework, and every command would wait for it.
+        from ichd.web.words import timing
+
         lines.append(("timings", ", ".join(" ".join(timing(*each)) for each in record["timings_ms"].items())))
     if record:
         lines += [("note", note) for note in record.get("notes", [])]
