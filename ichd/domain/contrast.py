@@ -14,6 +14,7 @@ from ichd.domain.study import InstanceFacts
 _NO_AGENT = re.compile(
     r"|0|N|NA|N/A|NIL|NULL|NATIVE?|PLAIN|UNENHANCED|UNKNOWN|NON ?(CON|CONTRAST|ENHANCED|IV|GIVEN)\b.*"
     r"|(NO|NOT|NONE|WITHOUT|W/O|WO|OHNE|SANS|KEINE?S?)\b.*"
+    r"|(ORAL|PO|PER OS|SALINE|NACL|WATER)\b.*"
 )
 _NATIVE = re.compile(
     r"\b(WITHOUT|W/O|WO|OHNE|SANS|NATIVE?|PLAIN|UNENHANCED|NON ENHANCED|NON ?CON(TRAST)?|PRE ?CONTRAST|NCCT|NECT)\b"
@@ -52,6 +53,11 @@ def shows_arteries(images: Sequence[InstanceFacts]) -> bool:
 def shows_perfusion(images: Sequence[InstanceFacts]) -> bool:
     """Whether the description is that of a perfusion series, of which none is native."""
     return any(_PERFUSION.search(_said(i)) for i in images)
+
+
+def is_called_native(images: Sequence[InstanceFacts]) -> bool:
+    """Whether every description has a word for "without", whatever else it has, and no agent is named."""
+    return not _names_agent(images) and all(_NATIVE.search(_said(i)) for i in images)
 
 
 def _is_native(images: Sequence[InstanceFacts]) -> bool:

@@ -100,7 +100,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.UID_MISMATCH: "the UIDs of the request and of the data set differ",
     Reason.WRONG_MODALITY: "only CT images are accepted; narrow the routing rule to Modality CT",
     Reason.DISK_LOW: "the disk of the spool is nearly full; free space there, images are taken again by themselves",
-    Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows",
+    Reason.TOO_LARGE: "the data set is larger than dicom.max_instance_mb allows; raise it to take such images",
     Reason.ASSOCIATION_TOO_LARGE: (
         "the association brought more than dicom.max_association_mb allows; send the rest in another one"
     ),

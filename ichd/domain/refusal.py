@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ichd.domain.acquisitions import TIME_SERIES_FROM
-from ichd.domain.contrast import has_contrast, shows_arteries, shows_perfusion
+from ichd.domain.contrast import has_contrast, is_called_native, shows_arteries, shows_perfusion
 from ichd.domain.geometry import degrees_from_axial, slice_normal
 from ichd.domain.image_kind import ImageKind, kind_of
 from ichd.domain.kernel import is_sharp
@@ -122,7 +122,8 @@ def _is_no_time_series(images: Images, policy: SelectionPolicy) -> Refusal | Non
     if times >= TIME_SERIES_FROM:
         detail = f"{len(images)} images of {len(positions_mm(images))} positions"
         return Refusal(reason=Reason.PERFUSION, detail=detail)
-    if shows_perfusion(images):
+    # A protocol's name stands in the description of its native series as well; that shows each place once.
+    if shows_perfusion(images) and (times > 1 or not is_called_native(images)):
         return Refusal(reason=Reason.PERFUSION, detail=f"described so, {_times(times)} a position")
     return None
 

@@ -66,7 +66,9 @@ class DicomSettings(Section):
     max_pdu: int = Field(
         default=131072, ge=4096, le=1 << 20, description="Longest PDU that peers are asked to send, bytes."
     )
-    max_instance_mb: int = Field(default=64, ge=1, description="Largest data set that we take, MiB.")
+    max_instance_mb: int = Field(
+        default=256, ge=1, description="Largest data set that we take, MiB; 500 uncompressed frames of 512x512."
+    )
     max_association_mb: int = Field(default=65536, ge=1, description="Most that one association may send, MiB.")
     network_timeout_s: Seconds = Field(default=30.0, description="Silence after which a connection is dropped.")
 

@@ -22,6 +22,8 @@ _MAX_DEGREES_FROM_AXIAL = 45.0
 _SPACING_TOLERANCE = 0.01
 #: Spacing that changes by more than a fifth is no rounding, and no scanner's jitter of a tenth of a millimetre either.
 _UNEVEN, _JITTER_MM = 1.2, 0.15
+#: Between two slices so much of the head is in neither; thin slices with small gaps are a protocol.
+_GAP, _GAP_MM = 1.5, 3.0
 _SUPINE = frozenset({"HFS", "FFS", ""})
 
 
@@ -51,8 +53,8 @@ class Stack:
 def stacked(headers: Sequence[SliceHeader]) -> Stack:
     """Slices ordered by position along their common normal.
 
-    Of several at one position the one with the lowest Acquisition Number is kept, then the lowest Instance Number, then
-    the lowest SOP Instance UID. Which slices make a stack is decided before, from facts (`ichd.domain`); what is
+    Of several at one position the latest is kept: by Acquisition Number, then Instance Number, then SOP Instance UID.
+    Which slices make a stack is decided before, from facts that know the time as well (`ichd.domain`); what is
     checked here is that nobody gives others: pixels of other slices would be stacked all the same, and be read.
 
     Raises:
@@ -70,8 +72,8 @@ def stacked(headers: Sequence[SliceHeader]) -> Stack:
         sorted(group, key=lambda h: (h.acquisition_number, h.instance_number, h.sop_instance_uid)) for group in groups
     ]
     return Stack(
-        headers=tuple(group[0] for group in ranked),
-        dropped=tuple(header for group in ranked for header in group[1:]),
+        headers=tuple(group[-1] for group in ranked),
+        dropped=tuple(header for group in ranked for header in group[:-1]),
         normal=normal,
     )
 
@@ -81,17 +83,36 @@ def notes_on(stack: Stack) -> Iterator[Note]:
     z_mm = stack.z_mm
     if stack.dropped:
         yield Note(remark=Remark.DUPLICATE_POSITIONS, detail=str(len(stack.dropped)))
-    missing = holes(z_mm)
-    for index, length_mm in missing:
-        detail = f"{length_mm:.0f} mm between {z_mm[index]:.0f} and {z_mm[index + 1]:.0f} mm"
+    missing = dict([*holes(z_mm), *_unseen(stack)])
+    if 2 * len(missing) > len(z_mm) - 1:
+        usual = median(above - below for below, above in pairwise(z_mm))
+        detail = f"slices of {stack.thickness_mm or 0:.3g} mm every {usual:.3g} mm"
         yield Note(remark=Remark.SLICES_MISSING, detail=detail)
-    steps = [above - below for index, (below, above) in enumerate(pairwise(z_mm)) if index not in dict(missing)]
+    else:
+        for index, length_mm in sorted(missing.items()):
+            detail = f"{length_mm:.0f} mm between {z_mm[index]:.0f} and {z_mm[index + 1]:.0f} mm"
+            yield Note(remark=Remark.SLICES_MISSING, detail=detail)
+    steps = [above - below for index, (below, above) in enumerate(pairwise(z_mm)) if index not in missing]
     if steps and max(steps) > _UNEVEN * min(steps) + _JITTER_MM:
         yield Note(remark=Remark.UNEVEN_SPACING, detail=f"{min(steps):.1f} to {max(steps):.1f} mm")
     tilt = degrees_from_axial(stack.normal)
     if tilt > 1:
         yield Note(remark=Remark.TILTED, detail=f"{tilt:.1f} degrees")
     yield from _notes_on_headers(stack.headers)
+
+
+def _unseen(stack: Stack) -> Iterator[tuple[int, float]]:
+    """Steps that leave more between two slices than a bleed needs, by the thickness of the slices themselves.
+
+    What is missing everywhere, every second slice, shows in no comparison of steps.
+    """
+    for index, (below, above) in enumerate(pairwise(stack.headers)):
+        if below.slice_thickness_mm is None or above.slice_thickness_mm is None:
+            continue
+        thick_mm = max(below.slice_thickness_mm, above.slice_thickness_mm)
+        step_mm = dot(above.position, stack.normal) - dot(below.position, stack.normal)
+        if step_mm > _GAP * thick_mm and step_mm - thick_mm > _GAP_MM:
+            yield index, step_mm
 
 
 def _notes_on_headers(headers: Sequence[SliceHeader]) -> Iterator[Note]:

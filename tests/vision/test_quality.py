@@ -191,6 +191,21 @@ class TestSpoiledSlices:
             f"{Remark.SLICES_SPOILED.meaning}: at {scan.z_mm[first]:.0f}{last} mm"
         ]
 
+    @needs_data
+    @pytest.mark.parametrize("blank", [range(2, 3), range(22, 25), range(24, 27), range(26, 27)], ids=str)
+    def test_blank_slices_of_the_real_head_are_named_wherever_they_are(self, blank: range) -> None:
+        real = load_scan([SliceSource(path=path) for path in data("head-ct-ge").glob("*.dcm")])
+        inspection = inspect(with_slices(real, blank, lambda hu: np.full_like(hu, -1024)))
+        assert inspection.refusal is None
+        assert Remark.SLICES_SPOILED in [note.remark for note in inspection.notes]
+        assert Remark.MOTION not in [note.remark for note in inspection.notes]
+
+    @needs_data
+    def test_the_last_slices_of_the_real_head_have_air_around_them_too(self) -> None:
+        real = load_scan([SliceSource(path=path) for path in data("head-ct-ge").glob("*.dcm")])
+        lifted = with_slices(real, range(24, 28), lambda hu: hu + 1000)
+        assert Remark.SLICES_SPOILED in remarks(lifted)
+
     def test_many_are_no_scan(self) -> None:
         scan = any_head(2)
         bad = [index for index, z in enumerate(scan.z_mm) if -20 < z < 50][::2]

@@ -159,7 +159,7 @@ class TestOrder:
         assert np.array_equal(scan.hu_SHW[0], ramp())
         assert Note(remark=Remark.TILTED, detail="18.5 degrees") in scan.notes
 
-    def test_of_one_position_the_lowest_numbers_are_kept(self, tmp_path: Path) -> None:
+    def test_of_one_position_the_latest_is_kept(self, tmp_path: Path) -> None:
         first = Image(stored=ramp(start=1), instance_number=7, acquisition_number=1, sop_instance_uid="1.2.3.9")
         repeat = replace(
             first, stored=ramp(start=2), instance_number=2, acquisition_number=2, sop_instance_uid="1.2.3.1"
@@ -168,9 +168,25 @@ class TestOrder:
         above = replace(first, stored=ramp(start=4), position=(0, 0, 5), sop_instance_uid="1.2.3.5")
         for order in ((first, repeat, again, above), (above, again, repeat, first)):
             scan = load(tmp_path, *order)
-            assert [source.sop_instance_uid for (source,) in scan.sources] == ["1.2.3.9", "1.2.3.5"]
-            assert [int(v) for v in scan.hu_SHW[:, 0, 0]] == [1, 4]
+            assert [source.sop_instance_uid for (source,) in scan.sources] == ["1.2.3.1", "1.2.3.5"]
+            assert [int(v) for v in scan.hu_SHW[:, 0, 0]] == [2, 4]
             assert scan.notes == (Note(remark=Remark.DUPLICATE_POSITIONS, detail="2"),)
+
+    def test_every_second_slice_missing_is_told_by_thickness(self, tmp_path: Path) -> None:
+        for folder in ("halved", "ends", "thin"):
+            (tmp_path / folder).mkdir()
+        halved = [Image(stored=ramp(), position=(0, 0, z), thickness_mm=7.0) for z in range(0, 140, 14)]
+        (note,) = load(tmp_path / "halved", *halved).notes
+        assert note == Note(remark=Remark.SLICES_MISSING, detail="slices of 7 mm every 14 mm")
+        ends = [Image(stored=ramp(), position=(0, 0, z), thickness_mm=5.0) for z in (0, 10, 15, 20, 25, 30, 40)]
+        assert [
+            note.detail for note in load(tmp_path / "ends", *ends).notes if note.remark is Remark.SLICES_MISSING
+        ] == [
+            "10 mm between 0 and 10 mm",
+            "10 mm between 30 and 40 mm",
+        ]
+        thin = [Image(stored=ramp(), position=(0, 0, z), thickness_mm=2.5) for z in range(0, 50, 5)]
+        assert load(tmp_path / "thin", *thin).notes == ()
 
     @pytest.mark.parametrize("count", [1, 2, 400])
     def test_one_two_and_four_hundred_slices(self, tmp_path: Path, count: int) -> None:

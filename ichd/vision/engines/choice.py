@@ -52,8 +52,9 @@ def choose_engine(wish: EngineWish, *, least_precision: str = "bf16") -> EngineC
     Raises:
         UserError: no engine of this machine does.
     """
+    demanded = ""
     if wish.precision == "auto" and least_precision == "fp32":
-        wish = replace(wish, precision="fp32")
+        wish, demanded = replace(wish, precision="fp32"), " (what the bundle asks for)"
     device = find_device(wish.device)
     devices = [device, torch.device("cpu")] if device.type == "cuda" and wish.device == "auto" else [device]
     on_offer = [(one, engine, offer) for one in devices for engine, offer in _engines_on(one).items()]
@@ -67,7 +68,7 @@ def choose_engine(wish: EngineWish, *, least_precision: str = "bf16") -> EngineC
     offers = "; ".join(f"{engine} on {one.type} in {' or '.join(precisions)}" for one, engine, precisions in on_offer)
     raise UserError(
         f"no engine on this machine grants model.engine = {wish.engine!r}, device = {wish.device!r} and "
-        f"precision = {wish.precision!r} together; there are: {offers}"
+        f"precision = {wish.precision!r}{demanded} together; there are: {offers}"
     )
 
 

@@ -22,6 +22,8 @@ _OFF_HU = 15.0
 _ENDS = 2
 #: A slice of one value, or of hardly more than one, shows nothing whatever that value is.
 _LEAST_RANGE_HU = 2.0
+#: Every slice of a head has air around it, or all are cut so closely that none has.
+_NO_AIR_HU, _AIR_PERCENTILE = 300.0, 1
 #: With more spoiled slices than this nobody knows which ones are right.
 _MOST_SPOILED = 0.34
 
@@ -64,6 +66,9 @@ def spoiled_in(sections: Sections) -> Spoiled:
         middle_HW = sections.brain_SHW[with_brain].mean(axis=0) >= _MIDDLE_SHARE
         if with_brain.size > _AROUND and middle_HW.any():
             spoiled_S[within_S] = _off(sections.hu_SHW[within_S][:, middle_HW])
+    # Not only among the slices with brain: such a slice has none, and would set the end before itself.
+    spoiled_S |= _without_picture(sections)
+    within_S |= spoiled_S
     return Spoiled(spoiled_S=spoiled_S, within_S=within_S, z_mm=sections.z_mm)
 
 
@@ -75,6 +80,19 @@ def _off(middle_SP: NDArray[np.float32]) -> Flags:
     # At either end of the brain bone comes into the middle by and by, and neighbours lie to one side only.
     off[:_ENDS] = off[-_ENDS:] = False
     return off
+
+
+def _without_picture(sections: Sections) -> Flags:
+    """Which slices are blank between others that are not, or have no air although the others have."""
+    values_SP = sections.hu_SHW.reshape(len(sections.z_mm), -1)
+    blank_S = np.asarray(np.ptp(values_SP, axis=1) < _LEAST_RANGE_HU)
+    shown = np.flatnonzero(~blank_S)
+    if not shown.size:
+        return blank_S
+    lowest_S = np.percentile(values_SP, _AIR_PERCENTILE, axis=1)
+    airless_S = ~blank_S & (lowest_S - np.median(lowest_S[shown]) > _NO_AIR_HU)
+    blank_S[: shown[0]] = blank_S[shown[-1] :] = False
+    return np.asarray(blank_S | airless_S)
 
 
 def without(scan: HeadScan, spoiled_S: Flags) -> HeadScan:
