@@ -157,17 +157,17 @@ def test_a_plain_sender_is_refused_quickly_and_noted(open_house: OpenHouse, serv
 
 
 def test_silent_clients_do_not_keep_others_waiting(open_house: OpenHouse, authority: Authority, server: Pair) -> None:
-    house = open_house(tls=files(server), association_timeout_s=1.0)
+    house = open_house(tls=files(server), association_timeout_s=4.0)
     silent = [socket.create_connection(("127.0.0.1", house.port), timeout=10) for _ in range(20)]
     started = time.monotonic()
     assert echo(house, "--anonymous-tls", "+cf", str(authority.ca)) == 0
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4, "before the silent ones were dropped"
     # A record that announces more than it brings, and then nothing.
     silent[0].sendall(b"\x16\x03\x01\x02\x00\x01")
     for connection in silent:
         with connection, suppress(ConnectionResetError):
             assert connection.recv(64) == b""
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_the_limits_of_a_pdu_hold_inside_tls(open_house: OpenHouse, authority: Authority, server: Pair) -> None:
