@@ -1,6 +1,7 @@
 """Senders that send exactly the bytes they are given, right or wrong."""
 
 import io
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -61,8 +62,10 @@ class Sender:
         """C-STORE of an encoded data set."""
         request = _request(dataset, sop_instance_uid, sop_class_uid, message_id)
         context = self.association.accepted_contexts[0]
-        # The reactor must not take the answer off the queue.
+        # The reactor must not take the answer off the queue: it is asked to pause, and may still be on its round.
         self.association._reactor_checkpoint.clear()
+        while not self.association._is_paused and self.association.is_alive():
+            time.sleep(0.001)
         try:
             self.association.dimse.send_msg(request, context.context_id or 1)
             _, answer = self.association.dimse.get_msg(block=True)
