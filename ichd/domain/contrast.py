@@ -14,7 +14,8 @@ from ichd.domain.study import InstanceFacts
 _NO_AGENT = re.compile(
     r"|0|N|NA|N/A|NIL|NULL|NATIVE?|PLAIN|UNENHANCED|UNKNOWN|NON ?(CON|CONTRAST|ENHANCED|IV|GIVEN)\b.*"
     r"|(NO|NOT|NONE|WITHOUT|W/O|WO|OHNE|SANS|KEINE?S?)\b.*"
-    r"|(ORAL|PO|PER OS|SALINE|NACL|WATER)\b.*"
+    # These words alone: what else stands beside them may have gone into a vein.
+    r"|ORAL( CONTRAST| ONLY)?|PO|PER OS|SALINE( FLUSH)?|NACL|WATER"
 )
 _NATIVE = re.compile(
     r"\b(WITHOUT|W/O|WO|OHNE|SANS|NATIVE?|PLAIN|UNENHANCED|NON ENHANCED|NON ?CON(TRAST)?|PRE ?CONTRAST|NCCT|NECT)\b"

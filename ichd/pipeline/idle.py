@@ -12,8 +12,8 @@ from ichd.telemetry import Survived
 
 log = structlog.get_logger(__name__)
 
-#: Does one piece and says whether there was one. A job that comes meanwhile waits for it, so a piece is no more than
-#: what is done to one slice; only the decoding of a scan for its heat maps is of all its slices
+#: Does one piece and says whether there was one. A job that comes meanwhile waits for it, so a piece takes no
+#: longer than one slice does; only the decoding of a scan for its heat maps is of all its slices
 #: (docs/heat-maps.md has the times).
 Piece = Callable[[], bool]
 

@@ -50,7 +50,7 @@ counts = true
         assert study["closing_detail"] == "23 of 24 images by the count at archive; slices missing in 1 place"
 
         storescu(daemon.port, files[12:13])
-        wait_until(lambda: daemon.listed()[study_uid]["revision"] == 2, "the late slice opened nothing")
+        wait_until(lambda: daemon.listed().get(study_uid, {}).get("revision") == 2, "the late slice opened nothing")
         study = daemon.wait_for(study_uid, *_ENDED)
         assert (study["state"], study["revision"]) == ("reported", 2)
         assert study["closing"] == "count_reached"

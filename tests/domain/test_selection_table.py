@@ -36,7 +36,6 @@ READ: dict[str, tuple[SeriesFacts, set[Remark]]] = {
     "the body part says chest": (scan(body_part_examined="CHEST"), set()),
     "native, by the name of a protocol": (scan(series_description="Head w/o  CTA/CTP protocol"), set()),
     "native, of a perfusion protocol": (scan(series_description="NCCT (perfusion protocol)"), set()),
-    "thin, with saline": (thin(contrast_agent="SALINE"), set()),
     "a position twice": (with_one(scan(), image_position=(-125.0, -125.0, 0.0)),
                          {Remark.DUPLICATE_POSITIONS}),
     "one image lacks its frame of reference": (with_one(scan(), frame_of_reference_uid=None), set()),
@@ -53,6 +52,10 @@ READ: dict[str, tuple[SeriesFacts, set[Remark]]] = {
     ),
     "axial reformat of a thin stack": (scan(image_type=MPR), {Remark.DERIVED_IMAGES}),
     "axial reformat by averaging": (scan(image_type=REFORMAT), {Remark.DERIVED_IMAGES}),
+    **{
+        f"agent beside what is none: {words}": (scan(contrast_agent=words), {Remark.CONTRAST_AGENT})
+        for words in ("ORAL AND IV CONTRAST", "SALINE, OMNIPAQUE 350", "Oral Omnipaque")
+    },
     "thick slices with contrast agent": (scan(contrast_agent=IOHEXOL), {Remark.CONTRAST_AGENT}),
     "contrast agent by description": (scan(series_description="Head 5mm C+"), {Remark.CONTRAST_AGENT}),
     "contrast agent by description, abbreviated": (
@@ -65,8 +68,8 @@ READ: dict[str, tuple[SeriesFacts, set[Remark]]] = {
     ),
     **{
         f"agent that is none: {words}": (thin(contrast_agent=words), set())
-        for words in ("None", "N/A", "NA", "NIL", "not given", "NONE GIVEN", "UNKNOWN", "NO IV CONTRAST",
-                      "Not applicable", "WO", "-", "non-contrast")
+        for words in ("SALINE", "Oral contrast", "None", "N/A", "NA", "NIL", "not given", "NONE GIVEN", "UNKNOWN",
+                      "NO IV CONTRAST", "Not applicable", "WO", "-", "non-contrast")
     },
     "with and without: the agent has the word": (
         scan(series_description="HEAD W WO CONTRAST AX POST", contrast_agent=IOHEXOL),
