@@ -64,7 +64,7 @@ def peer_of(destination: DestinationSettings, settings: Settings) -> DimsePeer:
         name=destination.name,
         host=destination.host,
         port=destination.port,
-        ae_title=destination.ae_title,
+        ae_title=destination.ae_title or "",
         calling_ae_title=settings.dicom.ae_title,
         timeout_s=destination.timeout_s,
     )

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from ichd.domain.errors import UserError
-from ichd.intake.ask.sources import ClientTls, DimseSource, Source, WebSource
+from ichd.intake.ask.sources import DimseSource, Source, WebSource
 from ichd.settings import Settings, SourceSettings
 from ichd.settings.base import host_of, port_of
+from ichd.tls import ClientTls
 
 
 def source_of(source: SourceSettings, settings: Settings) -> Source:

@@ -82,7 +82,14 @@ class Reason(StrEnum):
     DEMO_MODEL_BLOCKED = "demo_model_blocked"
     DESTINATION_UNKNOWN = "destination_unknown"
     REPORT_INVALID = "report_invalid"
+    PEER_DENIED = "peer_denied"
+    PEER_CONFUSED = "peer_confused"
+    NOT_CONFIRMED = "not_confirmed"
+    NOT_COMMITTED = "not_committed"
+    GIVEN_UP = "given_up"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    # Readers' words that come back.
+    REVIEW_UNKNOWN = "review_unknown"
     # The audit trail on its way to a syslog collector.
     COLLECTOR_UNREACHABLE = "collector_unreachable"
     COLLECTOR_LOST = "collector_lost"
@@ -174,9 +181,20 @@ MEANINGS: dict[Reason, str] = {
     ),
     Reason.DESTINATION_UNKNOWN: "the destination is no longer in the settings; add it again or leave the job dead",
     Reason.REPORT_INVALID: "the report could not be built from the source images",
+    Reason.PEER_DENIED: "the destination does not let us in; correct account, token or certificate",
+    Reason.PEER_CONFUSED: "the destination answered against the rules of its protocol; report its name and version",
+    Reason.NOT_CONFIRMED: "the destination acknowledged the report and does not list it; look into its log",
+    Reason.NOT_COMMITTED: (
+        "the destination does not take responsibility for the report (storage commitment); look into its log"
+    ),
+    Reason.GIVEN_UP: (
+        "the report was owed for longer than the destination's give_up_after_h; "
+        "run `ichd retry` once the cause is mended"
+    ),
     Reason.ATTEMPTS_EXHAUSTED: "all attempts failed; run `ichd retry` once the cause is mended",
     Reason.COLLECTOR_UNREACHABLE: (
         "the syslog collector does not take our connection; check audit.syslog, that it runs, and the TLS files"
     ),
     Reason.COLLECTOR_LOST: "the connection to the syslog collector broke; what was on its way is sent again",
+    Reason.REVIEW_UNKNOWN: "a reader's word names no finding of ours; it must name a study, report or accession number",
 }

@@ -5,12 +5,12 @@ Precedence, highest first: `ICHD_SECTION__KEY` in the environment; a file `SECTI
 themselves: SQLite and spool under ./var, everything on loopback, the demonstration model.
 """
 
+from ichd.settings.destinations import DestinationSettings, FeedbackSettings
 from ichd.settings.dicom import AllowedPeer, DicomSettings, SourceSettings, TlsClientSettings, TlsSettings
 from ichd.settings.sections import (
     AccountSettings,
     AuditSettings,
     DatabaseSettings,
-    DestinationSettings,
     LogSettings,
     ModelSettings,
     Settings,
@@ -28,6 +28,7 @@ __all__ = [
     "DatabaseSettings",
     "DestinationSettings",
     "DicomSettings",
+    "FeedbackSettings",
     "LogSettings",
     "ModelSettings",
     "Settings",

@@ -6,7 +6,8 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ichd.settings.base import Address, AETitle, Name, Port, Seconds, Section, existing_port, host_of, port_of
+from ichd.settings.base import Address, Name, Port, Seconds, Section, existing_port
+from ichd.settings.destinations import DestinationSettings, FeedbackSettings
 from ichd.settings.dicom import DicomSettings, SourceSettings
 
 #: Of the variables that are settings.
@@ -138,32 +139,6 @@ class LogSettings(Section):
     )
 
 
-class DestinationSettings(Section):
-    """One receiver of reports."""
-
-    name: Name = Field(description="Name in lists and receipts; unique.")
-    kind: Literal["dimse"] = Field(default="dimse", description="dimse: C-STORE.")
-    address: Address = Field(description="HOST:PORT of the receiver.")
-    ae_title: AETitle = Field(description="AE title of the receiver.")
-    send: tuple[Literal["sr"], ...] = Field(default=("sr",), min_length=1, description="Objects to send.")
-    timeout_s: Seconds = Field(default=30.0, description="Longest wait for any answer of the receiver.")
-
-    @field_validator("address")
-    @classmethod
-    def _port_exists(cls, value: str) -> str:
-        return existing_port(value)
-
-    @property
-    def host(self) -> str:
-        """The part of the address before its last colon."""
-        return host_of(self.address)
-
-    @property
-    def port(self) -> int:
-        """The part of the address after its last colon."""
-        return port_of(self.address)
-
-
 Named = TypeVar("Named", tuple[DestinationSettings, ...], tuple[SourceSettings, ...])
 
 
@@ -187,6 +162,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     source: tuple[SourceSettings, ...] = ()
     destination: tuple[DestinationSettings, ...] = ()
 

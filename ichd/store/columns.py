@@ -12,9 +12,11 @@ from sqlalchemy.types import TypeDecorator
 from ichd.domain.arrival import AnnouncementKind, CommitmentState, Door
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.completeness import Closing
+from ichd.domain.delivery import ObjectKind, Proof
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
+from ichd.domain.review import Agreement, ReviewSource
 from ichd.domain.study import StudyState
 
 
@@ -110,4 +112,8 @@ class Base(DeclarativeBase):
         Reason: Coded(Reason),
         JobKind: Coded(JobKind),
         JobState: Coded(JobState),
+        ObjectKind: Coded(ObjectKind),
+        Proof: Coded(Proof),
+        Agreement: Coded(Agreement),
+        ReviewSource: Coded(ReviewSource),
     }

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import Closing
-from ichd.domain.delivery import Receipt
+from ichd.domain.delivery import ObjectKind, Receipt
 from ichd.domain.errors import UserError
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
@@ -242,6 +242,9 @@ def _deliveries(session: Session, ids: Sequence[int]) -> Mapping[int, list[Deliv
             sop_instance_uids=tuple(row.sop_instance_uids),
             sop_class_uid=row.sop_class_uid,
             status=row.status,
+            left_out=tuple(map(ObjectKind, row.left_out)),
+            proof=row.proof,
+            proved_at=row.proved_at,
         )
         deliveries[row.study_id].append(Delivery(revision=row.revision, receipt=receipt))
     return deliveries

@@ -162,6 +162,9 @@ class Studies:
                     sop_instance_uids=list(receipt.sop_instance_uids),
                     sop_class_uid=receipt.sop_class_uid,
                     status=receipt.status,
+                    left_out=[str(kind) for kind in receipt.left_out],
+                    proof=receipt.proof,
+                    proved_at=receipt.proved_at,
                 )
             )
             session.flush()

@@ -18,7 +18,8 @@ from ichd.domain.study import CT_IMAGE_STORAGE
 from ichd.intake.ask.dimse_find import STUDY_ROOT_FIND, VERIFICATION
 from ichd.intake.ask.get import STUDY_ROOT_GET
 from ichd.intake.ask.rows import Level
-from ichd.intake.ask.sources import ClientTls, DimseSource
+from ichd.intake.ask.sources import DimseSource
+from ichd.tls import ClientTls
 from tests.intake.asking import as_file
 
 _PENDING = 0xFF00

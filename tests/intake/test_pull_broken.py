@@ -17,11 +17,12 @@ from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.find import StudyQuery
 from ichd.intake.ask.get import GetRetriever
 from ichd.intake.ask.pull import Fetched, Pull
-from ichd.intake.ask.sources import ClientTls, DimseSource, WebSource
+from ichd.intake.ask.sources import DimseSource, WebSource
 from ichd.intake.ask.wado import WebRetriever
 from ichd.intake.counter import Counter
 from ichd.store.held import Holdings
 from ichd.store.tables import AssociationRow
+from ichd.tls import ClientTls
 from tests.intake.archiving import Archive, running_archive
 from tests.intake.asking import as_file, series
 from tests.intake.certificates import Authority

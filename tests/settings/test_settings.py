@@ -70,7 +70,7 @@ def test_a_secret_can_come_from_a_credential_file(tmp_path: Path, monkeypatch: p
 def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
     path = write(tmp_path, '[[destination]]\nname = "pacs"\naddress = "[::1]:104"\nae_title = "PACS"\n')
     (pacs,) = load_settings(path).destination
-    assert (pacs.host, pacs.port, pacs.ae_title, pacs.send) == ("::1", 104, "PACS", ("sr",))
+    assert (pacs.host, pacs.port, pacs.ae_title, pacs.sends) == ("::1", 104, "PACS", ("sr", "ko", "sc"))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,22 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
         ("[dicom]\nprot = 104\n", ("unknown key dicom.prot", "dicom.port")),
         ("[dicmo]\nport = 104\n", ("unknown key dicmo", "dicom")),
         ('[[destination]]\nname = "a"\nadress = "h:1"\nae_title = "P"\n', ("destination.0.adress", "address")),
-        ('[[destination]]\nname = "a"\nae_title = "P"\n', ("destination.0.address is missing", "add it")),
+        ('[[destination]]\nname = "a"\nae_title = "P"\n', ("destination.0", "needs address")),
+        ('[[destination]]\nname = "a"\naddress = "h:1"\n', ("destination.0", "needs ae_title")),
+        ('[[destination]]\nname = "a"\nkind = "stow"\n', ("destination.0", "needs url")),
+        ('[[destination]]\nname = "a"\nkind = "webhook"\nurl = "https://h"\n', ("destination.0", "secret_file")),
+        (
+            '[[destination]]\nname = "a"\nkind = "hl7"\naddress = "h:1"\nsend = ["sr"]\n',
+            ("can't send sr", "priority, result"),
+        ),
+        (
+            '[[destination]]\nname = "a"\nkind = "stow"\nurl = "http://h"\nconfirm = "commitment"\n',
+            ("no storage commitment", "read_back"),
+        ),
+        (
+            '[[destination]]\nname = "a"\nkind = "stow"\nurl = "http://h"\ntoken = "t"\ntoken_file = "f"\n',
+            ("token and token_file", "one of them"),
+        ),
         ('[[destination]]\nname = "a"\naddress = "host"\nae_title = "P"\n', ("destination.0.address", "host")),
         ('[[destination]]\nname = "a"\naddress = "h:65536"\nae_title = "P"\n', ("destination.0.address", "65535")),
         ('[dicom]\nport = "x"\n', ("dicom.port", "integer", "'x'")),

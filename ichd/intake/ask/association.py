@@ -14,9 +14,9 @@ from pynetdicom.presentation import PresentationContext, build_context
 from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.ask.sources import DimseSource
-from ichd.intake.ask.tls import client_context
 from ichd.intake.ask.transport import MAX_PDU, BoundedAE, BoundedSocket
 from ichd.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from ichd.tls import client_context
 
 #: For the TCP connection.
 _CONNECT_S = 5.0

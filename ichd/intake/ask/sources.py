@@ -1,19 +1,9 @@
 """Archives that may be asked, as values; the settings' [[source]] become these."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClientTls:
-    """How we show ourselves to a server, and whom we trust; all files are PEM."""
-
-    #: Authorities; the system's where it is None.
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    check_hostname: bool = True
+from ichd.tls import ClientTls
 
 
 @dataclass(frozen=True, kw_only=True)

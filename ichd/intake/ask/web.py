@@ -14,8 +14,8 @@ from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.ask.dimse_find import MOST_ROWS
 from ichd.intake.ask.rows import Level, Row
-from ichd.intake.ask.sources import ClientTls, WebSource
-from ichd.intake.ask.tls import client_context
+from ichd.intake.ask.sources import WebSource
+from ichd.tls import ClientTls, client_context
 
 _Query = Mapping[str, str | int | Sequence[str]]
 

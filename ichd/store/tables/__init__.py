@@ -9,7 +9,16 @@ from ichd.store.columns import Base
 from ichd.store.tables.arrivals import AnnouncementRow, ArrivalRow, AssociationRow, CommitmentRow, RefusalRow
 from ichd.store.tables.audit import AuditCursorRow, AuditRow
 from ichd.store.tables.studies import ConflictRow, InstanceRow, SeriesRow, StudyRow
-from ichd.store.tables.work import DestinationRow, FindingRow, InstallationRow, JobRow, ReceiptRow
+from ichd.store.tables.work import (
+    DestinationRow,
+    FindingRow,
+    InstallationRow,
+    JobRow,
+    PromiseRow,
+    ReceiptRow,
+    RenditionRow,
+    ReviewRow,
+)
 
 __all__ = [
     "AnnouncementRow",
@@ -25,8 +34,11 @@ __all__ = [
     "InstallationRow",
     "InstanceRow",
     "JobRow",
+    "PromiseRow",
     "ReceiptRow",
     "RefusalRow",
+    "RenditionRow",
+    "ReviewRow",
     "SeriesRow",
     "StudyRow",
 ]

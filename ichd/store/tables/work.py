@@ -1,4 +1,4 @@
-"""The queue, what came of the work, and where it was sent."""
+"""The queue, what came of the work, what was sent where, and what readers say of it."""
 
 from datetime import datetime
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from ichd.domain.delivery import ObjectKind, Proof
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
+from ichd.domain.review import Agreement, ReviewSource
 from ichd.store.columns import Base, Id
 from ichd.store.tables.studies import StudyRow
 
@@ -116,3 +118,65 @@ class ReceiptRow(Base):
     sop_instance_uids: Mapped[list[str]]
     sop_class_uid: Mapped[str]
     status: Mapped[str]
+    #: Kinds that the destination was to get and does not take.
+    left_out: Mapped[list[str]]
+    proof: Mapped[Proof]
+    proved_at: Mapped[datetime | None]
+
+
+class RenditionRow(Base):
+    """An object or message about one revision, rendered once: whoever sends it again sends the same bytes."""
+
+    __tablename__ = "rendition"
+    __table_args__ = (UniqueConstraint("study_id", "revision", "kind", "number"),)
+
+    id: Mapped[Id]
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    revision: Mapped[int]
+    kind: Mapped[ObjectKind]
+    #: Of several of one kind, counted from 1; 0 alone says that there is nothing of this kind to send.
+    number: Mapped[int]
+    sop_class_uid: Mapped[str]
+    #: Of a message, its control id.
+    sop_instance_uid: Mapped[str] = mapped_column(index=True)
+    #: In the outbox; empty where there is nothing.
+    path: Mapped[str]
+    sha256: Mapped[str]
+    size: Mapped[int]
+    rendered_at: Mapped[datetime]
+
+
+class PromiseRow(Base):
+    """A destination was asked to take responsibility for what it got (storage commitment as a user)."""
+
+    __tablename__ = "promise"
+
+    id: Mapped[Id]
+    transaction_uid: Mapped[str] = mapped_column(unique=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
+    #: Who was asked, and alone may answer.
+    ae_title: Mapped[str]
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    #: SOP Instance UIDs that it does not take responsibility for; NULL before the answer.
+    failed: Mapped[list[str] | None]
+
+
+class ReviewRow(Base):
+    """What a reader says of a finding."""
+
+    __tablename__ = "review"
+    __table_args__ = (UniqueConstraint("study_id", "source", "key"),)
+
+    id: Mapped[Id]
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    #: Whose finding is meant.
+    revision: Mapped[int]
+    agreement: Mapped[Agreement]
+    source: Mapped[ReviewSource]
+    reviewer: Mapped[str]
+    #: By class name, what is really there, as far as the reader says.
+    truth: Mapped[dict[str, Any]]
+    #: The same word said twice has the same key.
+    key: Mapped[str]
+    received_at: Mapped[datetime]

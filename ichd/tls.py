@@ -1,10 +1,21 @@
 """TLS of a client: 1.2 or newer, as BCP 195 wants it (PS3.15 B.12)."""
 
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from ichd.domain.errors import SettingsError
-from ichd.intake.ask.sources import ClientTls
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientTls:
+    """How we show ourselves to a server, and whom we trust; all files are PEM."""
+
+    #: Authorities; the system's where it is None.
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    check_hostname: bool = True
 
 
 def client_context(tls: ClientTls) -> ssl.SSLContext:
