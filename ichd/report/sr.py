@@ -20,46 +20,26 @@ Only key slices are referenced: every reference costs time and bytes, and a whol
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from io import BytesIO
 
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
-from pydicom.uid import Comprehensive3DSRStorage, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
-from ichd.domain.errors import Permanent
+from ichd.domain.delivery import ObjectKind
 from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity, Prediction, SlicePrediction
-from ichd.domain.reason import Reason
-from ichd.domain.study import SkippedSeries
 from ichd.report import codes
-from ichd.report.identity import device_uid, object_uid, tracking_uid
-from ichd.report.source import empty_patient_and_study, legible, local_time, source_of
+from ichd.report.document import MANUFACTURER, NOT_A_DIAGNOSIS, ReportContext, plain, put_in_study
+from ichd.report.identity import Edition, device_uid, tracking_uid
+from ichd.report.source import empty_patient_and_study, legible, source_of
 
-#: High, so that the report sorts behind the images.
-SERIES_NUMBER = 9901
-NOT_A_DIAGNOSIS = "AI result, not a diagnosis."
 #: The maximum grows with the number of slices, and no reader may take it for the scan's calibrated risk.
 HIGHEST_SLICE = "Each probability is that of the slice with the highest one, not a calibrated risk of the scan."
 #: Row titles in viewers that list measurement groups.
 TRACKING_IDENTIFIER = {name: f"ICH {'any kind' if name == CLASSES[0] else name}" for name in CLASSES}
 #: A study of a hundred series must not drown its finding in the reasons why 99 were not read.
 MAX_SKIPPED_COMMENTS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportContext:
-    """What a report says beside the finding."""
-
-    revision: int
-    #: Aware; becomes Content Date and Time, so that building again gives the same bytes.
-    created_at: datetime
-    software_version: str
-    #: Study, Series and SOP Instance UID of the report that this one replaces.
-    predecessor: tuple[str, str, str] | None = None
-    skipped: Sequence[SkippedSeries] = ()
 
 
 # pydicom quotes malformed values in the warnings that it logs, and these are a patient's.
@@ -76,34 +56,19 @@ def build_report(finding: Finding, sources: Sequence[Dataset], context: ReportCo
     """
     prediction = finding.prediction
     source = legible(source_of(sources, prediction.study_instance_uid))
-    created_at = local_time(context.created_at, source)
-    model = prediction.model
-
+    edition = context.edition(prediction)
     report = sr.Comprehensive3DSR(
         evidence=_evidence(finding),
         content=_content(finding, context)[0],
-        series_instance_uid=_object_uid(finding, context, "sr/series"),
-        series_number=SERIES_NUMBER,
-        series_description=_plain(
-            "ICH AI result (demonstration)" if model.demonstration else "ICH AI result", limit=64
-        ),
-        sop_instance_uid=_object_uid(finding, context, "sr"),
+        series_instance_uid=edition.series_uid(ObjectKind.SR),
+        series_number=1,
+        sop_instance_uid=edition.uid(ObjectKind.SR),
         instance_number=1,
-        manufacturer="ichd",
-        manufacturer_model_name="ichd",
-        device_serial_number=model.weights_sha256[:16],
-        software_versions=[
-            _plain(context.software_version, limit=64),
-            _plain(f"{model.name} {model.version}", limit=64),
-        ],
-        content_date=created_at.date(),
-        content_time=created_at.time(),
-        series_date=created_at.date(),
-        series_time=created_at.time(),
+        manufacturer=MANUFACTURER,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         is_complete=True,
         is_verified=False,
-        previous_versions=[_predecessor(*context.predecessor)] if context.predecessor else None,
+        previous_versions=[_predecessor(context.predecessor)] if context.predecessor else None,
         coding_schemes=[
             CodingSchemeIdentificationItem(
                 designator=codes.PRIVATE_SCHEME,
@@ -112,21 +77,8 @@ def build_report(finding: Finding, sources: Sequence[Dataset], context: ReportCo
             )
         ],
     )
-    _inherit(report, source)
-    # highdicom stamps both with the wall clock, and no two reports would be the same bytes.
-    report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
-    del report.ContributingEquipmentSequence
-    _require_writable(report)
+    put_in_study(report, kind=ObjectKind.SR, edition=edition, context=context, source=source, model=prediction.model)
     return report
-
-
-def _object_uid(finding: Finding, context: ReportContext, kind: str) -> str:
-    return object_uid(
-        study_instance_uid=finding.prediction.study_instance_uid,
-        bundle_sha256=finding.prediction.model.bundle_sha256,
-        revision=context.revision,
-        kind=kind,
-    )
 
 
 def _evidence(finding: Finding) -> list[Dataset]:
@@ -147,25 +99,12 @@ def _evidence(finding: Finding) -> list[Dataset]:
     return evidence
 
 
-def _inherit(report: sr.Comprehensive3DSR, source: Dataset) -> None:
-    """Patient and study modules as the source has them; highdicom would refuse what real scanners write."""
-    # It looks up the modules by the SOP class, and logs the instance; a garbled header may have neither.
-    source.SOPClassUID, source.SOPInstanceUID = CTImageStorage, report.SOPInstanceUID
-    report.copy_patient_and_study_information(source)
-    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
-        if keyword in source:
-            report.add(source[keyword])
-    if report.get("PatientIdentityRemoved") == "YES" and not report.get("DeidentificationMethodCodeSequence"):
-        # The claim needs its method (PS3.3 C.7.1.1, type 1C), and de-identified images often leave it empty.
-        report.DeidentificationMethod = report.get("DeidentificationMethod") or "not stated by the source images"
-
-
-def _predecessor(study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Dataset:
+def _predecessor(edition: Edition) -> Dataset:
     predecessor = Dataset()
-    predecessor.StudyInstanceUID = study_instance_uid
-    predecessor.SeriesInstanceUID = series_instance_uid
+    predecessor.StudyInstanceUID = edition.study_instance_uid
+    predecessor.SeriesInstanceUID = edition.series_uid(ObjectKind.SR)
     predecessor.SOPClassUID = Comprehensive3DSRStorage
-    predecessor.SOPInstanceUID = sop_instance_uid
+    predecessor.SOPInstanceUID = edition.uid(ObjectKind.SR)
     return predecessor
 
 
@@ -189,7 +128,7 @@ def _observer(context: ReportContext) -> sr.ObservationContext:
                 uid=device_uid(),
                 name="ichd",
                 manufacturer_name="ichd",
-                model_name=_plain(f"ichd {context.software_version}"),
+                model_name=plain(f"ichd {context.software_version}"),
             ),
         )
     )
@@ -235,10 +174,10 @@ def _algorithm(model: ModelIdentity, class_finding: ClassFinding) -> sr.Algorith
         f"demonstration={'yes' if model.demonstration else 'no'}",
     ]
     if model.statement:
-        parameters.append(_plain(f"statement={model.statement}"))
+        parameters.append(plain(f"statement={model.statement}"))
     return sr.AlgorithmIdentification(
-        name=_plain(model.name),
-        version=_plain(model.version),
+        name=plain(model.name),
+        version=plain(model.version),
         family=codes.ARTIFICIAL_INTELLIGENCE,
         parameters=parameters,
     )
@@ -259,7 +198,7 @@ def _evaluations(finding: Finding, context: ReportContext) -> sr.ContainerConten
             *(
                 sr.TextContentItem(
                     name=codes.COMMENT,
-                    value=_plain(comment),
+                    value=plain(comment),
                     relationship_type=sr.RelationshipTypeValues.CONTAINS,
                 )
                 for comment in _comments(finding.prediction, context)
@@ -281,17 +220,3 @@ def _comments(prediction: Prediction, context: ReportContext) -> Iterator[str]:
         yield f"Series {skipped.series_instance_uid} was not read: {skipped.reason.meaning}{detail}"
     if len(context.skipped) > MAX_SKIPPED_COMMENTS:
         yield f"{len(context.skipped) - MAX_SKIPPED_COMMENTS} more series were not read."
-
-
-def _plain(text: str, *, limit: int | None = None) -> str:
-    """ASCII, since the character set is the source's and need not hold our letters."""
-    return text.encode("ascii", "replace").decode("ascii").strip()[:limit]
-
-
-def _require_writable(report: Dataset) -> None:
-    """Fail here, with a reason, rather than in the middle of a delivery."""
-    try:
-        report.save_as(BytesIO(), enforce_file_format=True)
-    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
-        # The error's own words may quote the value that can't be encoded, and it may be a name: the kind must do.
-        raise Permanent(Reason.REPORT_INVALID, f"it can't be encoded: {type(error).__name__}") from error

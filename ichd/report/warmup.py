@@ -6,7 +6,8 @@ from pydicom import Dataset
 
 from ichd.domain.finding import CLASSES, ModelIdentity, Prediction, ReadingRule, SlicePrediction, conclude
 from ichd.domain.study import CT_IMAGE_STORAGE
-from ichd.report.sr import ReportContext, build_report
+from ichd.report.document import ReportContext
+from ichd.report.sr import build_report
 
 _UID = "2.25.1"
 

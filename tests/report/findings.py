@@ -16,7 +16,7 @@ from ichd.domain.finding import (
     Threshold,
     conclude,
 )
-from ichd.report.sr import ReportContext
+from ichd.report.document import ReportContext
 
 STUDY_UID = "2.25.11111"
 SERIES_UID = "2.25.22222"
