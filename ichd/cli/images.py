@@ -249,7 +249,8 @@ def report(
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    from ichd.report.readable import read_report, render_text
+    from ichd.report.printed import render_text
+    from ichd.report.readable import read_document
 
     configure_logging("critical")
     try:
@@ -264,7 +265,7 @@ def report(
         raise IchdError(f"{file} can't be read: {error.strerror}") from error
     except _DAMAGE as error:
         raise UserError(f"{file} is damaged DICOM; give the file as a destination received it") from error
-    readable = read_report(dataset)
+    readable = read_document(dataset)
     if as_json:
         print_json(readable.to_dict())
     else:

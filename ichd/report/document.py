@@ -95,6 +95,9 @@ def put_in_study(
     dataset.SeriesDescription = f"{series.description} (demonstration)" if demonstration else series.description
     dataset.SOPInstanceUID = edition.uid(kind, number)
     dataset.InstanceNumber = number
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     _stamp(dataset, kind, local_time(context.created_at, source))
     _equip(dataset, context, model)
 
@@ -156,14 +159,11 @@ def require_writable(dataset: Dataset) -> None:
 
 
 def encode(dataset: Dataset) -> bytes:
-    """The object as a file (PS3.10), Explicit VR Little Endian unless it says otherwise; equal for equal objects.
+    """The object as a file (PS3.10) in the transfer syntax that it names; equal for equal objects.
 
     Raises:
         Permanent: REPORT_INVALID, a value can't be encoded.
     """
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID", ExplicitVRLittleEndian)
-    dataset.file_meta = meta
     return _written(dataset, is_file=True)
 
 

@@ -22,8 +22,9 @@ from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 from ichd.report.codes import FINDING_TYPE, PRESENCE, PRESENCE_VALUE
+from ichd.report.content import HIGHEST_SLICE, MAX_SKIPPED_COMMENTS
 from ichd.report.readable import read_report
-from ichd.report.sr import HIGHEST_SLICE, MAX_SKIPPED_COMMENTS, build_report
+from ichd.report.sr import build_report
 from tests.report.findings import CONTEXT, CREATED_AT, MODEL, STUDY_UID, bleeding, header, healthy, slice_uid
 
 #: What dciodvfy may say, and why it may.
