@@ -32,7 +32,7 @@ def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A Structured Report written by ichd.")],
     check: Annotated[
         bool,
-        typer.Option("--check", help="Hold it against its template (TID 1500) instead: exit code 1 if it deviates."),
+        typer.Option("--check", help="Hold it against TID 1500 instead; exit code 1 where it deviates."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
