@@ -4,6 +4,7 @@ All of it follows from the arguments and nothing from the clock, so that buildin
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -81,9 +82,6 @@ def put_in_study(
 
     `source` is `legible`; `number` tells the objects of one kind apart, counted from 1; `model` is None where none
     read the study.
-
-    Raises:
-        Permanent: REPORT_INVALID, the source has values that can't be encoded.
     """
     inherit(dataset, source)
     dataset.StudyInstanceUID = edition.study_instance_uid
@@ -128,11 +126,7 @@ def _equip(dataset: Dataset, context: ReportContext, model: ModelIdentity | None
 # pydicom quotes malformed values in the warnings that it logs, and these are a patient's.
 @disable_value_validation()
 def inherit(dataset: Dataset, source: Dataset) -> None:
-    """Patient and study modules, character set and time zone as the (legible) source has them.
-
-    Raises:
-        Permanent: REPORT_INVALID, the source has values that can't be encoded.
-    """
+    """Patient and study modules, character set and time zone as the (legible) source has them."""
     inherited = empty_patient_and_study()
     for keyword in (*PATIENT_AND_STUDY, "SpecificCharacterSet", "TimezoneOffsetFromUTC"):
         if keyword in source:
@@ -140,8 +134,23 @@ def inherit(dataset: Dataset, source: Dataset) -> None:
     if inherited.get("PatientIdentityRemoved") == "YES" and not inherited.get("DeidentificationMethodCodeSequence"):
         # The claim needs its method (PS3.3 C.7.1.1, type 1C), and de-identified images often leave it empty.
         inherited.DeidentificationMethod = inherited.get("DeidentificationMethod") or "not stated by the source images"
-    require_writable(inherited)
-    dataset.update(inherited)
+    dataset.update(_writable(inherited))
+
+
+def _writable(inherited: Dataset) -> Dataset:
+    """What of it can be encoded, type 2 attributes empty where they can't: no odd header may stop a report."""
+    try:
+        require_writable(inherited)
+    except Permanent:
+        kept = empty_patient_and_study()
+        for element in inherited:
+            alone = Dataset()
+            alone.add(element)
+            with suppress(Permanent):
+                require_writable(alone)
+                kept.add(element)
+        return kept
+    return inherited
 
 
 def plain(text: str, *, limit: int | None = None) -> str:

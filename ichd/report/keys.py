@@ -18,7 +18,7 @@ def build_key_objects(finding: Finding, sources: Sequence[Dataset], context: Rep
     """The selection titled Of Interest: what `evidence.top_slices` names, with the triage in words.
 
     Raises:
-        Permanent: REPORT_INVALID: no source of this study, or values that DICOM can't hold.
+        Permanent: REPORT_INVALID, no source of this study.
     """
     prediction = finding.prediction
     source = legible(source_of(sources, prediction.study_instance_uid))

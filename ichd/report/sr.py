@@ -28,7 +28,7 @@ def build_report(
     named by its object of the same kind.
 
     Raises:
-        Permanent: REPORT_INVALID: no source of this study, or values that DICOM can't hold.
+        Permanent: REPORT_INVALID, no source of this study.
     """
     prediction = finding.prediction
     source = legible(source_of(sources, prediction.study_instance_uid))
@@ -58,7 +58,6 @@ def structured_report(
 
     Raises:
         ValueError: `kind` is no Structured Report.
-        Permanent: REPORT_INVALID, the source has values that can't be encoded.
     """
     if kind not in RUNGS:
         raise ValueError(f"{kind} is no Structured Report")

@@ -38,7 +38,7 @@ def build_unread(
     """The short report; `sources` are headers of whatever is stored of the study, as for `build_report`.
 
     Raises:
-        Permanent: REPORT_INVALID: no source of this study, or values that DICOM can't hold.
+        Permanent: REPORT_INVALID, no source of this study.
     """
     source = legible(source_of(sources, unread.study_instance_uid))
     # The study may hold anything, so the procedure is the broadest that images sent to us can be of.

@@ -253,10 +253,26 @@ def test_other_thresholds_are_another_report() -> None:
     assert first.SOPInstanceUID != second.SOPInstanceUID
 
 
-def test_a_value_that_can_not_be_encoded_is_a_coded_reason() -> None:
+@pytest.mark.parametrize("keyword", ["PatientBirthDate", "PatientComments", "ProcedureCodeSequence"])
+def test_a_value_that_can_not_be_encoded_is_left_out(keyword: str) -> None:
     source = header()
-    source.add(DataElement(Tag("PatientBirthDate"), "DA", 19500102, validation_mode=IGNORE))
+    bad = DataElement(Tag("PatientBirthDate"), "DA", 19500102, validation_mode=IGNORE)
+    if keyword == "ProcedureCodeSequence":
+        item = Dataset()
+        item.add(bad)
+        source.ProcedureCodeSequence = [item]
+    else:
+        source.add(DataElement(Tag(keyword), "DA", 19500102, validation_mode=IGNORE))
+    report = dcmread(BytesIO(encode(build_report(bleeding(), [source], CONTEXT))))
+    assert report.PatientName == header().PatientName
+    assert "PatientBirthDate" in report
+    assert not report.get(keyword)
+
+
+def test_an_object_that_can_not_be_encoded_has_a_coded_reason_that_quotes_nothing() -> None:
+    report = build_report(bleeding(), [header()], CONTEXT)
+    report.add(DataElement(Tag("PatientBirthDate"), "DA", 19500102, validation_mode=IGNORE))
     with pytest.raises(Permanent) as caught:
-        build_report(bleeding(), [source], CONTEXT)
+        encode(report)
     assert caught.value.reason is Reason.REPORT_INVALID
     assert "1950" not in str(caught.value)
