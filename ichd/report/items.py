@@ -80,7 +80,8 @@ def number_item(
 ) -> Dataset:
     """A measured value, to the last bit: sixteen characters do not hold every one (PS3.3 table C.18.1-1)."""
     measured = Dataset()
-    written = format_number_as_ds(value)
+    # 512 rows are not 512.0 of them; whole numbers of more digits than a double holds do not occur.
+    written = str(int(value)) if value.is_integer() and abs(value) < 1e15 else format_number_as_ds(value)
     _set(measured, "NumericValue", written)
     if float(written) != value:
         _set(measured, "FloatingPointValue", value)
