@@ -1,0 +1,44 @@
+"""What a page begins with: the kind that stands for a finding, and the slice that shows it."""
+
+from ichd.domain.finding import CLASSES, ClassFinding, Finding, Presence, SlicePrediction
+
+_WEIGHT = {Presence.PRESENT: 2, Presence.UNDETERMINED: 1, Presence.ABSENT: 0}
+
+
+def leading_kind(finding: Finding) -> ClassFinding | None:
+    """The most probable of the kinds that are called, else of those that are undetermined; None where all are absent.
+
+    `any` is no kind: it says that there is blood, and not how to look for it.
+    """
+    kinds = [kind for kind in finding.classes[1:] if kind.presence is not Presence.ABSENT]
+    return max(kinds, key=lambda kind: (_WEIGHT[kind.presence], kind.probability), default=None)
+
+
+def top_slice(finding: Finding) -> SlicePrediction:
+    """The slice to look at first: the leading kind's best, else that of `any`; of a routine scan the most suspicious.
+
+    Among equals the middle one, which shows most of the brain.
+    """
+    shown = leading_kind(finding) or finding.classes[0]
+    if shown.key_slices:
+        return shown.key_slices[0]
+    column = CLASSES.index(shown.name)
+    slices = finding.prediction.slices
+    highest = max(each.probabilities[column] for each in slices)
+    equals = [each for each in slices if each.probabilities[column] == highest]
+    return equals[len(equals) // 2]
+
+
+def slice_numbers(finding: Finding) -> dict[tuple[str, int | None], int]:
+    """The number of every slice, counted from 1 at the most inferior one, by image and frame."""
+    return {
+        (each.sop_instance_uid, each.frame_number): number
+        for number, each in enumerate(finding.prediction.slices, start=1)
+    }
+
+
+def key_slices(finding: Finding) -> tuple[SlicePrediction, ...]:
+    """The key slices of all classes, each once, from inferior to superior."""
+    numbers = slice_numbers(finding)
+    distinct = {(each.sop_instance_uid, each.frame_number): each for c in finding.classes for each in c.key_slices}
+    return tuple(distinct[image] for image in sorted(distinct, key=lambda image: numbers[image]))
