@@ -14,8 +14,8 @@ The tree, with the templates whose rows it fills:
     │       ├── finding, site, algorithm  TID 4019
     │       ├── Probability of the scan   TID 300: in percent, derived as the maximum of
     │       ├── Probability of each key slice, inferred from it
-    │       ├── Presence                  coded
-    │       └── key slices                images
+    │       ├── key slices                images
+    │       └── Presence                  coded
     └── Qualitative Evaluations           TID 1500
         ├── triage, status of the result  coded
         └── comments, notes on the input  text
@@ -142,8 +142,8 @@ def _measurement_group(finding: Finding, class_finding: ClassFinding) -> Dataset
                 )
                 for s in class_finding.key_slices
             ),
-            code_item(codes.PRESENCE, codes.PRESENCE_VALUE[class_finding.presence]),
             *(image_item(s, name=codes.SOURCE_OF_MEASUREMENT) for s in class_finding.key_slices),
+            code_item(codes.PRESENCE, codes.PRESENCE_VALUE[class_finding.presence]),
         ],
         template="1501",
     )
