@@ -14,7 +14,7 @@ from ichd.report.capture import HeatPicture
 from ichd.report.document import NOT_A_DIAGNOSIS
 from ichd.report.drawing import plain_letters
 from ichd.report.key_image import DisplayWindow, HeatField, KeyImage
-from ichd.report.leading import key_slices, leading_kind, slice_numbers, top_slice
+from ichd.report.leading import leading_kind, marked_slices, slice_numbers, top_slice
 from ichd.report.summary import PANEL, Panel, Pictures
 from ichd.vision.heatmap import spread
 from ichd.vision.overlay import (
@@ -121,7 +121,7 @@ def key_images(finding: Finding, files: Mapping[str, Path]) -> tuple[KeyImage, .
     Raises:
         NotAnalysable, Transient: as `heat_pictures`.
     """
-    keys = key_slices(finding) or (top_slice(finding),)
+    keys = marked_slices(finding) or (top_slice(finding),)
     return tuple(_key_image(key, read_header(_file(files, key), key.frame_number)) for key in keys)
 
 

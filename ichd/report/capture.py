@@ -16,7 +16,7 @@ from ichd.domain.heatmap import HeatMap
 from ichd.domain.wording import class_label, percent
 from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, plain, put_in_study
 from ichd.report.key_image import source_item
-from ichd.report.leading import key_slices, slice_numbers, top_slice
+from ichd.report.leading import marked_slices, slice_numbers, top_slice
 from ichd.report.source import legible, source_of
 
 
@@ -36,7 +36,7 @@ def build_summary(page: Image.Image, finding: Finding, sources: Sequence[Dataset
     Raises:
         Permanent: REPORT_INVALID: no source of this study, or values that DICOM can't hold.
     """
-    shown = key_slices(finding) or (top_slice(finding),)
+    shown = marked_slices(finding) or (top_slice(finding),)
     words = f"Head CT, haemorrhage triage: {finding.triage}. {NOT_A_DIAGNOSIS}"
     capture = _capture(page, words, shown)
     return _in_study(capture, ObjectKind.SC, 1, finding, sources, context)

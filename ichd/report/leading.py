@@ -15,11 +15,13 @@ def leading_kind(finding: Finding) -> ClassFinding | None:
 
 
 def top_slice(finding: Finding) -> SlicePrediction:
-    """The slice to look at first: the leading kind's best, else that of `any`; of a routine scan the most suspicious.
+    """The slice to look at first: the leading kind's best; that of `any` where `any` is called and no kind is.
 
-    Among equals the middle one, which shows most of the brain.
+    Of a scan without key slices the most suspicious one, among equals the middle one, which shows most of the brain.
     """
-    shown = leading_kind(finding) or finding.classes[0]
+    any_haemorrhage, leading = finding.classes[0], leading_kind(finding)
+    surer = any_haemorrhage.presence is Presence.PRESENT and leading and leading.presence is not Presence.PRESENT
+    shown = any_haemorrhage if surer or leading is None else leading
     if shown.key_slices:
         return shown.key_slices[0]
     column = CLASSES.index(shown.name)
@@ -37,8 +39,8 @@ def slice_numbers(finding: Finding) -> dict[tuple[str, int | None], int]:
     }
 
 
-def key_slices(finding: Finding) -> tuple[SlicePrediction, ...]:
-    """The key slices of all classes, each once, from inferior to superior."""
+def marked_slices(finding: Finding) -> tuple[SlicePrediction, ...]:
+    """The key slices of all classes, each once, from inferior to superior; none of a healthy head."""
     numbers = slice_numbers(finding)
-    distinct = {(each.sop_instance_uid, each.frame_number): each for c in finding.classes for each in c.key_slices}
-    return tuple(distinct[image] for image in sorted(distinct, key=lambda image: numbers[image]))
+    named = {key for found in finding.classes for key in found.key_slices}
+    return tuple(sorted(named, key=lambda key: numbers[key.sop_instance_uid, key.frame_number]))

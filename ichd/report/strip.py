@@ -20,7 +20,7 @@ from ichd.report.drawing import (
     font,
     width_of,
 )
-from ichd.report.leading import key_slices, slice_numbers
+from ichd.report.leading import marked_slices, slice_numbers
 
 _GUTTER = 136
 _TITLE, _NUMBERS, _TALL, _ROW, _GAP, _AXIS = 24, 22, 84, 18, 4, 26
@@ -72,11 +72,11 @@ def draw_strip(page: Image.Image, place: tuple[int, int], width: int, finding: F
     axis = _Axis([each.z_mm for each in slices], width - _GUTTER)
     x, y = left + _GUTTER, top + _TITLE + _NUMBERS
     draw.text((left, top), "Probability of each slice", INK, font(_TEXT + 2))
-    words = f"{len(slices)} slices" + ("; key slices are numbered" if key_slices(finding) else "")
+    words = f"{len(slices)} slices" + ("; key slices are numbered" if marked_slices(finding) else "")
     draw.text((left + width, top + 2), words, QUIET, font(_TEXT), anchor="ra")
     _draw_field(page, finding, finding.classes[0], axis, (x, y), (width - _GUTTER, _TALL))
     _draw_scale(draw, finding.classes[0], (left, y), width)
-    _draw_key_slices(draw, finding, axis, (x, y), width - _GUTTER)
+    _draw_marks(draw, finding, axis, (x, y), width - _GUTTER)
     y += _TALL + _BELOW
     for kind in finding.classes[1:]:
         _draw_field(page, finding, kind, axis, (x, y), (width - _GUTTER, _ROW))
@@ -122,7 +122,7 @@ def _draw_scale(draw: ImageDraw.ImageDraw, shown: ClassFinding, place: tuple[int
         label = y
         if taken and label - taken[-1] < _SMALL + 2:
             label = taken[-1] + _SMALL + 2
-        draw.text((left + _GUTTER - 12, label), f"{words} {100 * probability:.4g} %", INK, font(_SMALL), anchor="rm")
+        draw.text((left + _GUTTER - 12, label), f"{words} {100 * probability:.1f} %", INK, font(_SMALL), anchor="rm")
         taken.append(label)
     name = class_label(shown.name)
     if all(abs(top + _TALL - 8 - y) > _SMALL + 3 for y in taken):
@@ -131,13 +131,11 @@ def _draw_scale(draw: ImageDraw.ImageDraw, shown: ClassFinding, place: tuple[int
         draw.text((left + _GUTTER - 12, top + 8), name, QUIET, font(_SMALL), anchor="rm")
 
 
-def _draw_key_slices(
-    draw: ImageDraw.ImageDraw, finding: Finding, axis: _Axis, place: tuple[int, int], width: int
-) -> None:
+def _draw_marks(draw: ImageDraw.ImageDraw, finding: Finding, axis: _Axis, place: tuple[int, int], width: int) -> None:
     """The numbers above, as far apart as they need to be, each with a line to its slice or slices."""
     left, top = place
     numbers = slice_numbers(finding)
-    keys = [(numbers[each.sop_instance_uid, each.frame_number], axis.at(each.z_mm)) for each in key_slices(finding)]
+    keys = [(numbers[each.sop_instance_uid, each.frame_number], axis.at(each.z_mm)) for each in marked_slices(finding)]
     runs = _runs(keys)
     texts = [str(run[0][0]) if len(run) == 1 else f"{run[0][0]}-{run[-1][0]}" for run in runs]
     middles = [(run[0][1] + run[-1][1]) / 2 for run in runs]

@@ -105,7 +105,7 @@ RECOGNISED = {
 
 def test_the_validator_finds_nothing_in_any_object(series: Series, tmp_path: Path) -> None:
     for each in series.objects():
-        assert complaints(each, tmp_path, recognised_as=RECOGNISED[each.SOPClassUID]) == []
+        assert complaints(each, tmp_path, iod=RECOGNISED[each.SOPClassUID]) == []
 
 
 def test_every_object_is_the_same_bytes_again(series: Series) -> None:

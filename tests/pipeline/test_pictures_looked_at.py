@@ -62,7 +62,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    return Reader(EagerEngine(load_bundle(demo_bundle()), device="cpu", threads=2))
+    return Reader(EagerEngine(load_bundle(demo_bundle()), device="cpu", threads=1))
 
 
 @pytest.fixture(scope="module", params=[*PHANTOMS, REAL])
@@ -121,7 +121,7 @@ def test_objects_of_real_series_are_valid(read: Read, tmp_path: Path) -> None:
         heat_pictures(read.finding, read.files, read.maps), read.finding, [source], CONTEXT
     )[:1]
     for each in captures:
-        assert complaints(each, tmp_path, recognised_as="SCImage") == []
+        assert complaints(each, tmp_path, iod="SCImage") == []
 
 
 def test_a_page_and_its_object_cost_little(read: Read, gallery: Path) -> None:

@@ -42,11 +42,11 @@ def garbled() -> Dataset:
 
 @pytest.mark.parametrize("finding", [bleeding(), healthy(), bleeding(multi_frame=True)])
 def test_the_validator_finds_nothing_in_a_summary(finding: Finding, tmp_path: Path) -> None:
-    assert complaints(summary(finding), tmp_path, recognised_as="SCImage") == []
+    assert complaints(summary(finding), tmp_path, iod="SCImage") == []
 
 
 def test_the_validator_finds_nothing_where_the_source_says_nothing(tmp_path: Path) -> None:
-    assert complaints(summary(bleeding(), bare()), tmp_path, recognised_as="SCImage") == []
+    assert complaints(summary(bleeding(), bare()), tmp_path, iod="SCImage") == []
 
 
 def test_a_garbled_source_never_stops_a_summary() -> None:
@@ -115,7 +115,7 @@ def test_heat_maps_are_one_series_with_a_capture_each(tmp_path: Path) -> None:
     assert [capture.InstanceNumber for capture in captures] == list(range(1, len(captures) + 1))
     assert captures[0].DerivationDescription.startswith("Any haemorrhage, 97.0 % on slice 7.")
     for capture in captures:
-        assert complaints(capture, tmp_path, recognised_as="SCImage") == []
+        assert complaints(capture, tmp_path, iod="SCImage") == []
 
 
 def test_a_map_that_was_not_made_leaves_a_gap_and_lends_its_name_to_none() -> None:

@@ -48,7 +48,7 @@ def bare() -> Dataset:
     ids=["slices", "multi-frame", "bare source"],
 )
 def test_the_validator_finds_nothing(finding: Finding, source: Dataset, tmp_path: Path) -> None:
-    assert complaints(heat(finding, source), tmp_path, recognised_as="ParametricMap") == []
+    assert complaints(heat(finding, source), tmp_path, iod="ParametricMap") == []
     assert "ParametricMapStorage" in dumped(heat(finding, source), tmp_path)
 
 

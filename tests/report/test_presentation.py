@@ -11,7 +11,7 @@ from ichd.domain.finding import Finding, ReadingRule, Threshold, conclude
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.report.document import encode
-from ichd.report.leading import key_slices, top_slice
+from ichd.report.leading import marked_slices, top_slice
 from ichd.report.presentation import build_presentation
 from tests.report.drawn import WINDOWS, key_image
 from tests.report.findings import CONTEXT, STUDY_UID, bleeding, header, healthy, slice_uid
@@ -31,7 +31,7 @@ def several(*, multi_frame: bool = False) -> Finding:
 
 
 def state(finding: Finding, source: Dataset | None = None) -> Dataset:
-    images = [key_image(key) for key in key_slices(finding) or (top_slice(finding),)]
+    images = [key_image(key) for key in marked_slices(finding) or (top_slice(finding),)]
     return build_presentation(images, WINDOWS, finding, [source or header()], CONTEXT)
 
 
@@ -52,7 +52,7 @@ def bare() -> Dataset:
     ids=["bleeding", "multi-frame", "healthy", "bare source"],
 )
 def test_the_validator_finds_nothing(finding: Finding, source: Dataset, tmp_path: Path) -> None:
-    found = complaints(state(finding, source), tmp_path, recognised_as="GrayscaleSoftcopyPresentationState")
+    found = complaints(state(finding, source), tmp_path, iod="GrayscaleSoftcopyPresentationState")
     assert found == []
     assert "GrayscaleSoftcopyPresentationState" in dumped(state(finding, source), tmp_path)
 
@@ -102,10 +102,10 @@ def test_its_time_is_that_of_the_result() -> None:
 @pytest.mark.parametrize("case", ["rescale", "repaired", "none"])
 def test_what_can_not_be_presented_says_why(case: str) -> None:
     finding = several()
-    images = [key_image(key) for key in key_slices(finding)]
+    images = [key_image(key) for key in marked_slices(finding)]
     said = {"rescale": "2 pairs of Rescale Slope", "repaired": "Rescale Intercept is wrong", "none": "of no image"}
     if case == "rescale":
-        images[0] = key_image(key_slices(finding)[0], intercept=0.0)
+        images[0] = key_image(marked_slices(finding)[0], intercept=0.0)
     elif case == "repaired":
         notes = (Note(remark=Remark.HU_REPAIRED),)
         finding = replace(finding, prediction=replace(finding.prediction, notes=notes))

@@ -17,7 +17,7 @@ from ichd.report import strip
 from ichd.report.capture import build_summary
 from ichd.report.document import encode
 from ichd.report.drawing import GROUND, PLAIN, SURFACE, fitted, plain_letters, width_of, wrapped
-from ichd.report.leading import key_slices, leading_kind, slice_numbers, top_slice
+from ichd.report.leading import leading_kind, marked_slices, slice_numbers, top_slice
 from ichd.report.summary import WIDTH, draw_summary
 from tests.report.drawn import pictures
 from tests.report.findings import CONTEXT, MODEL, bleeding, header, healthy, prediction
@@ -221,6 +221,16 @@ def test_the_page_begins_with_the_kind_that_is_called() -> None:
     assert leading_kind(healthy()) is None
 
 
+def test_where_no_kind_is_called_the_best_slice_of_any_is_shown() -> None:
+    rows = [[0.01] * 6] * 12
+    rows[4] = [0.97, 0.3, *rows[4][2:]]
+    rows[8] = [0.6, 0.4, *rows[8][2:]]
+    rule = ReadingRule(thresholds={name: Threshold(present_from=0.5, absent_below=0.2) for name in CLASSES})
+    finding = conclude(prediction(rows), rule)
+    assert leading_kind(finding) == finding.classes[1]
+    assert top_slice(finding) == finding.prediction.slices[4]
+
+
 def test_of_a_healthy_head_the_middle_is_shown_unless_a_slice_is_more_suspicious() -> None:
     assert top_slice(healthy(13)) == healthy(13).prediction.slices[6]
     rows = [[0.01] * 6] * 13
@@ -236,7 +246,7 @@ def test_key_slices_are_numbered_from_the_feet() -> None:
     def number(key: SlicePrediction) -> int:
         return numbers[key.sop_instance_uid, key.frame_number]
 
-    shown = [number(key) for key in key_slices(finding)]
+    shown = [number(key) for key in marked_slices(finding)]
     assert shown == sorted(set(shown))
     assert {number(key) for found in finding.classes for key in found.key_slices} == set(shown)
     assert 7 in shown
