@@ -23,7 +23,7 @@ from ichd.report.drawing import (
 from ichd.report.leading import marked_slices, slice_numbers
 
 _GUTTER = 136
-_TITLE, _NUMBERS, _TALL, _ROW, _GAP, _AXIS = 24, 22, 84, 18, 4, 26
+_TITLE, _NUMBERS, _TALL, _ROW, _GAP, _AXIS = 24, 22, 72, 18, 4, 26
 _BELOW = 8
 HEIGHT = _TITLE + _NUMBERS + _TALL + _BELOW + 5 * (_ROW + _GAP) + _AXIS
 _TEXT, _SMALL = 14, 13
@@ -124,11 +124,10 @@ def _draw_scale(draw: ImageDraw.ImageDraw, shown: ClassFinding, place: tuple[int
             label = taken[-1] + _SMALL + 2
         draw.text((left + _GUTTER - 12, label), f"{words} {100 * probability:.1f} %", INK, font(_SMALL), anchor="rm")
         taken.append(label)
-    name = class_label(shown.name)
-    if all(abs(top + _TALL - 8 - y) > _SMALL + 3 for y in taken):
-        draw.text((left + _GUTTER - 12, top + _TALL - 8), name, QUIET, font(_SMALL), anchor="rm")
-    elif all(abs(top + 8 - y) > _SMALL + 3 for y in taken):
-        draw.text((left + _GUTTER - 12, top + 8), name, QUIET, font(_SMALL), anchor="rm")
+    # The class stands where the labels of the lines leave most room.
+    places = range(top + _SMALL // 2, top + _TALL - _SMALL // 2 + 1)
+    free = max(places, key=lambda y: (min(abs(y - each) for each in taken), y))
+    draw.text((left + _GUTTER - 12, free), class_label(shown.name), QUIET, font(_SMALL), anchor="rm")
 
 
 def _draw_marks(draw: ImageDraw.ImageDraw, finding: Finding, axis: _Axis, place: tuple[int, int], width: int) -> None:

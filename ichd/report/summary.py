@@ -47,7 +47,7 @@ PANEL = 304
 _MARGIN, _GUTTER = 32, 24
 _BANNER, _CAPTION, _SCALE = 108, 28, 36
 _TITLE, _TEXT, _SMALL = 17, 15, 14
-_LINE, _FOOTER_HEAD = 20, 34
+_LINE, _FOOTER_HEAD = 20, 32
 _MAX_NOTE_LINES = 4
 
 _SENTENCE = {
@@ -90,9 +90,9 @@ def draw_summary(
     notes = _note_lines(finding, 2 * PANEL + _GUTTER)
     facts = _fact_lines(finding, context)
     rows = _CAPTION + PANEL
-    windows_top = _BANNER + 16
+    windows_top = _BANNER + 14
     heat_top = windows_top + rows + 12
-    strip_top = heat_top + rows + _SCALE + 12
+    strip_top = heat_top + rows + _SCALE + 8
     footer_top = strip_top + STRIP_HEIGHT + 8
     height = footer_top + _FOOTER_HEAD + _LINE * max(len(notes), len(facts)) + 36
     page = Image.new("RGB", (WIDTH, height), GROUND)
@@ -183,8 +183,11 @@ def _note_lines(finding: Finding, width: float) -> list[str]:
 
 def _fact_lines(finding: Finding, context: ReportContext) -> list[str]:
     model = finding.prediction.model
-    facts = [f"{model.name} {model.version}, weights {model.weights_sha256[:12]}"]
-    facts.append(f"ichd {context.software_version}, revision {context.revision}")
+    facts = [
+        f"{model.name} {model.version}",
+        f"weights {model.weights_sha256[:12]}",
+        f"ichd {context.software_version}, revision {context.revision}",
+    ]
     lines = [fitted(plain_letters(fact), _TEXT, PANEL) for fact in facts]
     return [*lines, *wrapped(model.statement, _TEXT, PANEL)[:2]]
 

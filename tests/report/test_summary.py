@@ -56,10 +56,13 @@ def test_a_page_is_as_wide_as_a_screen_and_not_much_higher(finding: Finding) -> 
     assert 1024 <= page.height <= 1280
 
 
-def test_a_page_with_all_notes_there_are_is_no_higher(monkeypatch: pytest.MonkeyPatch) -> None:
-    finding = with_notes(bleeding(), *(Note(remark=remark, detail="a detail " * 20) for remark in Remark))
+def test_a_page_with_all_notes_and_a_long_statement_is_no_higher(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = replace(MODEL, name="a name that is much too long " * 4, statement="trained on synthetic data " * 9)
+    finding = with_notes(bleeding(model=model), *(Note(remark=remark, detail="a detail " * 20) for remark in Remark))
     assert draw_summary(finding, pictures(finding), CONTEXT).height <= 1280
-    assert f"and {len(Remark) - 3} more" in words_on(monkeypatch, finding)
+    written = words_on(monkeypatch, finding)
+    assert f"and {len(Remark) - 3} more" in written
+    assert f"weights {MODEL.weights_sha256[:12]}" in written, "a long name leaves room for what tells models apart"
 
 
 def test_notes_on_what_was_not_seen_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
