@@ -150,7 +150,7 @@ def test_drawing_again_gives_the_same_pixels() -> None:
 
 
 def test_a_page_costs_little() -> None:
-    """120 ms of CPU with its slice and heat, measured by the benchmark; here a guard without them, on busy machines."""
+    """Without its slice and heat, which `tests/pipeline/test_pictures_looked_at.py` measures as well."""
     finding = bleeding(36)
     draw_summary(finding, pictures(finding), CONTEXT)
     costs = []
