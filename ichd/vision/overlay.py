@@ -1,5 +1,6 @@
 """A slice and its heat as pictures: numpy and Pillow only, so that pages can draw them."""
 
+import math
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -7,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ichd.domain.geometry import Orientation
 from ichd.domain.heatmap import HeatMap
 from ichd.vision.heatmap import spread
 from ichd.vision.window import BRAIN, SUBDURAL, Window, apply_window
 
 HU = NDArray[np.int16] | NDArray[np.float32]
-Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 #: Beside bone, blood is told from it in a wider window.
 _WINDOWS: dict[str, Window] = {"subdural": SUBDURAL, "epidural": SUBDURAL}
@@ -29,6 +30,10 @@ _LINE_AT = 0.5
 
 _GROUND, _INK, _QUIET = (14, 19, 24), (228, 234, 240), (154, 168, 182)
 _MARGIN = 16
+#: By axis, to which side it points and from which: LPS.
+_SIDES = (("L", "R"), ("P", "A"), ("H", "F"))
+#: Height of the colour scale, alone and with its words; size of these.
+_BAR, _SCALE, _SMALL = 10, 32, 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,29 +53,60 @@ def window_for(class_name: str) -> Window:
     return _WINDOWS.get(class_name, BRAIN)
 
 
+def sides_of(orientation: Orientation) -> tuple[str, str]:
+    """Which side of the patient a stored axial image shows at its left and right edge, e.g. "R" and "L".
+
+    By the axis that its rows follow most (PS3.3 C.7.6.1.1.1).
+    """
+    along_row = orientation[:3]
+    axis = max(range(3), key=lambda each: abs(along_row[each]))
+    toward, away = _SIDES[axis]
+    return (away, toward) if along_row[axis] > 0 else (toward, away)
+
+
 def slice_picture(hu_HW: HU, pixel_spacing_mm: tuple[float, float], window: Window, side: int) -> Image.Image:
     """The slice as it is stored, its longer side `side` pixels, true to its proportions."""
     grey = np.rint(apply_window(hu_HW, window) * 255).astype(np.uint8)
-    return _to_scale(Image.fromarray(grey).convert("RGB"), pixel_spacing_mm, side)
+    return _to_scale(Image.fromarray(grey), pixel_spacing_mm, side).convert("RGB")
 
 
 def overlay_picture(hu_HW: HU, heat: HeatMap, pixel_spacing_mm: tuple[float, float], side: int) -> Image.Image:
     """The same under its heat: coloured more the hotter it is, with a line around what is at least half as hot."""
     plain = slice_picture(hu_HW, pixel_spacing_mm, window_for(heat.class_name), side)
-    heat_HW = Image.fromarray(spread(heat, *hu_HW.shape))
-    scaled = np.asarray(heat_HW.resize(plain.size, Image.Resampling.BILINEAR))
-    return Image.fromarray(_blend(np.asarray(plain, dtype=np.float32), scaled))
+    heat_HW = spread(heat, *hu_HW.shape, drawn=(plain.height, plain.width))
+    return Image.fromarray(_blend(np.asarray(plain, dtype=np.float32), heat_HW))
+
+
+def mark_sides(picture: Image.Image, sides: tuple[str, str]) -> None:
+    """Write at its edges which side of the patient is where: a picture that leaves its header behind must say so."""
+    draw, text = ImageDraw.Draw(picture), ImageFont.load_default(17)
+    for letter, x, anchor in ((sides[0], 8, "lm"), (sides[1], picture.width - 8, "rm")):
+        # A rim keeps a letter legible over bone.
+        draw.text((x, picture.height / 2), letter, _INK, text, anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def figure(
-    hu_HW: HU, heat: HeatMap, pixel_spacing_mm: tuple[float, float], caption: Caption, *, side: int = 512
+    hu_HW: HU,
+    heat: HeatMap,
+    pixel_spacing_mm: tuple[float, float],
+    caption: Caption,
+    *,
+    side: int = 512,
+    sides: tuple[str, str] = ("", ""),
 ) -> Image.Image:
-    """The slice without and with its heat, side by side, and what a person must know to read it."""
+    """The slice without and with its heat, side by side, and what a person must know to read it.
+
+    `sides` as `sides_of` gives them.
+    """
     plain = slice_picture(hu_HW, pixel_spacing_mm, window_for(heat.class_name), side)
     hot = overlay_picture(hu_HW, heat, pixel_spacing_mm, side)
+    for picture in (plain, hot):
+        mark_sides(picture, sides)
     title, text = ImageFont.load_default(24), ImageFont.load_default(15)
     top, line = 76, 22
-    width = 2 * plain.width + 3 * _MARGIN
+    words = max(title.getlength(caption.title), *map(text.getlength, (caption.subtitle, *caption.footnotes)))
+    # A slice that is much higher than wide must not cut off its caption.
+    width = max(2 * plain.width + 3 * _MARGIN, math.ceil(words) + 2 * _MARGIN)
     picture = Image.new("RGB", (width, top + plain.height + 62 + line * len(caption.footnotes)), _GROUND)
     draw = ImageDraw.Draw(picture)
     draw.text((_MARGIN, 12), caption.title, _INK, title)
@@ -78,7 +114,7 @@ def figure(
     picture.paste(plain, (_MARGIN, top))
     picture.paste(hot, (plain.width + 2 * _MARGIN, top))
     below = top + plain.height + 14
-    _draw_scale(picture, draw, (plain.width + 2 * _MARGIN, below), plain.width, text)
+    picture.paste(scale_picture(plain.width), (plain.width + 2 * _MARGIN, below + 4))
     shown = window_for(heat.class_name)
     draw.text((_MARGIN, below), f"{shown.name} window, level {shown.level}, width {shown.width} HU", _QUIET, text)
     for number, note in enumerate(caption.footnotes):
@@ -125,15 +161,16 @@ def _edge(inside_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return edge
 
 
-def _draw_scale(
-    picture: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], width: int, text: Font
-) -> None:
-    """The colours as they lie over grey, from none to the hottest, with the line's place."""
-    left, top = place
-    bar = 10
-    grey = np.full((bar, width, 3), 90, dtype=np.float32)
-    heat_HW = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (bar, width))
-    picture.paste(Image.fromarray(_blend(grey, heat_HW)), (left, top + 4))
-    draw.text((left, top + 18), "no heat", _QUIET, text)
-    draw.text((left + width * _LINE_AT, top + 18), "half", _QUIET, text, anchor="ma")
-    draw.text((left + width, top + 18), "hottest spot of this slice", _QUIET, text, anchor="ra")
+def scale_picture(width: int) -> Image.Image:
+    """The colours as they lie over grey, from none to the hottest, with the line's place, and words under them."""
+    text = ImageFont.load_default(_SMALL)
+    grey = np.full((_BAR, width, 3), 90, dtype=np.float32)
+    heat_HW = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (_BAR, width))
+    picture = Image.new("RGB", (width, _SCALE), _GROUND)
+    picture.paste(Image.fromarray(_blend(grey, heat_HW)), (0, 0))
+    draw = ImageDraw.Draw(picture)
+    top = _BAR + 4
+    draw.text((0, top), "no heat", _QUIET, text)
+    draw.text((width * _LINE_AT, top), "half", _QUIET, text, anchor="ma")
+    draw.text((width, top), "hottest of this slice", _QUIET, text, anchor="ra")
+    return picture
