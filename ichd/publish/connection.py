@@ -67,7 +67,7 @@ class Connection:
             for piece in pieces:
                 self._socket.sendall(piece)
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._trouble(self._alert() or error) from error
 
     def receive(self, size: int, *, deadline: float) -> bytes:
         """Exactly so many bytes, by `deadline` (monotonic).
@@ -118,6 +118,18 @@ class Connection:
             raise Transient(Reason.ASSOCIATION_LOST, f"{self._who} hung up")
         self._received += received
 
+    def _alert(self) -> OSError | None:
+        """What a TLS server said before it hung up; it is not heard by who only writes."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            try:
+                self._socket.settimeout(_LAST_WORDS_S)
+                self._socket.recv(1)
+            except ssl.SSLError as error:
+                return error if _denies(error) else None
+            except OSError:
+                return None
+        return None
+
     def _trouble(self, error: OSError) -> Transient:
         if isinstance(error, TimeoutError):
             return Transient(Reason.PEER_UNREACHABLE, f"{self._who} did not answer within {self._timeout_s:g} s")
@@ -146,7 +158,7 @@ def words(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "TLS failed").lower().replace("_", " ")
+        return (error.reason or "the connection ended").lower().replace("_", " ")
     if isinstance(error, TimeoutError):
         return "no connection in time"
     return error.strerror or type(error).__name__
