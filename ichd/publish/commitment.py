@@ -1,5 +1,6 @@
 """Storage commitment, asked for (PS3.4 annex J)."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ def request(
             encoded(_action_information(transaction_uid, objects), context),
         )
         _require_taken(peer, asked.command.status)
-        while (message := association.next_request(patience_s=patience_s)) is not None:
+        until = time.monotonic() + patience_s
+        while (message := association.next_request(patience_s=until - time.monotonic())) is not None:
             status, report = _read(message)
             association.answer(message, status)
             if report is not None and report.transaction_uid == transaction_uid:
