@@ -75,16 +75,22 @@ def broken(peer: WebPeer, error: BaseException) -> Transient:
     """
     below = _causes(error)
     for each in below:
-        if isinstance(each, ssl.SSLError):
+        if isinstance(each, ssl.SSLError) and not isinstance(each, ssl.SSLEOFError):
             return handshake_trouble(str(peer), each)
     for each in below:
         if isinstance(each, TimeoutError):
             return Transient(Reason.PEER_UNREACHABLE, f"{peer} did not answer within {peer.timeout_s:g} s")
-        if isinstance(each, BrokenPipeError | ConnectionResetError | ConnectionAbortedError):
-            return Transient(Reason.ASSOCIATION_LOST, f"{peer}: {words(each)}")
-        if isinstance(each, OSError) and each.strerror:
+        if isinstance(each, OSError) and each.errno is not None and each.strerror and not _is_late(each):
             return Transient(Reason.PEER_UNREACHABLE, f"{peer}: {words(each)}")
-    return Transient(Reason.ASSOCIATION_LOST, f"{peer} broke off, or speaks no HTTP")
+    # In TLS 1.3 a server that wants a certificate may hang up while we write, and then we do not hear why.
+    unshown = peer.scheme == "https" and (peer.tls is None or peer.tls.certificate is None)
+    hint = "; it may want a certificate: see tls.certificate" if unshown else ""
+    return Transient(Reason.ASSOCIATION_LOST, f"{peer} broke off, or speaks no HTTP{hint}")
+
+
+def _is_late(error: OSError) -> bool:
+    """Whether the connection had been there."""
+    return isinstance(error, BrokenPipeError | ConnectionResetError | ConnectionAbortedError | ssl.SSLError)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -43,7 +43,9 @@ class WebServer:
 
 
 @contextmanager
-def running_web_server(answer: Answer, *, context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+def running_web_server(
+    answer: Answer, *, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[WebServer]:
     """Listen on loopback, in TLS where a context is given."""
     pause = threading.Event()
 
@@ -83,11 +85,11 @@ def running_web_server(answer: Answer, *, context: ssl.SSLContext | None = None)
         def handle_error(self, *_: object) -> None:
             """A handshake that fails is what some tests are about."""
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server((host, 0), Handler)
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     port = server.server_address[1]
-    running = WebServer(url=f"{'https' if context else 'http'}://127.0.0.1:{port}", port=port)
+    running = WebServer(url=f"{'https' if context else 'http'}://{host}:{port}", port=port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

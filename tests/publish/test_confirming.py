@@ -24,11 +24,6 @@ TRANSACTION = "2.25.900900"
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(folder=tmp_path / "outbox")
-
-
-@pytest.fixture
 def sent(outbox: Outbox) -> list[Outgoing]:
     return [outbox.object(kind) for kind in USUAL]
 

@@ -31,11 +31,6 @@ from tests.report.findings import CREATED_AT
 SOP = {kind: SOP_CLASSES[kind] for kind in SOP_CLASSES}
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(folder=tmp_path / "outbox")
-
-
 def sender(port: int, ae_title: str = "RECEIVER", **timeouts: float) -> CStore:
     peer = DimsePeer(name="pacs", host="127.0.0.1", port=port, ae_title=ae_title, **timeouts)  # type: ignore[arg-type]
     return CStore(peer=peer)
@@ -134,7 +129,7 @@ def test_a_class_that_is_accepted_and_then_turned_down_is_one_rung_less(tmp_path
     asked: list[str] = []
 
     def answer(event: evt.Event) -> int:
-        asked.append(event.request.AffectedSOPClassUID)
+        asked.append(str(event.dataset.SOPClassUID))
         return 0x0122 if asked[-1] in (SOP[SR], SOP[KO]) else 0x0000
 
     with running_receiver(tmp_path / "in", answer=answer) as receiver:
@@ -181,7 +176,7 @@ def test_a_peer_with_small_fragments(tmp_path: Path, outbox: Outbox) -> None:
     taken: list[bytes] = []
 
     def keep(event: evt.Event) -> int:
-        taken.append(event.request.DataSet.getvalue())
+        taken.append(event.encoded_dataset(include_meta=False))
         return 0x0000
 
     port = free_port()
