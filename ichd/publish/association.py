@@ -59,7 +59,7 @@ def associated_with(peer: DimsePeer, proposals: Sequence[tuple[str, str]]) -> It
         association.negotiate(proposals)
         yield association
     except BaseException:
-        connection.say_last(abort())
+        association.abort()
         raise
     else:
         association.release()
@@ -77,6 +77,8 @@ class Association:
         self._max_pdu = 0
         self._last_id = 0
         self._requests: deque[Message] = deque()
+        #: The peer has ended it, or never begun.
+        self._is_over = False
 
     @property
     def accepted(self) -> frozenset[str]:
@@ -110,6 +112,7 @@ class Association:
         )
         kind, body = self._read_pdu(self._deadline())
         if kind == PduType.ASSOCIATE_RJ:
+            self._is_over = True
             raise Transient(Reason.ASSOCIATION_REJECTED, f"{self._peer} rejected it {rejection_words(body)}")
         if kind != PduType.ASSOCIATE_AC:
             raise self._confused(f"PDU type {kind} in answer to an association request")
@@ -195,11 +198,17 @@ class Association:
             while self._read_pdu(deadline)[0] != PduType.RELEASE_RP:
                 pass
 
+    def abort(self) -> None:
+        """End it at once, unless the peer has."""
+        if not self._is_over:
+            self._connection.say_last(abort())
+
     def _read_message(self, deadline: float) -> Message:
         assembly = Assembly(self._accepted)
         while True:
             kind, body = self._read_pdu(deadline)
             if kind == PduType.RELEASE_RQ:
+                self._is_over = True
                 self._connection.say_last(release_response())
                 raise Transient(Reason.ASSOCIATION_LOST, f"{self._peer} released the association")
             if kind != PduType.P_DATA_TF:
@@ -217,6 +226,7 @@ class Association:
             raise self._confused(f"a PDU of {length} bytes")
         body = self._connection.receive(length, deadline=deadline)
         if kind == PduType.ABORT:
+            self._is_over = True
             raise Transient(Reason.ASSOCIATION_LOST, f"{self._peer} aborted the association")
         return kind, body
 
