@@ -1,24 +1,14 @@
-"""Objects to a peer by C-STORE, and a C-ECHO to see whether it is there.
+"""C-ECHO, and associations by pynetdicom.
 
-What the network does is sorted into the error tree, because only the queue decides on a retry:
-
-    no address, no connection, no answer         Transient  PEER_UNREACHABLE
-    association rejected, for good or for now    Transient  ASSOCIATION_REJECTED   a typo in an AE title gets mended
-    aborted, or the connection lost              Transient  ASSOCIATION_LOST
-    no presentation context accepted             Permanent  NO_ACCEPTED_CONTEXT
-    C-STORE status: out of resources             Transient  PEER_BUSY
-    C-STORE status: any other failure            Permanent  PEER_REFUSED
-    C-STORE status: success or warning           a Receipt
+What is sent to destinations goes over `ichd.publish.association`. What is left here of pynetdicom's is for who wants to
+send data sets by hand, as tests do.
 """
 
-import ipaddress
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -29,61 +19,30 @@ from pynetdicom.presentation import PresentationContext, build_context
 from ichd.domain.delivery import Receipt
 from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
+from ichd.publish.association import associated_with, in_all_syntaxes, required
+from ichd.publish.command import CommandField, Tag
+from ichd.publish.pdu import OUR_MAX_PDU
+from ichd.publish.peer import DimsePeer, Verdict, judge_status
+from ichd.tls import client_context
+
+__all__ = ["DimsePeer", "Verdict", "answered", "associated", "deliver", "echo", "judge_status"]
 
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 #: Verification SOP Class, C-ECHO.
-_VERIFICATION = UID("1.2.840.10008.1.1")
-_MAX_PDU = 131072
+_VERIFICATION = "1.2.840.10008.1.1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DimsePeer:
-    """A DICOM node that takes our objects."""
+def echo(peer: DimsePeer) -> None:
+    """Ask the peer whether it is there (C-ECHO).
 
-    #: How receipts and messages call it.
-    name: str
-    host: str
-    port: int
-    ae_title: str
-    calling_ae_title: str = "ICHD"
-    #: For the TCP connection.
-    connect_timeout_s: float = 5.0
-    #: For every answer: association, C-STORE, C-ECHO, release; and for a write that the peer does not read.
-    timeout_s: float = 30.0
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.ae_title}@{self.host}:{self.port})"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether objects sent there stay on this machine: every address of the host is a loopback one."""
-        try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        # A zone index ("fe80::1%eth0") is no part of the address.
-        return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)
-
-
-class Verdict(Enum):
-    """What a C-STORE status means to the queue."""
-
-    STORED = "stored"
-    BUSY = "busy"
-    REFUSED = "refused"
-
-
-def judge_status(status: int) -> Verdict:
-    """The verdict on a status (PS3.4 B.2.3, PS3.7 Annex C)."""
-    if status == 0x0000 or status in _WARNINGS or 0xB000 <= status <= 0xBFFF:
-        return Verdict.STORED
-    if status == 0x0213 or 0xA700 <= status <= 0xA7FF:
-        return Verdict.BUSY
-    return Verdict.REFUSED
-
-
-#: The general warnings: stored, with attributes coerced or left out.
-_WARNINGS = frozenset({0x0001, 0x0107, 0x0116})
+    Raises:
+        Transient, Permanent: as `ichd.publish.peer` has them.
+    """
+    with associated_with(peer, in_all_syntaxes([_VERIFICATION])) as association:
+        context = required(peer, association, _VERIFICATION, "C-ECHO")
+        answer = association.ask(context, CommandField.C_ECHO, {Tag.AFFECTED_SOP_CLASS_UID: _VERIFICATION})
+        if answer.command.status != 0x0000:
+            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered C-ECHO with 0x{answer.command.status:04X}")
 
 
 def deliver(peer: DimsePeer, objects: Sequence[Dataset], *, now: datetime) -> Receipt:
@@ -113,18 +72,6 @@ def deliver(peer: DimsePeer, objects: Sequence[Dataset], *, now: datetime) -> Re
     )
 
 
-def echo(peer: DimsePeer) -> None:
-    """Ask the peer whether it is there (C-ECHO).
-
-    Raises:
-        Transient, Permanent: as for `deliver`.
-    """
-    with associated(peer, [build_context(_VERIFICATION, list(_SYNTAXES))]) as association:
-        answer = answered(peer, association.send_c_echo)
-        if answer.Status != 0x0000:
-            raise Permanent(Reason.PEER_REFUSED, f"{peer} answered C-ECHO with 0x{answer.Status:04X}")
-
-
 def _store(peer: DimsePeer, association: Association, dataset: Dataset) -> int:
     if not any(c.abstract_syntax == dataset.SOPClassUID for c in association.accepted_contexts):
         raise Permanent(Reason.NO_ACCEPTED_CONTEXT, f"{peer} does not accept {dataset.SOPClassUID.name}")
@@ -138,21 +85,12 @@ def _store(peer: DimsePeer, association: Association, dataset: Dataset) -> int:
             return int(answer.Status)
 
 
-def describe_status(answer: Dataset) -> str:
-    """Status and Error Comment of an answer, for the person who sends.
-
-    Some peers name the patient in the comment, so it never becomes an error's detail, which is logged and stored.
-    """
-    comment = str(answer.get("ErrorComment") or "").strip()
-    return f"0x{answer.Status:04X}" + (f" {comment}" if comment else "")
-
-
 @contextmanager
 def associated(peer: DimsePeer, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
     """An established association, released at the end, aborted on an error.
 
     Raises:
-        Transient, Permanent: no association came about; see the table of this module.
+        Transient, Permanent: no association came about; see `ichd.publish.peer`.
     """
     association = _associate(peer, contexts)
     try:
@@ -209,7 +147,8 @@ def _associate(peer: DimsePeer, contexts: Sequence[PresentationContext]) -> Asso
             peer.port,
             contexts=list(contexts),
             ae_title=peer.ae_title,
-            max_pdu=_MAX_PDU,
+            max_pdu=OUR_MAX_PDU,
+            tls_args=None if peer.tls is None else (client_context(peer.tls), peer.host),
             evt_handlers=[(evt.EVT_CONN_OPEN, prepare_socket)],
         )
     except OSError as error:

@@ -4,22 +4,18 @@ Every file travels in its own transfer syntax, byte for byte: sending is no occa
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, MediaStorageDirectoryStorage
-from pynetdicom import _config as pynetdicom_config
-from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
-from pynetdicom.presentation import build_context
 
 from ichd.domain.errors import UserError
-from ichd.publish.dimse import DimsePeer, Verdict, answered, associated, describe_status, judge_status
-
-#: Presentation contexts that one association can carry: odd numbers in a byte (PS3.8 9.3.2.2).
-MAX_CONTEXTS = 128
+from ichd.publish.association import Association, associated_with
+from ichd.publish.command import Command, CommandField, Tag
+from ichd.publish.pdu import MAX_CONTEXTS
+from ichd.publish.peer import DimsePeer, Verdict, judge_status
 
 Progress = Callable[[int, int], None]
 
@@ -54,7 +50,10 @@ class SendSummary:
 class _Outgoing:
     path: Path
     sop_class_uid: UID
+    sop_instance_uid: UID
     transfer_syntax_uid: UID
+    #: Where the data set begins.
+    offset: int
 
     @property
     def context(self) -> tuple[UID, UID]:
@@ -83,10 +82,9 @@ def send_folder(peer: DimsePeer, paths: Sequence[Path], *, progress: Progress) -
     refused: list[RefusedFile] = []
     done = 0
     for batch in _batches(outgoing):
-        contexts = [build_context(*pair) for pair in dict.fromkeys(each.context for each in batch)]
-        with _files_sent_unparsed(), associated(peer, contexts) as association:
+        with associated_with(peer, list(dict.fromkeys(each.context for each in batch))) as association:
             for each in batch:
-                refusal = _store(peer, association, each)
+                refusal = _store(association, each)
                 if refusal is not None:
                     refused.append(RefusedFile(path=each.path, status=refusal))
                 done += 1
@@ -107,7 +105,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def _inspect(path: Path) -> _Outgoing | SkippedFile:
     """What the File Meta Information says (PS3.10 7.1); the data set itself is the receiver's to judge."""
     try:
-        meta, _ = split_dataset(path)
+        meta, offset = split_dataset(path)
         sop_class, instance = meta.get("MediaStorageSOPClassUID"), meta.get("MediaStorageSOPInstanceUID")
         transfer_syntax = meta.get("TransferSyntaxUID")
     except InvalidDicomError:
@@ -120,7 +118,13 @@ def _inspect(path: Path) -> _Outgoing | SkippedFile:
         return SkippedFile(path=path, reason="a DICOMDIR is no object to store")
     if not all(isinstance(uid, UID) and uid.is_valid for uid in (sop_class, instance, transfer_syntax)):
         return SkippedFile(path=path, reason="File Meta Information without valid UIDs")
-    return _Outgoing(path=path, sop_class_uid=UID(sop_class), transfer_syntax_uid=UID(transfer_syntax))
+    return _Outgoing(
+        path=path,
+        sop_class_uid=UID(sop_class),
+        sop_instance_uid=UID(instance),
+        transfer_syntax_uid=UID(transfer_syntax),
+        offset=offset,
+    )
 
 
 def _batches(outgoing: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
@@ -134,24 +138,24 @@ def _batches(outgoing: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
         yield [each for each in outgoing if each.context in chosen]
 
 
-def _store(peer: DimsePeer, association: Association, each: _Outgoing) -> str | None:
+def _store(association: Association, each: _Outgoing) -> str | None:
     """None where the peer took the file, else its refusal."""
-    accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts}
-    if each.context not in accepted:
+    context = association.context(each.sop_class_uid, [each.transfer_syntax_uid])
+    if context is None:
         return f"the peer does not accept {each.sop_class_uid.name} in {each.transfer_syntax_uid.name}"
-    answer = answered(peer, lambda: association.send_c_store(each.path))
-    return None if judge_status(answer.Status) is Verdict.STORED else describe_status(answer)
+    elements: dict[Tag, int | str] = {
+        Tag.AFFECTED_SOP_CLASS_UID: each.sop_class_uid,
+        Tag.AFFECTED_SOP_INSTANCE_UID: each.sop_instance_uid,
+        Tag.PRIORITY: 0,
+    }
+    data_set = memoryview(each.path.read_bytes())[each.offset :]
+    answer = association.ask(context, CommandField.C_STORE, elements, data_set).command
+    return None if judge_status(answer.status) is Verdict.STORED else _described(answer)
 
 
-@contextmanager
-def _files_sent_unparsed() -> Iterator[None]:
-    """pynetdicom parses and re-encodes a file that it sends, unless this switch of the process says otherwise.
+def _described(answer: Command) -> str:
+    """Status and Error Comment of an answer, for the person who sends.
 
-    Nothing else here sends by path, so that the switch is seen by no other association.
+    Some peers name the patient in the comment, so it never becomes an error's detail, which is logged and stored.
     """
-    before = pynetdicom_config.STORE_SEND_CHUNKED_DATASET
-    pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
-    try:
-        yield
-    finally:
-        pynetdicom_config.STORE_SEND_CHUNKED_DATASET = before
+    return f"0x{answer.status:04X}" + (f" {answer.comment}" if answer.comment else "")

@@ -129,6 +129,11 @@ def dicomweb_client_of(name: str, url: str, *, account: str, password: str) -> d
     return {"Plugins": [str(_DICOMWEB)], "DicomWeb": {"Enable": True, "Servers": {name: remote}}}
 
 
+def dicomweb_server() -> dict[str, Any]:
+    """Settings that make Orthanc a DICOMweb server, under the path /dicom-web."""
+    return {"Plugins": [str(_DICOMWEB)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+
+
 def _configuration(server: Orthanc, storage: Path) -> dict[str, Any]:
     return {
         "Name": "test",
