@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Engine, Row, func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.errors import Refused
@@ -140,38 +141,23 @@ class Reviews:
             after_id = batch[-1][0]
 
     def _batch(self, after_id: int) -> list[tuple[int, ReviewedFinding]]:
-        statement: Select[tuple[ReviewRow, str, str, str, Mapping[str, float]]] = (
+        same = (FindingRow.study_id == ReviewRow.study_id) & (FindingRow.revision == ReviewRow.revision)
+        statement = (
             select(
                 ReviewRow,
                 StudyRow.study_instance_uid,
-                FindingRow.record["series_uid"].as_string(),
-                FindingRow.record["model"]["bundle_sha256"].as_string(),
                 FindingRow.scan,
+                FindingRow.record["series_uid"].as_string().label("series_uid"),
+                FindingRow.record["model"]["bundle_sha256"].as_string().label("bundle_sha256"),
             )
             .join(StudyRow, ReviewRow.study_id == StudyRow.id)
-            .join(
-                FindingRow,
-                (FindingRow.study_id == ReviewRow.study_id) & (FindingRow.revision == ReviewRow.revision),
-            )
+            .join(FindingRow, same)
             .where(ReviewRow.id > after_id)
             .order_by(ReviewRow.id)
             .limit(_BATCH)
         )
         with reading(self._engine) as session:
-            return [
-                (
-                    row.id,
-                    ReviewedFinding(
-                        study_uid=study_uid,
-                        revision=row.revision,
-                        series_uid=series_uid,
-                        bundle_sha256=bundle_sha256,
-                        scan=dict(scan),
-                        review=_review(row),
-                    ),
-                )
-                for row, study_uid, series_uid, bundle_sha256, scan in session.execute(statement).tuples()
-            ]
+            return [(row.ReviewRow.id, _reviewed(row)) for row in session.execute(statement)]
 
 
 def reviews_of(session: Session, study_ids: Sequence[int]) -> Mapping[int, list[GivenReview]]:
@@ -201,6 +187,17 @@ def _read_revision(session: Session, study_id: int, revision: int | None) -> int
     if known is None:
         raise Refused(Reason.REVIEW_UNKNOWN, f"no finding of revision {revision}" if revision else "no finding yet")
     return known
+
+
+def _reviewed(row: Row[Any]) -> ReviewedFinding:
+    return ReviewedFinding(
+        study_uid=row.study_instance_uid,
+        revision=row.ReviewRow.revision,
+        series_uid=row.series_uid,
+        bundle_sha256=row.bundle_sha256,
+        scan=dict(row.scan),
+        review=_review(row.ReviewRow),
+    )
 
 
 def _review(row: ReviewRow) -> Review:
