@@ -240,6 +240,7 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         arrivals=Arrivals(storage.engine),
         catalogue=Catalogue(storage.engine, storage.spool),
         heat_maps=HeatMaps(storage.engine, storage.spool),
+        reviews=Reviews(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
         clock=utc_now,
