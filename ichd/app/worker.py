@@ -24,7 +24,6 @@ from ichd.pipeline.maps import Maps
 from ichd.pipeline.ship import AuditShipper
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
-from ichd.report.warmup import warm_up
 from ichd.settings import Settings
 from ichd.store.arriving import Arriving
 from ichd.store.audit import Audit
@@ -44,7 +43,6 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     started = perf_counter()
     reader = load_reader(settings.model)
     reader.warm_up()
-    warm_up()
     warm_up_s = round(perf_counter() - started, 1)
     delivery = delivery_policy(settings)
     reading = reading_policy(settings)

@@ -1,6 +1,5 @@
-"""predict, send, phantom, report."""
+"""predict, send, phantom."""
 
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,22 +8,10 @@ import typer
 
 from ichd.cli.invocation import refuse_unknown, settings_of
 from ichd.cli.output import AsJson, console, print_json, progress, table
-from ichd.domain.errors import IchdError, UserError
+from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES, Presence
 from ichd.domain.reason import Reason
 from ichd.telemetry import configure_logging
-
-#: What pydicom raises on bytes that are no data set: it has no error of its own for a bad VR, length or value.
-_DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +19,6 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(send)
     app.command()(phantom)
-    app.command()(report)
 
 
 def predict(
@@ -239,33 +225,3 @@ def phantom(
     typer.echo(f"{len(files)} slices in {out}; slices with haemorrhage, by kind:")
     for name, count in truth.items():
         typer.echo(f"  {name:<18}{count:>4}")
-
-
-def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Structured Report written by ichd.")],
-    as_json: AsJson = False,
-) -> None:
-    """Print a Structured Report readably."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    from ichd.report.readable import read_report, render_text
-
-    configure_logging("critical")
-    try:
-        dataset = pydicom.dcmread(file)
-        # pydicom reads an element when it is asked for; what is damaged anywhere must be found here.
-        dataset.decode()
-    except FileNotFoundError:
-        raise UserError(f"{file} does not exist; name a Structured Report") from None
-    except (InvalidDicomError, IsADirectoryError):
-        raise UserError(f"{file} is not a DICOM file; name a Structured Report") from None
-    except OSError as error:
-        raise IchdError(f"{file} can't be read: {error.strerror}") from error
-    except _DAMAGE as error:
-        raise UserError(f"{file} is damaged DICOM; give the file as a destination received it") from error
-    readable = read_report(dataset)
-    if as_json:
-        print_json(readable.to_dict())
-    else:
-        typer.echo(render_text(readable))

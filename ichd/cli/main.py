@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ichd import __version__
-from ichd.cli import accounts, audit, daemon, images, models, pull, studies, system
+from ichd.cli import accounts, audit, daemon, images, models, pull, reports, studies, system
 from ichd.cli.invocation import Invocation
 from ichd.domain.errors import IchdError, UserError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (accounts, daemon, studies, audit, images, pull, models, system):
+for commands in (accounts, daemon, studies, audit, images, reports, pull, models, system):
     commands.register(app)
 
 

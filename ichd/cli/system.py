@@ -29,7 +29,8 @@ def demo(
 
     from ichd.app.demo import run_demo
     from ichd.phantom import BLEED_KINDS
-    from ichd.report.readable import read_report, render_text
+    from ichd.report.printed import render_text
+    from ichd.report.readable import read_report
 
     bleeds = bleed or ["subdural"]
     refuse_unknown("--bleed", bleeds, BLEED_KINDS)

@@ -15,8 +15,9 @@ from ichd.domain.reason import Reason
 from ichd.domain.record import finding_of, skipped_of
 from ichd.pipeline.clock import Clock
 from ichd.publish.dimse import DimsePeer, deliver
-from ichd.report.identity import report_uids
-from ichd.report.sr import ReportContext, build_report
+from ichd.report.document import ReportContext
+from ichd.report.identity import Edition
+from ichd.report.sr import build_report
 from ichd.store.queue import Job
 from ichd.store.studies import Predecessor, Studies
 
@@ -76,13 +77,10 @@ def read_source(finding: Finding, files: Mapping[str, Path]) -> Dataset:
     raise Permanent(Reason.FILE_DAMAGED, f"none of {len(finding.prediction.slices)} files")
 
 
-def _predecessor(study_uid: str, earlier: Predecessor | None) -> tuple[str, str, str] | None:
+def _predecessor(study_uid: str, earlier: Predecessor | None) -> Edition | None:
     if earlier is None:
         return None
-    series_uid, sop_uid = report_uids(
-        study_instance_uid=study_uid, bundle_sha256=earlier.bundle_sha256, revision=earlier.revision
-    )
-    return study_uid, series_uid, sop_uid
+    return Edition(study_instance_uid=study_uid, bundle_sha256=earlier.bundle_sha256, revision=earlier.revision)
 
 
 def _peer(job: Job, finding: Finding, policy: DeliveryPolicy) -> DimsePeer:

@@ -5,25 +5,34 @@ PACS holds one instance however often it was sent (PS3.5 B.2: a UUID as a decima
 """
 
 import uuid
+from dataclasses import dataclass
 
 #: Fixed for ever: another namespace would give every object ever sent a second identity.
 _NAMESPACE = uuid.UUID("6c1d3a5e-52a4-4f43-9c0e-3b8f7a1d9e24")
 
 
-def object_uid(*, study_instance_uid: str, bundle_sha256: str, revision: int, kind: str) -> str:
-    """UID of one object of one result: `kind` says which, e.g. "sr" or "sr/series"."""
-    return _uid("object", study_instance_uid, bundle_sha256, str(revision), kind)
+@dataclass(frozen=True, kw_only=True)
+class Edition:
+    """One revision of what is said about one study: all its objects are named after it.
 
+    So a later edition can name the objects of the one before without having seen them.
+    """
 
-def report_uids(*, study_instance_uid: str, bundle_sha256: str, revision: int) -> tuple[str, str]:
-    """Series and SOP Instance UID of the Structured Report of one revision."""
+    study_instance_uid: str
+    revision: int
+    #: Of the model bundle that read the study; empty where none did.
+    bundle_sha256: str = ""
 
-    def uid(kind: str) -> str:
-        return object_uid(
-            study_instance_uid=study_instance_uid, bundle_sha256=bundle_sha256, revision=revision, kind=kind
-        )
+    def uid(self, kind: str, number: int = 1) -> str:
+        """SOP Instance UID of the `number`th object of a kind, counted from 1."""
+        return self._uid(kind if number == 1 else f"{kind}/{number}")
 
-    return uid("sr/series"), uid("sr")
+    def series_uid(self, kind: str) -> str:
+        """Series Instance UID: each kind has a series of its own, for a series has one modality."""
+        return self._uid(f"{kind}/series")
+
+    def _uid(self, name: str) -> str:
+        return _uid("object", self.study_instance_uid, self.bundle_sha256, str(self.revision), name)
 
 
 def tracking_uid(*, study_instance_uid: str, bundle_sha256: str, class_name: str) -> str:

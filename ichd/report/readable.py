@@ -4,19 +4,17 @@ The parser walks the content tree itself: it finds items by the codes of their n
 siblings, and believes nothing else. So it reads what a PACS hands back, re-encoded or with attributes coerced.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydicom import Dataset
-from pydicom.sr.coding import Code
 
 from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES, ModelIdentity, Presence, Threshold, Triage
+from ichd.domain.note import Remark
+from ichd.domain.reason import Reason
 from ichd.report import codes
-
-_BAR_WIDTH = 20
-_T = TypeVar("_T")
+from ichd.report.tree import child, children, code_in, decode, is_coded, key_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,38 +30,84 @@ class ReadableClass:
     key_slices: tuple[str, ...]
     #: Beside each of `key_slices`: the frame of a multi-frame image, counted from 1, else None.
     key_frames: tuple[int | None, ...]
+    #: Beside each of `key_slices`: its probability, 0 to 1; None in a report of before these were said.
+    key_probabilities: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadableReport:
-    """Everything that a report of ours says, beside the patient."""
+class _Document:
+    """What both kinds of report say of themselves and of the input."""
 
     study_instance_uid: str
-    #: The series that was read, None where the report references no image.
-    series_instance_uid: str | None
     sop_instance_uid: str
+    #: Which rung of the capability ladder it is.
+    sop_class_uid: str
     accession_number: str
     #: Content Date and Time, ISO 8601 without an offset, on the clock of the study.
     created_at: str
     software_version: str
-    model: ModelIdentity
-    triage: Triage
-    #: In the order of `CLASSES`.
-    classes: tuple[ReadableClass, ...]
+    #: All sentences, in their order.
     comments: tuple[str, ...]
+    #: Why series were not read, in the order of their comments.
+    skipped: tuple[Reason, ...]
     #: SOP Instance UID of the report that this one replaces.
     predecessor: str | None
+    #: Whether the result is a demonstration or for research, in words; empty in a report of before this was said.
+    status: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types, with the keys of interface.md where it has them."""
+    def _to_dict(self) -> dict[str, Any]:
         return {
             "study_uid": self.study_instance_uid,
-            "series_uid": self.series_instance_uid,
             "report_uid": self.sop_instance_uid,
+            "sop_class_uid": self.sop_class_uid,
             "predecessor_uid": self.predecessor,
             "accession_number": self.accession_number,
             "created_at": self.created_at,
             "software_version": self.software_version,
+            "status": self.status,
+            "comments": list(self.comments),
+            "skipped_reasons": [str(reason) for reason in self.skipped],
+            "classes": list(CLASSES),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadableUnread(_Document):
+    """What the short report on a study that was not read says, beside the patient."""
+
+    reason: Reason
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types, with the keys of interface.md where it has them."""
+        return {
+            **self._to_dict(),
+            "series_uid": None,
+            "state": "not_analysed",
+            "reason": str(self.reason),
+            "model": None,
+            "scan": None,
+            "triage": None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadableReport(_Document):
+    """Everything that a report of ours on a finding says, beside the patient."""
+
+    #: The series that was read, None where the report references no image.
+    series_instance_uid: str | None
+    model: ModelIdentity
+    triage: Triage
+    #: In the order of `CLASSES`.
+    classes: tuple[ReadableClass, ...]
+    #: What was noticed about the input.
+    remarks: tuple[Remark, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types, with the keys of interface.md where it has them."""
+        return {
+            **self._to_dict(),
+            "series_uid": self.series_instance_uid,
             "model": {
                 "name": self.model.name,
                 "version": self.model.version,
@@ -72,7 +116,6 @@ class ReadableReport:
                 "statement": self.model.statement,
                 "demonstration": self.model.demonstration,
             },
-            "classes": [c.name for c in self.classes],
             "scan": {c.name: c.probability for c in self.classes},
             "presence": {c.name: str(c.presence) for c in self.classes},
             "thresholds": {
@@ -81,18 +124,31 @@ class ReadableReport:
             },
             "key_slices": {c.name: list(c.key_slices) for c in self.classes},
             "key_frames": {c.name: list(c.key_frames) for c in self.classes},
+            "key_probabilities": {c.name: list(c.key_probabilities) for c in self.classes},
             "triage": str(self.triage),
-            "comments": list(self.comments),
+            "remarks": [str(remark) for remark in self.remarks],
         }
 
 
 def read_report(dataset: Dataset) -> ReadableReport:
-    """Parse a Measurement Report of ours.
+    """Parse a Measurement Report of ours on a finding, in any of its SOP classes.
 
     Raises:
         UserError: it is something else, or damaged.
     """
-    if not _is_coded(dataset.get("ConceptNameCodeSequence"), codes.IMAGING_MEASUREMENT_REPORT):
+    report = read_document(dataset)
+    if isinstance(report, ReadableUnread):
+        raise UserError(f"this report is on a study that was not analysed ({report.reason}); it has no finding")
+    return report
+
+
+def read_document(dataset: Dataset) -> ReadableReport | ReadableUnread:
+    """Parse a Measurement Report of ours, be it on a finding or on a study that was not read.
+
+    Raises:
+        UserError: it is something else, or damaged.
+    """
+    if not is_coded(dataset.get("ConceptNameCodeSequence"), codes.IMAGING_MEASUREMENT_REPORT):
         kind = dataset.get("SOPClassUID")
         name = getattr(kind, "name", None) or "not a DICOM object"
         raise UserError(f"this is no report of ichd ({name}); give the Structured Report that a destination received")
@@ -105,45 +161,86 @@ def read_report(dataset: Dataset) -> ReadableReport:
         ) from error
 
 
-def _parse(report: Dataset) -> ReadableReport:
-    groups = list(_children(_child(report, codes.IMAGING_MEASUREMENTS), codes.MEASUREMENT_GROUP))
-    by_name = {_class_name(group): group for group in groups}
-    evaluations = _child(report, codes.QUALITATIVE_EVALUATIONS)
+def _parse(report: Dataset) -> ReadableReport | ReadableUnread:
+    evaluations = child(report, codes.QUALITATIVE_EVALUATIONS)
+    named = [code_in(item.get("ConceptNameCodeSequence")) for item in evaluations.ContentSequence]
     predecessors = report.get("PredecessorDocumentsSequence")
-    return ReadableReport(
-        study_instance_uid=str(report.StudyInstanceUID),
-        series_instance_uid=_series_read(report),
-        sop_instance_uid=str(report.SOPInstanceUID),
-        accession_number=str(report.get("AccessionNumber") or ""),
-        created_at=_iso(str(report.ContentDate), str(report.ContentTime)),
-        software_version=_first(report.get("SoftwareVersions")),
-        model=_model(by_name[CLASSES[0]]),
-        triage=_decode(_child(evaluations, codes.TRIAGE), codes.TRIAGE_VALUE),
-        classes=tuple(_read_class(name, by_name[name]) for name in CLASSES),
-        comments=tuple(str(c.TextValue) for c in _children(evaluations, codes.COMMENT)),
-        predecessor=(
+    status = next(children(evaluations, codes.STATUS), None)
+    said: dict[str, Any] = {
+        "study_instance_uid": str(report.StudyInstanceUID),
+        "sop_instance_uid": str(report.SOPInstanceUID),
+        "sop_class_uid": str(report.SOPClassUID),
+        "accession_number": str(report.get("AccessionNumber") or ""),
+        "created_at": _iso(str(report.ContentDate), str(report.ContentTime)),
+        "software_version": _first(report.get("SoftwareVersions")),
+        "comments": tuple(str(c.TextValue) for c in evaluations.ContentSequence if c.get("ValueType") == "TEXT"),
+        "skipped": tuple(code for name in named for code in Reason if name == key_of(codes.reason_code(code))),
+        "predecessor": (
             str(predecessors[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
             if predecessors
             else None
         ),
+        "status": "" if status is None else str(status.ConceptCodeSequence[0].CodeMeaning),
+    }
+    if any(children(evaluations, codes.ANALYSIS)):
+        reasons = {reason: codes.reason_code(reason) for reason in Reason}
+        return ReadableUnread(**said, reason=decode(child(evaluations, codes.REASON), reasons))
+    groups = list(children(child(report, codes.IMAGING_MEASUREMENTS), codes.MEASUREMENT_GROUP))
+    by_name = {_class_name(group): group for group in groups}
+    return ReadableReport(
+        **said,
+        series_instance_uid=_series_read(report),
+        model=_model(by_name[CLASSES[0]]),
+        triage=decode(child(evaluations, codes.TRIAGE), codes.TRIAGE_VALUE),
+        classes=tuple(_read_class(name, by_name[name]) for name in CLASSES),
+        remarks=tuple(remark for name in named for remark in Remark if name == key_of(codes.remark_code(remark))),
     )
 
 
 def _read_class(name: str, group: Dataset) -> ReadableClass:
     parameters = _parameters(group)
-    percent = _child(group, codes.PROBABILITY).MeasuredValueSequence[0].NumericValue
-    key_slices = [image.ReferencedSOPSequence[0] for image in _children(group, codes.SOURCE_OF_MEASUREMENT)]
+    key_slices = [image.ReferencedSOPSequence[0] for image in children(group, codes.SOURCE_OF_MEASUREMENT)]
+    of_slices = _probabilities_of_slices(group)
     return ReadableClass(
         name=name,
-        # By its text: a report that was just built carries a longer number than any file of it can.
-        probability=float(str(percent)) / 100.0,
-        presence=_decode(_child(group, codes.PRESENCE), codes.PRESENCE_VALUE),
+        probability=_probability_of_scan(group),
+        presence=decode(child(group, codes.PRESENCE), codes.PRESENCE_VALUE),
         threshold=Threshold(
             present_from=float(parameters["present_from"]), absent_below=float(parameters["absent_below"])
         ),
         key_slices=tuple(str(image.ReferencedSOPInstanceUID) for image in key_slices),
         key_frames=tuple(_frame(image) for image in key_slices),
+        key_probabilities=tuple(of_slices.get(_place(image)) for image in key_slices),
     )
+
+
+def _probability_of_scan(group: Dataset) -> float:
+    """The derived one; before slices had theirs in the report it was the only one, and said of nothing derived."""
+    items = list(children(group, codes.PROBABILITY))
+    derived = (item for item in items if any(children(item, codes.DERIVATION)))
+    scan = next(derived, None) or next((item for item in items if not item.get("ContentSequence")), None)
+    if scan is None:
+        raise LookupError(f"it has no {codes.PROBABILITY.meaning} of the scan")
+    return _probability(scan)
+
+
+def _probabilities_of_slices(group: Dataset) -> dict[tuple[str, int | None], float]:
+    return {
+        _place(image.ReferencedSOPSequence[0]): _probability(item)
+        for item in children(group, codes.PROBABILITY)
+        for image in children(item, codes.SOURCE_OF_MEASUREMENT)
+    }
+
+
+def _probability(item: Dataset) -> float:
+    measured = item.MeasuredValueSequence[0]
+    precise = measured.get("FloatingPointValue")
+    # By its text: a report that was just built carries a longer number than any file of it can.
+    return float(str(measured.NumericValue) if precise is None else precise) / 100.0
+
+
+def _place(reference: Dataset) -> tuple[str, int | None]:
+    return str(reference.ReferencedSOPInstanceUID), _frame(reference)
 
 
 def _frame(reference: Dataset) -> int | None:
@@ -155,8 +252,8 @@ def _frame(reference: Dataset) -> int | None:
 def _model(group: Dataset) -> ModelIdentity:
     parameters = _parameters(group)
     return ModelIdentity(
-        name=str(_child(group, codes.ALGORITHM_NAME).TextValue),
-        version=str(_child(group, codes.ALGORITHM_VERSION).TextValue),
+        name=str(child(group, codes.ALGORITHM_NAME).TextValue),
+        version=str(child(group, codes.ALGORITHM_VERSION).TextValue),
         weights_sha256=parameters["weights_sha256"],
         bundle_sha256=parameters["bundle_sha256"],
         statement=parameters.get("statement", ""),
@@ -165,13 +262,13 @@ def _model(group: Dataset) -> ModelIdentity:
 
 
 def _parameters(group: Dataset) -> dict[str, str]:
-    pairs = (str(p.TextValue).partition("=") for p in _children(group, codes.ALGORITHM_PARAMETERS))
+    pairs = (str(p.TextValue).partition("=") for p in children(group, codes.ALGORITHM_PARAMETERS))
     return {key: value for key, _, value in pairs}
 
 
 def _class_name(group: Dataset) -> str:
-    value = _child(group, codes.FINDING).ConceptCodeSequence
-    return next((name for name, code in codes.FINDING_TYPE.items() if _is_coded(value, code)), "")
+    value = child(group, codes.FINDING).ConceptCodeSequence
+    return next((name for name, code in codes.FINDING_TYPE.items() if is_coded(value, code)), "")
 
 
 def _series_read(report: Dataset) -> str | None:
@@ -179,32 +276,6 @@ def _series_read(report: Dataset) -> str | None:
         for series in study.ReferencedSeriesSequence:
             return str(series.SeriesInstanceUID)
     return None
-
-
-def _children(item: Dataset, name: Code) -> Iterator[Dataset]:
-    for child in item.get("ContentSequence") or ():
-        if _is_coded(child.get("ConceptNameCodeSequence"), name):
-            yield child
-
-
-def _child(item: Dataset, name: Code) -> Dataset:
-    for child in _children(item, name):
-        return child
-    raise LookupError(f"it has no {name.meaning}")
-
-
-def _is_coded(sequence: Any, code: Code) -> bool:
-    if not sequence:
-        return False
-    item = sequence[0]
-    return (item.get("CodeValue"), item.get("CodingSchemeDesignator")) == (code.value, code.scheme_designator)
-
-
-def _decode(item: Dataset, table: Mapping[_T, Code]) -> _T:
-    for value, code in table.items():
-        if _is_coded(item.ConceptCodeSequence, code):
-            return value
-    raise LookupError(f"{item.ConceptCodeSequence[0].get('CodeValue')!r} is no value that ichd writes")
 
 
 def _first(value: Any) -> str:
@@ -216,52 +287,3 @@ def _first(value: Any) -> str:
 
 def _iso(date: str, time: str) -> str:
     return f"{date[:4]}-{date[4:6]}-{date[6:8]}T{time[:2]}:{time[2:4]}:{time[4:6]}"
-
-
-def render_text(report: ReadableReport) -> str:
-    """The report as a person reads it on a terminal, no line longer than a UID makes it."""
-    model = report.model
-    lines = [
-        f"Intracranial haemorrhage: {_VERDICT[report.triage]}",
-        f"Model       {model.name} {model.version}, weights {model.weights_sha256[:12]}",
-        *([f"            {model.statement}"] if model.statement else []),
-        f"Study       {report.study_instance_uid}",
-        f"Accession   {report.accession_number or '-'}",
-        f"Series read {report.series_instance_uid or '-'}",
-        f"Report      {report.sop_instance_uid}",
-        *([f"Replaces    {report.predecessor}"] if report.predecessor else []),
-        f"Created     {report.created_at.replace('T', ' ')} by ichd {report.software_version}",
-        "",
-        f"{'kind':<18}{'presence':<14}{'probability':>11}  {'':<{_BAR_WIDTH}}  key slices (end of SOP Instance UID)",
-        *(_row(c) for c in report.classes),
-        "",
-        *report.comments,
-    ]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-_VERDICT: Mapping[Triage, str] = {
-    Triage.URGENT: "URGENT",
-    Triage.ROUTINE: "routine",
-    Triage.INDETERMINATE: "INDETERMINATE, a person must look",
-}
-
-
-def _row(finding: ReadableClass) -> str:
-    filled = round(finding.probability * _BAR_WIDTH)
-    bar = "█" * filled + "·" * (_BAR_WIDTH - filled)
-    slices = ", ".join(map(_key_slice, finding.key_slices, finding.key_frames)) or "-"
-    return f"{finding.name:<18}{finding.presence:<14}{_percent(finding.probability):>11}  {bar}  {slices}"
-
-
-def _key_slice(uid: str, frame: int | None) -> str:
-    return f"…{uid[-8:]}" if frame is None else f"…{uid[-8:]} frame {frame}"
-
-
-def _percent(probability: float) -> str:
-    """One decimal, and never certainty that the model did not express."""
-    if 0.0 < probability < 0.0005:
-        return "<0.1 %"
-    if 0.9995 <= probability < 1.0:
-        return ">99.9 %"
-    return f"{100 * probability:.1f} %"

@@ -10,6 +10,7 @@ from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 
 from ichd.domain.errors import Permanent
 from ichd.domain.reason import Reason
@@ -27,6 +28,39 @@ _TYPE_2 = (
     "ReferringPhysicianName",
 )
 
+#: Attributes of the Patient, Clinical Trial Subject, General Study, Patient Study and Clinical Trial Study modules
+#: (PS3.3 C.7.1.1, C.7.1.3, C.7.2.1, C.7.2.2, C.7.2.3): all objects of a study share them.
+PATIENT_AND_STUDY = tuple(  # one keyword a line would bury the module
+    """
+    ReferencedPatientSequence PatientName PatientID IssuerOfPatientID TypeOfPatientID
+    IssuerOfPatientIDQualifiersSequence SourcePatientGroupIdentificationSequence
+    GroupOfPatientsIdentificationSequence PatientBirthDate PatientBirthTime PatientBirthDateInAlternativeCalendar
+    PatientDeathDateInAlternativeCalendar PatientAlternativeCalendar PatientSex QualityControlSubject
+    StrainDescription StrainNomenclature StrainStockSequence StrainAdditionalInformation StrainCodeSequence
+    GeneticModificationsSequence OtherPatientNames OtherPatientIDsSequence ReferencedPatientPhotoSequence
+    EthnicGroup EthnicGroupCodeSequence PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription
+    PatientBreedCodeSequence BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole
+    ResponsibleOrganization PatientComments PatientIdentityRemoved DeidentificationMethod
+    DeidentificationMethodCodeSequence ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName
+    IssuerOfClinicalTrialProtocolID OtherClinicalTrialProtocolIDsSequence ClinicalTrialSiteID ClinicalTrialSiteName
+    IssuerOfClinicalTrialSiteID ClinicalTrialSubjectID IssuerOfClinicalTrialSubjectID ClinicalTrialSubjectReadingID
+    IssuerOfClinicalTrialSubjectReadingID ClinicalTrialProtocolEthicsCommitteeName
+    ClinicalTrialProtocolEthicsCommitteeApprovalNumber StudyInstanceUID StudyDate StudyTime AccessionNumber
+    IssuerOfAccessionNumberSequence ReferringPhysicianName ReferringPhysicianIdentificationSequence
+    ConsultingPhysicianName ConsultingPhysicianIdentificationSequence StudyDescription ProcedureCodeSequence
+    PhysiciansOfRecord PhysiciansOfRecordIdentificationSequence NameOfPhysiciansReadingStudy
+    PhysiciansReadingStudyIdentificationSequence ReferencedStudySequence StudyID RequestingService
+    RequestingServiceCodeSequence ReasonForPerformedProcedureCodeSequence AdmittingDiagnosesDescription
+    AdmittingDiagnosesCodeSequence PatientAge PatientSize PatientSizeCodeSequence PatientBodyMassIndex
+    MeasuredAPDimension MeasuredLateralDimension PatientWeight MedicalAlerts Allergies Occupation SmokingStatus
+    AdditionalPatientHistory PregnancyStatus LastMenstrualDate PatientSexNeutered ReasonForVisit
+    ReasonForVisitCodeSequence AdmissionID IssuerOfAdmissionIDSequence ServiceEpisodeID ServiceEpisodeDescription
+    IssuerOfServiceEpisodeIDSequence PatientState ClinicalTrialTimePointID ClinicalTrialTimePointDescription
+    LongitudinalTemporalOffsetFromEvent LongitudinalTemporalEventType ClinicalTrialTimePointTypeCodeSequence
+    IssuerOfClinicalTrialTimePointID ConsentForClinicalTrialUseSequence
+    """.split()  # noqa: SIM905
+)
+
 
 def source_of(sources: Sequence[Dataset], study_instance_uid: str) -> Dataset:
     """The first image header that belongs to the study.
@@ -42,6 +76,8 @@ def source_of(sources: Sequence[Dataset], study_instance_uid: str) -> Dataset:
     )
 
 
+# pydicom quotes malformed values in the warnings that it logs, and these are a patient's.
+@disable_value_validation()
 def legible(source: Dataset) -> Dataset:
     """A copy without private attributes, pixels, and attributes whose value can't be parsed."""
     copy = Dataset()

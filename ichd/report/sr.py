@@ -1,297 +1,91 @@
-"""A finding as a Comprehensive 3D SR with a Measurement Report (PS3.16 TID 1500).
+"""A finding as a Structured Report, in each of the three SOP classes that can hold its tree (see `content`)."""
 
-The tree, with the rows it fills:
+from collections.abc import Sequence
 
-    Imaging Measurement Report            TID 1500
-    ├── language, device observer         TID 1204, 1002, 1004
-    ├── procedure reported: CT of head    TID 1500
-    ├── Imaging Measurements              TID 1500
-    │   └── six Measurement Groups        TID 1501: one a class, negatives too
-    │       ├── tracking, finding, site
-    │       ├── algorithm                 TID 4019
-    │       ├── Probability, in percent   TID 300
-    │       ├── Presence                  coded
-    │       └── key slices                images
-    └── Qualitative Evaluations           TID 1500
-        ├── Triage level                  coded
-        └── comments                      text
-
-Only key slices are referenced: every reference costs time and bytes, and a whole series of them makes megabytes.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from io import BytesIO
-
-from highdicom import sr
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import Dataset
-from pydicom.config import disable_value_validation
-from pydicom.uid import Comprehensive3DSRStorage, CTImageStorage, ExplicitVRLittleEndian
 
-from ichd.domain.errors import Permanent
-from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity, Prediction, SlicePrediction
-from ichd.domain.reason import Reason
-from ichd.domain.study import SkippedSeries
+from ichd.domain.delivery import SOP_CLASSES, ObjectKind
+from ichd.domain.finding import Finding, ModelIdentity
 from ichd.report import codes
-from ichd.report.identity import device_uid, object_uid, tracking_uid
-from ichd.report.source import empty_patient_and_study, legible, local_time, source_of
+from ichd.report.content import measurement_report
+from ichd.report.document import MANUFACTURER, ReportContext, put_in_study
+from ichd.report.evidence import evidence_of, key_slices, referenced_study
+from ichd.report.identity import Edition
+from ichd.report.source import legible, source_of
 
-#: High, so that the report sorts behind the images.
-SERIES_NUMBER = 9901
-NOT_A_DIAGNOSIS = "AI result, not a diagnosis."
-#: The maximum grows with the number of slices, and no reader may take it for the scan's calibrated risk.
-HIGHEST_SLICE = "Each probability is that of the slice with the highest one, not a calibrated risk of the scan."
-#: Row titles in viewers that list measurement groups.
-TRACKING_IDENTIFIER = {name: f"ICH {'any kind' if name == CLASSES[0] else name}" for name in CLASSES}
-#: A study of a hundred series must not drown its finding in the reasons why 99 were not read.
-MAX_SKIPPED_COMMENTS = 10
+#: The rungs of the capability ladder that are Structured Reports.
+RUNGS = (ObjectKind.SR, ObjectKind.SR_COMPREHENSIVE, ObjectKind.SR_ENHANCED)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportContext:
-    """What a report says beside the finding."""
-
-    revision: int
-    #: Aware; becomes Content Date and Time, so that building again gives the same bytes.
-    created_at: datetime
-    software_version: str
-    #: Study, Series and SOP Instance UID of the report that this one replaces.
-    predecessor: tuple[str, str, str] | None = None
-    skipped: Sequence[SkippedSeries] = ()
-
-
-# pydicom quotes malformed values in the warnings that it logs, and these are a patient's.
-@disable_value_validation()
-def build_report(finding: Finding, sources: Sequence[Dataset], context: ReportContext) -> Dataset:
+def build_report(
+    finding: Finding, sources: Sequence[Dataset], context: ReportContext, kind: ObjectKind = ObjectKind.SR
+) -> Dataset:
     """The report on `finding`, ready to be written or sent (Explicit VR Little Endian).
 
     `sources` are headers of images of the study, no pixels needed; the first that belongs to the study gives patient
     and study. Key slices are referenced by what the finding knows of them, so a header that is missing costs nothing.
-    Equal arguments give equal bytes, on machines in one time zone.
+    Equal arguments give equal bytes, on machines in one time zone. Each kind is an object of its own; a predecessor is
+    named by its object of the same kind.
 
     Raises:
         Permanent: REPORT_INVALID: no source of this study, or values that DICOM can't hold.
     """
     prediction = finding.prediction
     source = legible(source_of(sources, prediction.study_instance_uid))
-    created_at = local_time(context.created_at, source)
-    model = prediction.model
-
-    report = sr.Comprehensive3DSR(
-        evidence=_evidence(finding),
-        content=_content(finding, context)[0],
-        series_instance_uid=_object_uid(finding, context, "sr/series"),
-        series_number=SERIES_NUMBER,
-        series_description=_plain(
-            "ICH AI result (demonstration)" if model.demonstration else "ICH AI result", limit=64
-        ),
-        sop_instance_uid=_object_uid(finding, context, "sr"),
-        instance_number=1,
-        manufacturer="ichd",
-        manufacturer_model_name="ichd",
-        device_serial_number=model.weights_sha256[:16],
-        software_versions=[
-            _plain(context.software_version, limit=64),
-            _plain(f"{model.name} {model.version}", limit=64),
-        ],
-        content_date=created_at.date(),
-        content_time=created_at.time(),
-        series_date=created_at.date(),
-        series_time=created_at.time(),
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        is_complete=True,
-        is_verified=False,
-        previous_versions=[_predecessor(*context.predecessor)] if context.predecessor else None,
-        coding_schemes=[
-            CodingSchemeIdentificationItem(
-                designator=codes.PRIVATE_SCHEME,
-                name="ichd triage levels",
-                responsible_organization="ichd",
-            )
-        ],
+    images = key_slices(finding)
+    report = structured_report(
+        measurement_report(finding, images, source, context),
+        kind=kind,
+        edition=context.edition(prediction),
+        context=context,
+        source=source,
+        model=prediction.model,
     )
-    _inherit(report, source)
-    # highdicom stamps both with the wall clock, and no two reports would be the same bytes.
-    report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
-    del report.ContributingEquipmentSequence
-    _require_writable(report)
+    report.CurrentRequestedProcedureEvidenceSequence = evidence_of(prediction, images)
     return report
 
 
-def _object_uid(finding: Finding, context: ReportContext, kind: str) -> str:
-    return object_uid(
-        study_instance_uid=finding.prediction.study_instance_uid,
-        bundle_sha256=finding.prediction.model.bundle_sha256,
-        revision=context.revision,
-        kind=kind,
-    )
+def structured_report(
+    root: Dataset,
+    *,
+    kind: ObjectKind,
+    edition: Edition,
+    context: ReportContext,
+    source: Dataset,
+    model: ModelIdentity | None,
+) -> Dataset:
+    """A content tree as a document: complete, and verified by nobody (SR Document General, PS3.3 C.17.2).
+
+    Raises:
+        ValueError: `kind` is no Structured Report.
+        Permanent: REPORT_INVALID, the source has values that can't be encoded.
+    """
+    if kind not in RUNGS:
+        raise ValueError(f"{kind} is no Structured Report")
+    report = root
+    report.SOPClassUID = SOP_CLASSES[kind]
+    put_in_study(report, kind=kind, edition=edition, context=context, source=source, model=model)
+    report.CompletionFlag = "COMPLETE"
+    report.PreliminaryFlag = "PRELIMINARY"
+    report.VerificationFlag = "UNVERIFIED"
+    report.ReferencedPerformedProcedureStepSequence = []
+    report.PerformedProcedureCodeSequence = []
+    report.CodingSchemeIdentificationSequence = [_private_scheme()]
+    if context.predecessor is not None:
+        report.PredecessorDocumentsSequence = _predecessor(context.predecessor, kind)
+    return report
 
 
-def _evidence(finding: Finding) -> list[Dataset]:
-    """The key slices, and at least one slice of the series that was read, so that a negative report names it too."""
-    prediction = finding.prediction
-    key_slices = {s.sop_instance_uid: s for c in finding.classes for s in c.key_slices}
-    if not key_slices:
-        middle = prediction.slices[len(prediction.slices) // 2]
-        key_slices = {middle.sop_instance_uid: middle}
-    evidence = []
-    for key_slice in key_slices.values():
-        reference = empty_patient_and_study()
-        reference.StudyInstanceUID = prediction.study_instance_uid
-        reference.SeriesInstanceUID = prediction.series_instance_uid
-        reference.SOPClassUID = key_slice.sop_class_uid
-        reference.SOPInstanceUID = key_slice.sop_instance_uid
-        evidence.append(reference)
-    return evidence
+def _private_scheme() -> Dataset:
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = codes.PRIVATE_SCHEME
+    scheme.CodingSchemeName = "ichd codes"
+    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
+    return scheme
 
 
-def _inherit(report: sr.Comprehensive3DSR, source: Dataset) -> None:
-    """Patient and study modules as the source has them; highdicom would refuse what real scanners write."""
-    # It looks up the modules by the SOP class, and logs the instance; a garbled header may have neither.
-    source.SOPClassUID, source.SOPInstanceUID = CTImageStorage, report.SOPInstanceUID
-    report.copy_patient_and_study_information(source)
-    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
-        if keyword in source:
-            report.add(source[keyword])
-    if report.get("PatientIdentityRemoved") == "YES" and not report.get("DeidentificationMethodCodeSequence"):
-        # The claim needs its method (PS3.3 C.7.1.1, type 1C), and de-identified images often leave it empty.
-        report.DeidentificationMethod = report.get("DeidentificationMethod") or "not stated by the source images"
-
-
-def _predecessor(study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Dataset:
-    predecessor = Dataset()
-    predecessor.StudyInstanceUID = study_instance_uid
-    predecessor.SeriesInstanceUID = series_instance_uid
-    predecessor.SOPClassUID = Comprehensive3DSRStorage
-    predecessor.SOPInstanceUID = sop_instance_uid
-    return predecessor
-
-
-def _content(finding: Finding, context: ReportContext) -> sr.MeasurementReport:
-    content = sr.MeasurementReport(
-        title=codes.IMAGING_MEASUREMENT_REPORT,
-        observation_context=_observer(context),
-        procedure_reported=codes.CT_OF_HEAD,
-        imaging_measurements=[_measurement_group(finding, c) for c in finding.classes],
-    )
-    content[0].ContentSequence.append(_evaluations(finding, context))
-    return content
-
-
-def _observer(context: ReportContext) -> sr.ObservationContext:
-    """A device, and no person: nobody has looked at this result yet."""
-    return sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(
-            observer_type=sr.CodedConcept("121007", "DCM", "Device"),
-            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-                uid=device_uid(),
-                name="ichd",
-                manufacturer_name="ichd",
-                model_name=_plain(f"ichd {context.software_version}"),
-            ),
-        )
-    )
-
-
-def _measurement_group(finding: Finding, class_finding: ClassFinding) -> sr.MeasurementsAndQualitativeEvaluations:
-    prediction = finding.prediction
-    return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(
-            identifier=TRACKING_IDENTIFIER[class_finding.name],
-            uid=tracking_uid(
-                study_instance_uid=prediction.study_instance_uid,
-                bundle_sha256=prediction.model.bundle_sha256,
-                class_name=class_finding.name,
-            ),
-        ),
-        finding_type=codes.FINDING_TYPE[class_finding.name],
-        finding_sites=[sr.FindingSite(anatomic_location=codes.FINDING_SITE[class_finding.name])],
-        algorithm_id=_algorithm(prediction.model, class_finding),
-        measurements=[
-            sr.Measurement(name=codes.PROBABILITY, value=100.0 * float(class_finding.probability), unit=codes.PERCENT)
-        ],
-        qualitative_evaluations=[
-            sr.QualitativeEvaluation(codes.PRESENCE, codes.PRESENCE_VALUE[class_finding.presence])
-        ],
-        source_images=[_reference(s) for s in class_finding.key_slices] or None,
-    )
-
-
-def _reference(key_slice: SlicePrediction) -> sr.SourceImageForMeasurementGroup:
-    frame = key_slice.frame_number
-    return sr.SourceImageForMeasurementGroup(
-        key_slice.sop_class_uid, key_slice.sop_instance_uid, referenced_frame_numbers=None if frame is None else [frame]
-    )
-
-
-def _algorithm(model: ModelIdentity, class_finding: ClassFinding) -> sr.AlgorithmIdentification:
-    parameters = [
-        f"weights_sha256={model.weights_sha256}",
-        f"bundle_sha256={model.bundle_sha256}",
-        f"present_from={class_finding.threshold.present_from!r}",
-        f"absent_below={class_finding.threshold.absent_below!r}",
-        f"demonstration={'yes' if model.demonstration else 'no'}",
-    ]
-    if model.statement:
-        parameters.append(_plain(f"statement={model.statement}"))
-    return sr.AlgorithmIdentification(
-        name=_plain(model.name),
-        version=_plain(model.version),
-        family=codes.ARTIFICIAL_INTELLIGENCE,
-        parameters=parameters,
-    )
-
-
-def _evaluations(finding: Finding, context: ReportContext) -> sr.ContainerContentItem:
-    """What holds for the scan as a whole: triage, and what a reader must know before he believes it."""
-    container = sr.ContainerContentItem(
-        name=codes.QUALITATIVE_EVALUATIONS, relationship_type=sr.RelationshipTypeValues.CONTAINS
-    )
-    container.ContentSequence = sr.ContentSequence(
-        [
-            sr.CodeContentItem(
-                name=codes.TRIAGE,
-                value=codes.TRIAGE_VALUE[finding.triage],
-                relationship_type=sr.RelationshipTypeValues.CONTAINS,
-            ),
-            *(
-                sr.TextContentItem(
-                    name=codes.COMMENT,
-                    value=_plain(comment),
-                    relationship_type=sr.RelationshipTypeValues.CONTAINS,
-                )
-                for comment in _comments(finding.prediction, context)
-            ),
-        ]
-    )
-    return container
-
-
-def _comments(prediction: Prediction, context: ReportContext) -> Iterator[str]:
-    model = prediction.model
-    yield NOT_A_DIAGNOSIS
-    if model.statement:
-        yield f"{model.name} {model.version}: {model.statement}"
-    yield HIGHEST_SLICE
-    yield from (f"Input: {note}." for note in prediction.notes)
-    for skipped in context.skipped[:MAX_SKIPPED_COMMENTS]:
-        detail = f" ({skipped.detail})" if skipped.detail else ""
-        yield f"Series {skipped.series_instance_uid} was not read: {skipped.reason.meaning}{detail}"
-    if len(context.skipped) > MAX_SKIPPED_COMMENTS:
-        yield f"{len(context.skipped) - MAX_SKIPPED_COMMENTS} more series were not read."
-
-
-def _plain(text: str, *, limit: int | None = None) -> str:
-    """ASCII, since the character set is the source's and need not hold our letters."""
-    return text.encode("ascii", "replace").decode("ascii").strip()[:limit]
-
-
-def _require_writable(report: Dataset) -> None:
-    """Fail here, with a reason, rather than in the middle of a delivery."""
-    try:
-        report.save_as(BytesIO(), enforce_file_format=True)
-    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
-        # The error's own words may quote the value that can't be encoded, and it may be a name: the kind must do.
-        raise Permanent(Reason.REPORT_INVALID, f"it can't be encoded: {type(error).__name__}") from error
+def _predecessor(edition: Edition, kind: ObjectKind) -> list[Dataset]:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = SOP_CLASSES[kind]
+    reference.ReferencedSOPInstanceUID = edition.uid(kind)
+    return referenced_study(edition.study_instance_uid, edition.series_uid(kind), [reference])

@@ -1,5 +1,6 @@
 """Source headers and findings that the tests of report and publish speak about."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from ichd.domain.finding import (
     Threshold,
     conclude,
 )
-from ichd.report.sr import ReportContext
+from ichd.report.document import ReportContext
 
 STUDY_UID = "2.25.11111"
 SERIES_UID = "2.25.22222"
@@ -89,3 +90,18 @@ def bleeding(slices: int = 12, *, model: ModelIdentity = MODEL, multi_frame: boo
 def healthy(slices: int = 12) -> Finding:
     """Nothing above one percent."""
     return conclude(prediction([[0.01] * len(CLASSES)] * slices), ReadingRule())
+
+
+def retold(finding: Finding, source: Dataset) -> Finding:
+    """The same finding on the study and series of `source`, which is its first slice."""
+    told = finding.prediction
+    slices = (dataclasses.replace(told.slices[0], sop_instance_uid=str(source.SOPInstanceUID)), *told.slices[1:])
+    return conclude(
+        dataclasses.replace(
+            told,
+            study_instance_uid=str(source.StudyInstanceUID),
+            series_instance_uid=str(source.SeriesInstanceUID),
+            slices=slices,
+        ),
+        ReadingRule(thresholds={c.name: c.threshold for c in finding.classes}),
+    )

@@ -1,19 +1,22 @@
 """Derived UIDs: legal, stable, and apart from one another."""
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import UID
 
-from ichd.report.identity import device_uid, object_uid, tracking_uid
+from ichd.domain.delivery import ObjectKind
+from ichd.report.identity import Edition, device_uid, tracking_uid
 
 uids = st.from_regex(r"1\.[0-9]{1,12}\.[1-9][0-9]{0,12}", fullmatch=True)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
-@given(study=uids, weights=hashes, revision=st.integers(1, 10**6), kind=st.sampled_from(["sr", "sr/series", "ko"]))
-def test_an_object_uid_is_legal_and_repeatable(study: str, weights: str, revision: int, kind: str) -> None:
+@given(study=uids, weights=hashes, revision=st.integers(1, 10**6), kind=st.sampled_from(ObjectKind))
+def test_an_object_uid_is_legal_and_repeatable(study: str, weights: str, revision: int, kind: ObjectKind) -> None:
     def draw() -> str:
-        return object_uid(study_instance_uid=study, bundle_sha256=weights, revision=revision, kind=kind)
+        return Edition(study_instance_uid=study, bundle_sha256=weights, revision=revision).uid(kind)
 
     assert UID(draw()).is_valid
     assert draw().startswith("2.25.")
@@ -21,15 +24,19 @@ def test_an_object_uid_is_legal_and_repeatable(study: str, weights: str, revisio
 
 
 def test_every_part_of_the_identity_counts() -> None:
-    base = {"study_instance_uid": "1.2.3", "bundle_sha256": "a" * 64, "revision": 1, "kind": "sr"}
-    variants = [
-        base,
-        base | {"study_instance_uid": "1.2.4"},
-        base | {"bundle_sha256": "b" * 64},
-        base | {"revision": 2},
-        base | {"kind": "sr/series"},
+    base = Edition(study_instance_uid="1.2.3", bundle_sha256="a" * 64, revision=1)
+    others = [
+        dataclasses.replace(base, study_instance_uid="1.2.4"),
+        dataclasses.replace(base, bundle_sha256="b" * 64),
+        dataclasses.replace(base, bundle_sha256=""),
+        dataclasses.replace(base, revision=2),
     ]
-    assert len({object_uid(**v) for v in variants}) == len(variants)  # type: ignore[arg-type]
+    drawn = [
+        *(edition.uid(kind) for edition in (base, *others) for kind in ObjectKind),
+        *(edition.series_uid(kind) for edition in (base, *others) for kind in ObjectKind),
+        *(base.uid(ObjectKind.HEAT, number) for number in range(2, 30)),
+    ]
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_tracking_outlives_a_revision_and_tells_kinds_apart() -> None:
@@ -43,6 +50,6 @@ def test_the_identity_of_what_was_ever_sent_is_fixed() -> None:
     # A change here would give every report in every PACS a double.
     assert device_uid() == "2.25.339174413249326156099956108999530551557"
     assert (
-        object_uid(study_instance_uid="1.2.3", bundle_sha256="a" * 64, revision=1, kind="sr")
+        Edition(study_instance_uid="1.2.3", bundle_sha256="a" * 64, revision=1).uid("sr")
         == "2.25.286705049735321308868569375764382975768"
     )

@@ -12,7 +12,8 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES, Finding, ReadingRule, Threshold, conclude
-from ichd.report.readable import read_report, render_text
+from ichd.report.printed import render_text
+from ichd.report.readable import read_report
 from ichd.report.sr import build_report
 from tests.report.findings import CONTEXT, MODEL, bleeding, header, healthy, prediction
 

@@ -22,8 +22,9 @@ from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 from ichd.report.codes import FINDING_TYPE, PRESENCE, PRESENCE_VALUE
+from ichd.report.content import HIGHEST_SLICE, MAX_SKIPPED_COMMENTS
 from ichd.report.readable import read_report
-from ichd.report.sr import HIGHEST_SLICE, MAX_SKIPPED_COMMENTS, SERIES_NUMBER, build_report
+from ichd.report.sr import build_report
 from tests.report.findings import CONTEXT, CREATED_AT, MODEL, STUDY_UID, bleeding, header, healthy, slice_uid
 
 #: What dciodvfy may say, and why it may.
@@ -65,7 +66,7 @@ def test_the_validator_finds_nothing(finding: Finding, tmp_path: Path) -> None:
 
 def test_a_revision_is_valid_and_names_its_predecessor(tmp_path: Path) -> None:
     first = build_report(bleeding(), [header()], CONTEXT)
-    predecessor = (first.StudyInstanceUID, first.SeriesInstanceUID, first.SOPInstanceUID)
+    predecessor = CONTEXT.edition(bleeding().prediction)
     second = build_report(bleeding(), [header()], dataclasses.replace(CONTEXT, revision=2, predecessor=predecessor))
 
     assert second.SOPInstanceUID != first.SOPInstanceUID
@@ -130,7 +131,7 @@ def test_the_demonstration_is_said_where_people_look() -> None:
 def test_it_is_complete_unverified_and_in_a_series_of_its_own() -> None:
     report = build_report(bleeding(), [header()], CONTEXT)
     assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
-    assert (report.Modality, report.SeriesNumber) == ("SR", SERIES_NUMBER)
+    assert (report.Modality, report.SeriesNumber) == ("SR", 9901)
     assert report.StudyInstanceUID == STUDY_UID
     assert report.SeriesInstanceUID != header().SeriesInstanceUID
 
