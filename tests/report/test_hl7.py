@@ -19,14 +19,17 @@ from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
 from ichd.report.codes import FINDING_TYPE, PRESENCE_VALUE
-from ichd.report.hl7 import Addressee, build_oru, build_priority, build_unread_oru, control_id
+from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext
+from ichd.report.hl7 import Addressee, build_oru, build_priority, build_unread_oru
+from ichd.report.hl7_letter import control_id
 from ichd.report.hl7_text import components, header, message, segment, text
-from ichd.report.sr import NOT_A_DIAGNOSIS, ReportContext
+from ichd.report.identity import Edition
+from ichd.report.unread import Unread
 from tests.report.findings import CONTEXT, CREATED_AT, MODEL, STUDY_UID, bleeding, healthy
 from tests.report.findings import header as image_header
 
 RIS = Addressee(destination="ris", application="RIS", facility="CITY & SONS")
-REVISED = replace(CONTEXT, revision=2, predecessor=(STUDY_UID, "2.25.8", "2.25.9"))
+REVISED = replace(CONTEXT, revision=2, predecessor=Edition(study_instance_uid=STUDY_UID, revision=1))
 
 
 def parse(content: bytes) -> hl7.Message:
@@ -170,7 +173,7 @@ def test_the_same_result_is_the_same_message() -> None:
     assert first == build_oru(bleeding(), [image_header()], CONTEXT, RIS)
     assert first != build_oru(bleeding(), [image_header()], CONTEXT, replace(RIS, destination="other"))
     ids = {
-        control_id(study_uid=study, bundle_sha256="ab", revision=revision, kind=kind, destination=destination)
+        control_id(Edition(study_instance_uid=study, revision=revision), kind, destination)
         for study in ("1.2", "1.3")
         for revision in (1, 2)
         for kind in (ObjectKind.RESULT, ObjectKind.PRIORITY)
@@ -198,20 +201,15 @@ def test_other_studies_keep_their_place() -> None:
 
 
 def test_a_study_that_was_not_read_says_why_and_finds_nothing() -> None:
-    content = build_unread_oru(
-        study_uid=STUDY_UID,
-        reason=Reason.NO_READABLE_SERIES,
-        detail="2 series",
-        sources=[image_header()],
-        context=CONTEXT,
-        addressee=RIS,
-    )
+    unread = Unread(study_instance_uid=STUDY_UID, reason=Reason.NO_READABLE_SERIES, detail="2 series")
+    content = build_unread_oru(unread, [image_header()], CONTEXT, RIS)
     parsed = parse(content)
-    study, why = parsed.segments("OBX")
+    study, analysis, why = parsed.segments("OBX")
     assert str(study[5]) == STUDY_UID
-    assert (first(why[3]), first(why[5]), str(why[11])) == ("not_analysed", "no_readable_series", "X")
+    assert (first(analysis[5]), str(analysis[11])) == ("not_analysed", "X")
+    assert (first(why[5]), str(why[11])) == ("no_readable_series", "X")
     assert value(parsed, "OBR", 25) == "P"
-    assert "(2 series)." in str(parsed.segment("NTE")[3])
+    assert "(2 series)." in str(parsed.segments("NTE")[1][3])
     assert "1386000" not in content.decode()
 
 
