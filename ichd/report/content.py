@@ -26,6 +26,7 @@ Only key slices are referenced: every reference costs time and bytes, and a whol
 from collections.abc import Iterator, Sequence
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
 
 from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity, SlicePrediction
@@ -103,7 +104,7 @@ def _common_to_the_series(source: Dataset) -> Iterator[Dataset]:
     if frame_of_reference := source.get("FrameOfReferenceUID"):
         yield uid_item(codes.FRAME_OF_REFERENCE, str(frame_of_reference), acquisition)
     spacing = source.get("PixelSpacing")
-    row_spacing, column_spacing = spacing if spacing and not isinstance(spacing, str) and len(spacing) == 2 else (0, 0)
+    row_spacing, column_spacing = spacing if isinstance(spacing, MultiValue) and len(spacing) == 2 else (None, None)
     for name, value, unit in (
         (codes.PIXEL_ROWS, source.get("Rows"), codes.PIXELS),
         (codes.PIXEL_COLUMNS, source.get("Columns"), codes.PIXELS),

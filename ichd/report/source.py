@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
+from pydicom.errors import BytesLengthException
 
 from ichd.domain.errors import Permanent
 from ichd.domain.reason import Reason
@@ -86,7 +87,7 @@ def legible(source: Dataset) -> Dataset:
             continue
         try:
             element = deepcopy(source[tag])
-        except (ValueError, TypeError, ArithmeticError, NotImplementedError, KeyError):
+        except (ValueError, TypeError, ArithmeticError, NotImplementedError, KeyError, BytesLengthException):
             # What pydicom raises for numbers, dates and VRs that are none; the attribute is as good as missing.
             continue
         copy.add(element)

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 from ichd.report import codes
 from ichd.report.promises import FINDING_REPORT, UNREAD_REPORT
 from ichd.report.template_rows import MEASUREMENT_REPORT, Requirement, Row
-from ichd.report.tree import child, children, code_in, is_coded
+from ichd.report.tree import child, children, code_in, is_coded, key_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +87,12 @@ def _assigned(item: Dataset, rows: Sequence[Row]) -> list[Row | None]:
 
 def _row_of(item: Dataset, rows: Sequence[Row]) -> Row | None:
     """The best fit: name, type and relationship; else the name alone, which is then deviant; else a row of any name."""
-    named = [row for row in rows if row.names and _is_one_of(item.get("ConceptNameCodeSequence"), row.names)]
-    unnamed = [row for row in rows if row.names is None and _has_the_form(item, row)]
-    return next((row for row in named if _has_the_form(item, row)), None) or next(iter([*named, *unnamed]), None)
-
-
-def _has_the_form(item: Dataset, row: Row) -> bool:
-    return (item.get("ValueType"), item.get("RelationshipType")) == (row.value_type, row.relationship)
+    name = code_in(item.get("ConceptNameCodeSequence"))
+    form = item.get("ValueType"), item.get("RelationshipType")
+    named = [row for row in rows if row.names and name in map(key_of, row.names)]
+    fitting = [row for row in named if (row.value_type, row.relationship) == form]
+    unnamed = (row for row in rows if row.names is None and (row.value_type, row.relationship) == form)
+    return next(iter([*fitting, *named, *unnamed]), None)
 
 
 def _count(parent: Dataset, row: Row, found: Sequence[Row | None], path: str) -> Iterator[Deviation]:
