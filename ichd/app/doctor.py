@@ -12,6 +12,7 @@ from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
 from ichd.app.engine import describe_engine
+from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
 from ichd.app.policies import peer_of
 from ichd.app.sources import source_of
@@ -49,6 +50,8 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield _checked("web certificate", lambda: check_certificate(web_files, now=utc_now()))
     if settings.web.account:
         yield _checked("web accounts", lambda: _accounts(settings.web))
+    if settings.feedback.hl7_port is not None:
+        yield _checked("feedback", lambda: examine_hl7_door(settings.feedback))
     yield _checked("database", lambda: _database(settings))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))

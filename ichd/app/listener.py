@@ -14,12 +14,16 @@ from ichd.intake.commitment_report import CommitmentReporter
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.dimse.tls import TlsFiles
+from ichd.intake.feedback.key_objects import KEY_OBJECT_SELECTION, KeyObjects
 from ichd.intake.peers import AllowedPeer
-from ichd.intake.service import Service
+from ichd.intake.promised import PromisedResults
+from ichd.intake.service import Operation, Service, by_operation
 from ichd.settings import DicomSettings, Settings, TlsSettings
 from ichd.store.announcements import Announcements
 from ichd.store.arrivals import Arrivals
 from ichd.store.commitments import Commitments
+from ichd.store.promises import Promises
+from ichd.store.reviews import Reviews
 
 
 def run_listener(settings: Settings, stop: threading.Event) -> None:
@@ -40,13 +44,26 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     announcements = Announcements(storage.engine)
     announced = AnnouncedStudies(announcements)
     expected = ExpectedCounts(announcements, counting_sources(settings), utc_now)
+    promised = PromisedResults(Promises(storage.engine), arrivals)
+    key_objects = KeyObjects(Reviews(storage.engine), arrivals)
     #: By SOP class UID.
     services: dict[str, Service] = {
-        PUSH_MODEL: commitment.accept,
+        PUSH_MODEL: by_operation(
+            {Operation.N_ACTION: commitment.accept, Operation.N_EVENT_REPORT: promised.accept},
+        ),
         INSTANCE_AVAILABILITY: announced.available,
         PERFORMED_STEP: announced.performed_step,
     }
-    listener = Listener(listener_config(dicom), counter, arrivals, utc_now, services=services)
+    listener = Listener(
+        listener_config(dicom),
+        counter,
+        arrivals,
+        utc_now,
+        services=services,
+        objects={KEY_OBJECT_SELECTION: key_objects.accept},
+        # A destination that we asked for commitment opens an association to us, and is its provider there too.
+        provided={PUSH_MODEL},
+    )
     # What was made so far lives as long as the process: the collector need not look at it in the middle of images.
     gc.collect()
     gc.freeze()

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,14 @@ from ichd import __version__
 from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
+from ichd.app.feedback import hl7_door
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.tls import ServerTls, TlsFiles
+from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
 from ichd.settings import Settings, WebSettings
@@ -30,6 +33,7 @@ from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.reviews import Reviews
 from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
 from ichd.vision.shelf import find_bundle
@@ -88,8 +92,10 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     trail = RoleTrail(storage.engine, settings, "web")
     # In a thread of its own the server leaves the signals to whoever set `stop` up.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
-    thread.start()
+    words = ExitStack()
     try:
+        words.enter_context(hl7_door(settings, storage))
+        thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         if thread.is_alive():
@@ -101,7 +107,9 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
         trail.stopped()
     finally:
         server.should_exit = True
-        thread.join(_GRACE_S + 0.5)
+        words.close()
+        if thread.ident is not None:
+            thread.join(_GRACE_S + 0.5)
         listening.close()
         counter.close()
         storage.engine.dispose()
@@ -206,7 +214,8 @@ def _door(settings: Settings, storage: Storage, counter: Counter, port: int) -> 
     place = f"{socket.gethostname()}/web:{port}"
     Arrivals(storage.engine).end_interrupted(listener=place, now=utc_now())
     config = StowConfig(place=place, max_request_bytes=settings.web.max_request_mb << 20)
-    return stow_router(config, counter, clock=utc_now, account_of=account_of)
+    key_objects = KeyObjects(Reviews(storage.engine), Arrivals(storage.engine))
+    return stow_router(config, counter, clock=utc_now, account_of=account_of, key_objects=key_objects)
 
 
 def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRouter) -> FastAPI:
@@ -231,6 +240,7 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         arrivals=Arrivals(storage.engine),
         catalogue=Catalogue(storage.engine, storage.spool),
         heat_maps=HeatMaps(storage.engine, storage.spool),
+        reviews=Reviews(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
         clock=utc_now,

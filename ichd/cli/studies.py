@@ -13,6 +13,7 @@ from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.listing import StudyDetail, StudySummary
 from ichd.store.refusals import Refusal
+from ichd.store.reviews import GivenReview, standing
 from ichd.telemetry import configure_logging
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
@@ -34,7 +35,7 @@ def status(
     limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Studies: their state, finding, jobs and deliveries; and what was refused at the door.
+    """Studies: their state, finding, jobs, deliveries and reviews; and what was refused at the door.
 
     With --json, one STUDY has the shape of `ichd predict --json` and of the status page's API.
     """
@@ -98,12 +99,25 @@ def _show_list(summaries: list[StudySummary], listener: str) -> None:
             str(s.slices),
             str(s.revision),
             _deliveries_in_words(s),
+            _review_in_words(s),
             _why(s.reason, s.detail),
             s.study_uid,
         )
         for s in summaries
     )
-    columns = ("last image", "accession", "state", "triage", "any", "slices", "rev", "delivered", "reason", "study")
+    columns = (
+        "last image",
+        "accession",
+        "state",
+        "triage",
+        "any",
+        "slices",
+        "rev",
+        "delivered",
+        "review",
+        "reason",
+        "study",
+    )
     console().print(table(None, columns, rows))
 
 
@@ -163,11 +177,29 @@ def _show_detail(detail: StudyDetail) -> None:
         for d in detail.deliveries
     )
     shown.print(table("\nDelivered", ("destination", "rev", "at", "status", "report"), receipts))
+    _show_reviews(detail.summary.reviews)
     for conflict in detail.conflicts:
         shown.print(
             f"conflict: {Reason.CONFLICTING_DUPLICATE.meaning}: {conflict.sop_uid}", markup=False, soft_wrap=True
         )
     _show_refusals(detail.refusals)
+
+
+def _show_reviews(reviews: Sequence[GivenReview]) -> None:
+    if not reviews:
+        return
+    rows = (
+        (
+            _when(given.review.received_at),
+            given.review.reviewer or "-",
+            given.review.agreement,
+            str(given.revision),
+            given.review.source,
+            ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in given.review.truth.items()) or "-",
+        )
+        for given in reviews
+    )
+    console().print(table("\nReviews", ("at", "reviewer", "finding", "rev", "by", "what is there"), rows))
 
 
 def _show_refusals(refusals: Sequence[Refusal]) -> None:
@@ -193,6 +225,11 @@ def _deliveries_in_words(summary: StudySummary) -> str:
     if not publishing:
         return "-"
     return f"{len(summary.deliveries)} of {len(publishing)}"
+
+
+def _review_in_words(summary: StudySummary) -> str:
+    """The newest word on the finding that the line shows; an earlier finding's is no word on this one."""
+    return standing(summary.reviews, summary.finding_revision) or "-"
 
 
 def _why(reason: Reason | None, detail: str) -> str:

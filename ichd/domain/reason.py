@@ -26,8 +26,9 @@ class Reason(StrEnum):
     CALLED_AE_TITLE_UNKNOWN = "called_ae_title_unknown"
     ASSOCIATION_UNSUPPORTED = "association_unsupported"
     TLS_HANDSHAKE_FAILED = "tls_handshake_failed"
-    # Requests for storage commitment that can't be answered.
+    # Requests for storage commitment that can't be answered, and results that nobody asked for.
     SOURCE_UNKNOWN = "source_unknown"
+    PROMISE_UNKNOWN = "promise_unknown"
     # Instances that are kept, and flagged.
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     # Series and studies that are not read.
@@ -90,6 +91,7 @@ class Reason(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     # Readers' words that come back.
     REVIEW_UNKNOWN = "review_unknown"
+    NO_REVIEW = "no_review"
     # The audit trail on its way to a syslog collector.
     COLLECTOR_UNREACHABLE = "collector_unreachable"
     COLLECTOR_LOST = "collector_lost"
@@ -115,6 +117,9 @@ MEANINGS: dict[Reason, str] = {
     Reason.ASSOCIATION_NOT_ALLOWED: "dicom.allowed_peers does not list this AE title at this address; add it there",
     Reason.TOO_MANY_ASSOCIATIONS: "dicom.max_associations were open already; the sender is told to come back",
     Reason.SOURCE_UNKNOWN: "no [[source]] has the AE title of who asks, so there is no address to answer to; add one",
+    Reason.PROMISE_UNKNOWN: (
+        "a result of storage commitment names no request of ours to who sends it; check the AE title of the destination"
+    ),
     Reason.CALLED_AE_TITLE_UNKNOWN: "the sender calls us by another name than dicom.ae_title; correct it in the sender",
     Reason.ASSOCIATION_UNSUPPORTED: "the peer asks for a protocol or application that is not DICOM; correct it there",
     Reason.TLS_HANDSHAKE_FAILED: (
@@ -196,5 +201,9 @@ MEANINGS: dict[Reason, str] = {
         "the syslog collector does not take our connection; check audit.syslog, that it runs, and the TLS files"
     ),
     Reason.COLLECTOR_LOST: "the connection to the syslog collector broke; what was on its way is sent again",
+    Reason.NO_REVIEW: (
+        "it says neither that a reader agrees with a finding nor that he does not; send key objects titled Rejected "
+        "for Quality Reasons, or an observation with a value of feedback.agreed or feedback.disagreed"
+    ),
     Reason.REVIEW_UNKNOWN: "a reader's word names no finding of ours; it must name a study, report or accession number",
 }

@@ -14,20 +14,29 @@ from ichd.intake.syntax import TRANSFER_SYNTAXES, TransferSyntax
 from ichd.intake.values import is_uid
 
 _TEXTS = {
+    "SOPClassUID": 0x00080016,
+    "SOPInstanceUID": 0x00080018,
     "InstanceAvailability": 0x00080056,
     "Modality": 0x00080060,
+    "CodeValue": 0x00080100,
+    "CodingSchemeDesignator": 0x00080102,
     "ReferencedSOPClassUID": 0x00081150,
     "ReferencedSOPInstanceUID": 0x00081155,
     "TransactionUID": 0x00081195,
     "StudyInstanceUID": 0x0020000D,
+    "SeriesInstanceUID": 0x0020000E,
     "PerformedProcedureStepStatus": 0x00400252,
 }
 _SEQUENCES = {
     "ReferencedSeriesSequence": 0x00081115,
     "ReferencedImageSequence": 0x00081140,
+    "FailedSOPSequence": 0x00081198,
     "ReferencedSOPSequence": 0x00081199,
     "ScheduledStepAttributesSequence": 0x00400270,
     "PerformedSeriesSequence": 0x00400340,
+    "ConceptNameCodeSequence": 0x0040A043,
+    "CurrentRequestedProcedureEvidenceSequence": 0x0040A375,
+    "ContentSequence": 0x0040A730,
 }
 _TEXT_TAGS = frozenset(_TEXTS.values())
 _SEQUENCE_TAGS = frozenset(_SEQUENCES.values())
@@ -51,13 +60,23 @@ class Information:
 
 def decode(request: Request) -> Information | None:
     """The data set of a request; None where it makes no sense or has more to say than any service needs."""
-    syntax = TRANSFER_SYNTAXES.get(request.transfer_syntax_uid)
-    if syntax is None or syntax.deflated or syntax.encapsulated:
-        return None
     try:
-        return _Reader(memoryview(request.dataset), syntax).whole()
+        return read_information(request.dataset, request.transfer_syntax_uid)
     except Refused:
         return None
+
+
+def read_information(dataset: bytes | memoryview, transfer_syntax_uid: str) -> Information:
+    """The same for a data set by itself.
+
+    Raises:
+        Refused: NOT_DICOM, TRUNCATED, or UNSUPPORTED_TRANSFER_SYNTAX: compressed, which such data sets never are.
+    """
+    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
+    if syntax is None or syntax.deflated or syntax.encapsulated:
+        detail = transfer_syntax_uid if is_uid(transfer_syntax_uid) else "not a UID"
+        raise Refused(Reason.UNSUPPORTED_TRANSFER_SYNTAX, detail)
+    return _Reader(memoryview(dataset), syntax).whole()
 
 
 def has_sequence(information: Information, keyword: str) -> bool:

@@ -22,6 +22,7 @@ class Refusals:
         self._arrivals = arrivals
         self._images = Allowance()
         self._rejections = Allowance()
+        self._words = Allowance()
 
     def image(
         self,
@@ -71,6 +72,28 @@ class Refusals:
                 address=sender.address,
                 sop_class_uid=sop_class_uid,
                 sop_instance_uid=None,
+                now=now,
+            )
+
+    def word(
+        self, error: Refused, sender: Sender, *, sop_class_uid: str | None, sop_instance_uid: str | None, now: datetime
+    ) -> None:
+        """Write down a reader's word that can't be kept; to who sends many, so many a minute.
+
+        Without its study: a row with one is evidence that the study misses an image.
+        """
+        _warn("word_refused", error, sender, sop_class=sop_class_uid)
+        left_out = self._words.take(error.reason, sender.address, now)
+        if left_out is None:
+            return
+        with _while_it_works():
+            self._arrivals.refuse(
+                error.reason,
+                detail=with_left_out(error.detail, left_out),
+                calling_ae_title=sender.calling_ae_title,
+                address=sender.address,
+                sop_class_uid=sop_class_uid,
+                sop_instance_uid=sop_instance_uid,
                 now=now,
             )
 

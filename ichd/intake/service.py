@@ -1,6 +1,9 @@
-"""What a normalised service (PS3.7 chapter 10) is to the DIMSE door: a function from a request to an answer."""
+"""What a service is to the DIMSE door: a function from a request to an answer.
 
-from collections.abc import Callable
+Normalised services (PS3.7 chapter 10), and C-STORE of objects that are no images and small enough to be held.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -11,6 +14,7 @@ from ichd.intake.claim import Sender
 class Operation(IntEnum):
     """The requests that a service may be asked, by Command Field (PS3.7 annex E)."""
 
+    C_STORE = 0x0001
     N_EVENT_REPORT = 0x0100
     N_SET = 0x0120
     N_ACTION = 0x0130
@@ -24,6 +28,7 @@ class Status(IntEnum):
     PROCESSING_FAILURE = 0x0110
     DUPLICATE_SOP_INSTANCE = 0x0111
     NO_SUCH_SOP_INSTANCE = 0x0112
+    NO_SUCH_EVENT_TYPE = 0x0113
     INVALID_ARGUMENT_VALUE = 0x0115
     MISSING_ATTRIBUTE = 0x0120
     NO_SUCH_ACTION = 0x0123
@@ -36,7 +41,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One N-service request as it came."""
+    """One request as it came."""
 
     operation: Operation
     sop_class_uid: str
@@ -55,9 +60,20 @@ class Request:
 class Answer:
     """What the sender hears."""
 
-    status: Status
+    #: A `Status`, or one of the Storage Service (`ichd.intake.status`).
+    status: int
     #: Error Comment; never a value of the data set.
     comment: str = ""
 
 
 Service = Callable[[Request], Answer]
+
+
+def by_operation(services: Mapping[Operation, Service]) -> Service:
+    """One service of several that share a SOP class, as both ends of storage commitment do."""
+
+    def accept(request: Request) -> Answer:
+        service = services.get(request.operation)
+        return Answer(status=Status.UNRECOGNISED_OPERATION) if service is None else service(request)
+
+    return accept

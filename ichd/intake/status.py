@@ -14,6 +14,8 @@ STATUS: Mapping[Reason, int] = {
     Reason.ASSOCIATION_TOO_LARGE: 0xA700,
     Reason.UID_MISMATCH: 0xA900,
     Reason.WRONG_MODALITY: 0xA900,
+    Reason.NO_REVIEW: 0xA900,
+    Reason.REVIEW_UNKNOWN: 0xA900,
     Reason.NOT_DICOM: 0xC000,
     Reason.TRUNCATED: 0xC001,
     Reason.BAD_UID: 0xC002,

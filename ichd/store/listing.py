@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, or_, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import Closing
@@ -17,10 +17,23 @@ from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record
 from ichd.domain.study import StudyState
+from ichd.store.conflicts import Conflict, conflict_counts, conflicts_of
 from ichd.store.contents import StoredImage, images_of, select_finding, study_facts
 from ichd.store.refusals import Refusal, latest_refusals
-from ichd.store.tables import ConflictRow, FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
+from ichd.store.reviews import GivenReview, reviews_of
+from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
 from ichd.store.transaction import reading
+
+__all__ = [
+    "Conflict",
+    "Delivery",
+    "JobSummary",
+    "SeriesSummary",
+    "StudyDetail",
+    "StudySummary",
+    "study_detail",
+    "study_summaries",
+]
 
 #: Of one study, that are shown.
 _REFUSALS = 100
@@ -66,18 +79,6 @@ class SeriesSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conflict:
-    """Bytes that arrived under a SOP Instance UID that was taken."""
-
-    sop_uid: str
-    #: The study that the bytes claim to belong to.
-    study_uid: str
-    sha256: str
-    path: str
-    received_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
 class StudySummary:
     """A line of a list."""
 
@@ -104,6 +105,8 @@ class StudySummary:
     closing: Closing | None
     #: The numbers behind it, for people.
     closing_detail: str
+    #: What readers say of any revision, oldest first.
+    reviews: tuple[GivenReview, ...]
     #: Of the present revision.
     jobs: tuple[JobSummary, ...]
     deliveries: tuple[Delivery, ...]
@@ -153,7 +156,7 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
             series=_series(study_uid, images_of(session, study.id), record),
             jobs=tuple(_job(row) for row in jobs),
             deliveries=tuple(_deliveries(session, [study.id])[study.id]),
-            conflicts=tuple(_conflicts(session, study.id)),
+            conflicts=tuple(conflicts_of(session, study.id)),
             refusals=tuple(latest_refusals(session, limit=_REFUSALS, study_instance_uid=study_uid)),
         )
 
@@ -161,8 +164,9 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
 def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySummary]:
     ids = [study.id for study in studies]
     counts = _counts(session, ids)
-    conflicts = _conflict_counts(session, ids)
+    conflicts = conflict_counts(session, ids)
     findings = _newest_findings(session, ids)
+    reviews = reviews_of(session, ids)
     jobs = _present_jobs(session, ids)
     deliveries = _deliveries(session, ids)
     return [
@@ -187,6 +191,7 @@ def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySumma
             finished_at=study.finished_at,
             closing=study.closing,
             closing_detail=study.closing_detail,
+            reviews=tuple(reviews[study.id]),
             jobs=tuple(jobs[study.id]),
             deliveries=tuple(d for d in deliveries[study.id] if d.revision == study.revision),
         )
@@ -205,13 +210,6 @@ def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, tuple[int, int
     )
     counted = {study_id: (series, images) for study_id, series, images in session.execute(statement)}
     return defaultdict(lambda: (0, 0), counted)
-
-
-def _conflict_counts(session: Session, ids: Sequence[int]) -> Mapping[int, int]:
-    counted = (
-        select(ConflictRow.study_id, func.count()).where(ConflictRow.study_id.in_(ids)).group_by(ConflictRow.study_id)
-    )
-    return defaultdict(int, [(study_id, count) for study_id, count in session.execute(counted)])
 
 
 def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, FindingRow]:
@@ -268,28 +266,6 @@ def _series(study_uid: str, images: Sequence[StoredImage], record: Record | None
             )
         )
     return tuple(summaries)
-
-
-def _conflicts(session: Session, study_id: int) -> list[Conflict]:
-    """Conflicts under the study's UID, and those of other studies with its images."""
-    statement = (
-        select(ConflictRow, StudyRow.study_instance_uid)
-        .join_from(ConflictRow, StudyRow, ConflictRow.study_id == StudyRow.id)
-        .join(InstanceRow, ConflictRow.instance_id == InstanceRow.id)
-        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
-        .where(or_(ConflictRow.study_id == study_id, SeriesRow.study_id == study_id))
-        .order_by(ConflictRow.id)
-    )
-    return [
-        Conflict(
-            sop_uid=row.sop_instance_uid,
-            study_uid=study_uid,
-            sha256=row.sha256,
-            path=row.path,
-            received_at=row.received_at,
-        )
-        for row, study_uid in session.execute(statement)
-    ]
 
 
 def _job(row: JobRow) -> JobSummary:

@@ -17,15 +17,17 @@ from ichd.domain.reason import Reason
 from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.reviews import Reviews
 from ichd.store.studies import Studies
 from ichd.web.accounts import Accounts
 from ichd.web.api import api_router
 from ichd.web.dicomweb import dicomweb_router
-from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite
+from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite, ShortBodies
 from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
 from ichd.web.heatmaps import heat_maps_router
 from ichd.web.pages import Pages, pages_router
+from ichd.web.reviews import reviews_router
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -62,13 +64,14 @@ def create_app(
     arrivals: Arrivals,
     catalogue: Catalogue,
     heat_maps: HeatMaps,
+    reviews: Reviews,
     site: Site,
     checks: Mapping[str, Check],
     clock: Callable[[], datetime],
     entry: Entry | None = None,
     doors: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The status page and DICOMweb; through `doors` images come in.
+    """The status page with readers' words, and DICOMweb; through `doors` images come in.
 
     `checks` are run by `/readyz`, by name; the one named `database` alone decides `/healthz`.
     """
@@ -86,6 +89,7 @@ def create_app(
     app.include_router(pages_router(studies, arrivals, heat_maps, pages))
     app.include_router(api_router(studies, arrivals))
     app.include_router(heat_maps_router(studies, heat_maps, catalogue))
+    app.include_router(reviews_router(reviews, clock))
     app.include_router(health_router(checks))
     app.include_router(dicomweb_router(catalogue))
     for door in doors:
@@ -99,6 +103,7 @@ def _guard(app: FastAPI, entry: Entry) -> None:
     """What a request passes before it comes to a route; what is added last stands outermost."""
     if entry.accounts is not None:
         app.add_middleware(Gate, accounts=entry.accounts, note=entry.note)
+    app.add_middleware(ShortBodies)
     app.add_middleware(SameSite)
     app.add_middleware(KnownHosts, names=(*LOOPBACK_HOSTS, *entry.hosts), any_address=entry.any_address)
     if entry.behind_proxy:

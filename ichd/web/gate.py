@@ -25,6 +25,8 @@ _log = structlog.get_logger(__name__)
 
 #: For whatever watches the process; they say nothing to strangers.
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+#: Bytes of a request that is no image.
+_LONGEST_BODY = 16 << 10
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ACCOUNT = "ichd.account"
 #: How often the trail names the same account at the same address, and the same failing address, seconds.
@@ -124,9 +126,30 @@ class SameSite:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS and _is_foreign(Headers(scope=scope)):
-            answer = _answer(scope, HTTPStatus.FORBIDDEN, "A page of another site can't send images here.")
+            answer = _answer(scope, HTTPStatus.FORBIDDEN, "A page of another site can't send or change anything here.")
             await answer(scope, receive, send)
             return
+        await self._app(scope, receive, send)
+
+
+class ShortBodies:
+    """Refuses what is longer than a form or a few words of JSON, before it is read; images have a door of their own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and not scope["path"].startswith("/dicom-web"):
+            headers = Headers(scope=scope)
+            length = headers.get("content-length", "0")
+            if "transfer-encoding" in headers:
+                await _answer(scope, HTTPStatus.LENGTH_REQUIRED, "Say how long it is.")(scope, receive, send)
+                return
+            if not length.isdecimal() or int(length) > _LONGEST_BODY:
+                sentence = f"At most {_LONGEST_BODY} bytes are read here."
+                await _answer(scope, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

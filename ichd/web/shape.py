@@ -13,6 +13,7 @@ from ichd.domain.reason import Reason
 from ichd.domain.record import Record
 from ichd.store.listing import Conflict, Delivery, JobSummary, SeriesSummary, StudyDetail, StudySummary
 from ichd.store.refusals import Refusal
+from ichd.store.reviews import GivenReview
 
 
 def reading_shape(record: Mapping[str, Any] | None) -> Record:
@@ -63,6 +64,7 @@ def line_shape(summary: StudySummary) -> Record:
         "finished_at": _iso(summary.finished_at),
         "closing": summary.closing and str(summary.closing),
         "closing_detail": summary.closing_detail,
+        "reviews": [review_shape(given) for given in summary.reviews],
         "jobs": [_job(job) for job in summary.jobs],
         "deliveries": [_delivery(d) for d in summary.deliveries],
     }
@@ -82,6 +84,19 @@ def study_shape(detail: StudyDetail) -> Record:
         "deliveries": [_delivery(d) for d in detail.deliveries],
         "conflicts": [_conflict(c) for c in detail.conflicts],
         "refusals": [refusal_shape(r) for r in detail.refusals],
+    }
+
+
+def review_shape(given: GivenReview) -> Record:
+    """What a reader says of the finding of a revision."""
+    review = given.review
+    return {
+        "revision": given.revision,
+        "agreement": str(review.agreement),
+        "source": str(review.source),
+        "reviewer": review.reviewer,
+        "truth": dict(review.truth),
+        "received_at": _iso(review.received_at),
     }
 
 

@@ -7,8 +7,10 @@ from datetime import datetime
 from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.record import Record, finding_of
+from ichd.domain.review import Agreement, ReviewSource
 from ichd.store.listing import JobSummary, SeriesSummary, StudyDetail, StudySummary
-from ichd.web.words import Badge, class_label, duration, percent, presence_badge, timing
+from ichd.store.reviews import GivenReview
+from ichd.web.words import Badge, agreement_words, class_label, duration, percent, presence_badge, timing, truth_words
 from ichd.web.worklist import DeliveryLine, StudyLine, Why, delivery_lines, study_line, why
 
 #: Height of the strip of slice probabilities, in units of its own viewBox; a slice is one unit wide.
@@ -85,11 +87,27 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewLine:
+    """What a reader says."""
+
+    #: Class name in ichd.css: done or failed.
+    tone: str
+    agreement: str
+    truth: str
+    reviewer: str
+    source: str
+    revision: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyPage:
     """All of the page."""
 
     line: StudyLine
     reading: Reading | None
+    #: Newest first.
+    reviews: tuple[ReviewLine, ...]
     series: tuple[SeriesLine, ...]
     jobs: tuple[JobLine, ...]
     deliveries: tuple[DeliveryLine, ...]
@@ -108,6 +126,7 @@ def study_page(detail: StudyDetail, now: datetime) -> StudyPage:
     return StudyPage(
         line=study_line(summary, now),
         reading=_reading(record) if record and read_series else None,
+        reviews=tuple(_review_line(given) for given in reversed(summary.reviews)),
         series=tuple(
             SeriesLine(series=s, was_read=s.series_uid == read_series, why=why(s.reason, s.detail))
             for s in detail.series
@@ -173,6 +192,26 @@ def strip_path(probabilities: Sequence[float]) -> str:
     """A staircase over the slices, closed along the bottom: one path, however many slices there are."""
     stairs = "".join(f"V{(1 - p) * STRIP_HEIGHT:.2f}h1" for p in probabilities)
     return f"M0 {STRIP_HEIGHT}{stairs}V{STRIP_HEIGHT}Z"
+
+
+_BY = {
+    ReviewSource.API: "on this page or by its API",
+    ReviewSource.KEY_OBJECT: "by a key object",
+    ReviewSource.HL7: "by an HL7 message",
+}
+
+
+def _review_line(given: GivenReview) -> ReviewLine:
+    review = given.review
+    return ReviewLine(
+        tone="done" if review.agreement is Agreement.AGREED else "failed",
+        agreement=agreement_words(review.agreement),
+        truth=truth_words(review.truth),
+        reviewer=review.reviewer or "somebody",
+        source=_BY[review.source],
+        revision=given.revision,
+        received_at=review.received_at,
+    )
 
 
 def _job_line(job: JobSummary) -> JobLine:

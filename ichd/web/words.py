@@ -1,9 +1,11 @@
 """How values read on a page: ages, times, UIDs, percentages, and a word and a tone for each state."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ichd.domain.finding import Presence, Triage
+from ichd.domain.review import Agreement
 from ichd.domain.study import StudyState
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
@@ -118,3 +120,13 @@ def _one_number(seconds: float) -> str:
 def short_uid(uid: str) -> str:
     """The end of a UID; the page's title attribute has the whole."""
     return uid if len(uid) <= _UID_TAIL + 1 else f"…{uid[-_UID_TAIL:]}"
+
+
+def agreement_words(agreement: Agreement) -> str:
+    """What a reader says, as a sentence about the finding."""
+    return "agrees" if agreement is Agreement.AGREED else "disagrees"
+
+
+def truth_words(truth: Mapping[str, bool]) -> str:
+    """What a reader says is there and is not; empty where he does not."""
+    return ", ".join(f"{'' if is_there else 'no '}{class_label(name).lower()}" for name, is_there in truth.items())

@@ -1,7 +1,7 @@
 """A real listener on a free loopback port, with a real store behind it."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +71,7 @@ OpenHouse = Callable[..., House]
 
 @pytest.fixture
 def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
-    """Builds a listener; settings of `ListenerConfig`, and a spool, limits or services of choice."""
+    """Builds a listener; settings of `ListenerConfig`, and a spool, limits, services or takers of objects of choice."""
     opened: list[House] = []
 
     def build(
@@ -81,6 +81,8 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
         max_instance_bytes: int = 64 << 20,
         max_association_bytes: int = 64 << 30,
         services: Mapping[str, Service] = MappingProxyType({}),
+        objects: Callable[[Engine], Mapping[str, Service]] = lambda _: {},
+        provided: Collection[str] = (),
         **settings: Any,
     ) -> House:
         url = f"sqlite:///{tmp_path / 'ichd.db'}"
@@ -101,7 +103,9 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
             engine=engine,
             spool=spool,
             arrivals=arrivals,
-            listener=Listener(config, counter, arrivals, now, services=services),
+            listener=Listener(
+                config, counter, arrivals, now, services=services, objects=objects(engine), provided=provided
+            ),
         )
         house.listener.start()
         opened.append(house)

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ichd.domain.errors import Refused
+from ichd.intake.commitment import PUSH_MODEL
 from ichd.intake.dimse.associate import AnsweredContext, acceptance, read_request
 from ichd.intake.dimse.command import read_command, response
 from ichd.intake.dimse.pdu import HEADER, Violation, command_pdus, next_pdv
@@ -116,7 +117,8 @@ def _association(body: memoryview) -> None:
         AnsweredContext(context_id=context.context_id, result=3, transfer_syntax=EXPLICIT)
         for context in request.contexts
     ]
-    acceptance(request, answers, max_pdu=1 << 16)
+    provided = [role for role in request.roles if role.sop_class_uid == PUSH_MODEL]
+    acceptance(request, answers, max_pdu=1 << 16, roles=provided)
     assert "\0" not in request.calling_ae_title + request.called_ae_title
 
 

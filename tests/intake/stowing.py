@@ -22,11 +22,13 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
 from ichd.intake.counter import Counter
+from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.part10 import file_meta
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
 from ichd.store.arrivals import Arrivals
 from ichd.store.engine import migrate, open_database
+from ichd.store.reviews import Reviews
 from ichd.store.spool import Spool
 from ichd.store.tables import Base, InstanceRow
 from ichd.telemetry import configure_logging
@@ -102,7 +104,9 @@ def stow_house(
     counter.open(now=datetime.now(UTC))
     config = StowConfig(place="web", max_request_bytes=max_request_bytes, **settings)
     app = FastAPI()
-    app.include_router(stow_router(config, counter, clock=utc_now, account_of=account_of))
+    key_objects = KeyObjects(Reviews(engine), house.arrivals)
+    router = stow_router(config, counter, clock=utc_now, account_of=account_of, key_objects=key_objects)
+    app.include_router(router)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     listener = socket.create_server(("127.0.0.1", 0))
     house.port = listener.getsockname()[1]

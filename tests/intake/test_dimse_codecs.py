@@ -8,16 +8,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pynetdicom import build_context
+from pynetdicom import build_context, build_role
 from pynetdicom.dsutils import decode
-from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_RELEASE_RP, P_DATA_TF
+from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, P_DATA_TF
 from pynetdicom.presentation import negotiate_as_acceptor
 
 from ichd.domain.study import CT_IMAGE_STORAGE, ENHANCED_CT_IMAGE_STORAGE
 from ichd.intake.dimse import pdu
 from ichd.intake.dimse.associate import AssociateRequest, acceptance, read_request, rejection
 from ichd.intake.dimse.command import Command, read_command, response
-from ichd.intake.dimse.negotiation import VERIFICATION, Welcome, accepted, answers, objection, offered_contexts
+from ichd.intake.dimse.negotiation import (
+    VERIFICATION,
+    Welcome,
+    accepted,
+    answers,
+    objection,
+    offered_contexts,
+    roles_of,
+)
 from ichd.intake.peers import Rejection
 from ichd.intake.syntax import TRANSFER_SYNTAXES
 from tests.intake.images import EXPLICIT
@@ -74,6 +82,45 @@ def test_contexts_are_negotiated_as_pynetdicom_would(proposed: list[tuple[str, l
     assert set(accepted(request, answered)) == {number for number, (result, _) in expected.items() if result == 0}
     assert ours.user_information is not None
     assert ours.user_information.maximum_length == 131072
+
+
+roles = st.lists(
+    st.tuples(st.sampled_from([CT_IMAGE_STORAGE, COMMITMENT]), st.booleans(), st.booleans()),
+    max_size=2,
+    unique_by=lambda role: role[0],
+)
+
+
+@given(roles)
+def test_only_a_provider_of_what_we_use_has_its_role_confirmed(proposed: list[tuple[str, bool, bool]]) -> None:
+    primitive = associate_primitive(
+        [(COMMITMENT, ["1.2.840.10008.1.2"]), (CT_IMAGE_STORAGE, ["1.2.840.10008.1.2"])],
+        calling="PACS",
+        called="ICHD",
+        max_pdu=0,
+    )
+    for uid, user, provider in proposed:
+        if user or provider:
+            primitive.user_information.append(build_role(uid, scu_role=user, scp_role=provider))
+    request = request_of(bytes(A_ASSOCIATE_RQ(primitive).encode()))
+    assert [(r.sop_class_uid, r.user, r.provider) for r in request.roles] == [r for r in proposed if r[1] or r[2]]
+    answered = answers(request, offered_contexts([COMMITMENT]))
+    confirmed = roles_of(request, accepted(request, answered), {COMMITMENT})
+    ours = A_ASSOCIATE_AC()
+    ours.decode(acceptance(request, answered, max_pdu=131072, roles=confirmed))
+    assert ours.user_information is not None
+    told = {uid: (item.scu, item.scp) for uid, item in ours.user_information.role_selection.items()}
+    assert told == {uid: (user, scp) for uid, user, scp in proposed if uid == COMMITMENT and (user or scp)}
+
+
+def test_a_role_that_does_not_fill_its_place_is_no_role() -> None:
+    primitive = associate_primitive([(COMMITMENT, ["1.2.840.10008.1.2"])], calling="A", called="B", max_pdu=0)
+    primitive.user_information.append(build_role(COMMITMENT, scp_role=True))
+    encoded = bytes(A_ASSOCIATE_RQ(primitive).encode())
+    at = encoded.index(b"\x54\x00\x00") + 4
+    for length in (b"\x00\x00", b"\xff\xff"):
+        with pytest.raises(pdu.Violation):
+            request_of(encoded[:at] + length + encoded[at + 2 :])
 
 
 def test_a_rejection_and_the_short_pdus_are_what_they_should_be() -> None:

@@ -15,6 +15,7 @@ from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
 from ichd.intake.dimse.negotiation import Welcome, offered_contexts
+from ichd.intake.dimse.serving import Offer
 from ichd.intake.dimse.wire import Wire
 from ichd.intake.service import Answer, Request, Service, Status
 from ichd.store.arrivals import Arrivals
@@ -102,8 +103,8 @@ class Room:
             doorkeeper=Doorkeeper(caps),
             welcome=Welcome(ae_title="ICHD", allowed_peers=(), require_called_ae_title=False),
             offered=offered_contexts(SERVICES),
-            services=SERVICES,
-            services_at_once=threading.Semaphore(1),
+            offer=Offer(services=SERVICES),
+            provided=frozenset(SERVICES),
             place="here",
             max_pdu=131072,
             association_timeout_s=2.0,

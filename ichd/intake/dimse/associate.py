@@ -1,8 +1,7 @@
 """A-ASSOCIATE-RQ read, A-ASSOCIATE-AC and -RJ written (PS3.8 9.3.2 to 9.3.4).
 
 Our own, because this is the first thing that a stranger sends: what it may cost is bounded here, item by item. What an
-acceptor may leave unanswered is not read: SCP/SCU role selection (the default roles then hold, PS3.7 D.3.3.4),
-asynchronous operations, extended negotiation, user identity.
+acceptor may leave unanswered is not read: asynchronous operations, extended negotiation, user identity.
 """
 
 import struct
@@ -32,6 +31,7 @@ _TRANSFER_SYNTAX_ITEM = 0x40
 _USER_INFORMATION_ITEM = 0x50
 _MAXIMUM_LENGTH_ITEM = 0x51
 _IMPLEMENTATION_CLASS_ITEM = 0x52
+_ROLE_SELECTION_ITEM = 0x54
 _IMPLEMENTATION_VERSION_ITEM = 0x55
 
 
@@ -55,6 +55,15 @@ class AnsweredContext:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoleSelection:
+    """Which end of a service the one who asks for the association wants to be (PS3.7 D.3.3.4)."""
+
+    sop_class_uid: str
+    user: bool
+    provider: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class AssociateRequest:
     """A request for an association."""
 
@@ -67,6 +76,8 @@ class AssociateRequest:
     contexts: tuple[ProposedContext, ...]
     #: Longest PDU that the peer takes, bytes; 0 for no limit.
     max_pdu: int
+    #: In the order in which they came, at most one of a SOP class.
+    roles: tuple[RoleSelection, ...] = ()
 
     @property
     def called_ae_title(self) -> str:
@@ -91,13 +102,14 @@ def read_request(body: memoryview) -> AssociateRequest:
     application_context = ""
     contexts: list[ProposedContext] = []
     max_pdu = 0
+    roles: tuple[RoleSelection, ...] = ()
     for kind, value in _items(body[_FIXED.size :], most=_MOST_CONTEXTS + 64):
         if kind == _APPLICATION_CONTEXT_ITEM:
             application_context = _uid(value)
         elif kind == _CONTEXT_RQ_ITEM:
             contexts.append(_proposed(value))
         elif kind == _USER_INFORMATION_ITEM:
-            max_pdu = _max_pdu(value)
+            max_pdu, roles = _user_information(value)
     if len(contexts) > _MOST_CONTEXTS or len({context.context_id for context in contexts}) < len(contexts):
         raise Violation(AbortReason.INVALID_PARAMETER_VALUE, "presentation context IDs that are not unique")
     return AssociateRequest(
@@ -108,15 +120,23 @@ def read_request(body: memoryview) -> AssociateRequest:
         application_context=application_context,
         contexts=tuple(contexts),
         max_pdu=max_pdu,
+        roles=roles,
     )
 
 
-def acceptance(request: AssociateRequest, contexts: Sequence[AnsweredContext], *, max_pdu: int) -> bytes:
-    """A-ASSOCIATE-AC; `max_pdu` is the longest PDU that we take."""
+def acceptance(
+    request: AssociateRequest,
+    contexts: Sequence[AnsweredContext],
+    *,
+    max_pdu: int,
+    roles: Sequence[RoleSelection] = (),
+) -> bytes:
+    """A-ASSOCIATE-AC; `max_pdu` is the longest PDU that we take, `roles` are those that the peer may have."""
     user_information = b"".join(
         (
             _item(_MAXIMUM_LENGTH_ITEM, struct.pack(">L", max_pdu)),
             _item(_IMPLEMENTATION_CLASS_ITEM, IMPLEMENTATION_CLASS_UID.encode("ascii")),
+            *(_item(_ROLE_SELECTION_ITEM, _selected(role)) for role in roles),
             _item(_IMPLEMENTATION_VERSION_ITEM, IMPLEMENTATION_VERSION_NAME.encode("ascii")),
         )
     )
@@ -168,14 +188,33 @@ def _proposed(value: memoryview) -> ProposedContext:
     )
 
 
-def _max_pdu(value: memoryview) -> int:
+def _user_information(value: memoryview) -> tuple[int, tuple[RoleSelection, ...]]:
+    """Maximum length, and the roles that are proposed."""
     max_pdu = 0
+    roles: dict[str, RoleSelection] = {}
     for kind, content in _items(value, most=_MOST_USER_ITEMS):
         if kind == _MAXIMUM_LENGTH_ITEM:
             if len(content) != 4:
                 raise Violation(AbortReason.INVALID_PARAMETER_VALUE, "a maximum length of other than four bytes")
             max_pdu = int.from_bytes(content, "big")
-    return max_pdu
+        elif kind == _ROLE_SELECTION_ITEM:
+            role = _role(content)
+            roles.setdefault(role.sop_class_uid, role)
+    return max_pdu, tuple(roles.values())
+
+
+def _role(content: memoryview) -> RoleSelection:
+    """PS3.7 table D.3-9: length of the UID, the UID, a byte for each role."""
+    length = int.from_bytes(content[:2], "big")
+    if len(content) != 2 + length + 2:
+        raise Violation(AbortReason.INVALID_PARAMETER_VALUE, "a role selection that does not fill its place")
+    user, provider = content[-2:]
+    return RoleSelection(sop_class_uid=_uid(content[2:-2]), user=user == 1, provider=provider == 1)
+
+
+def _selected(role: RoleSelection) -> bytes:
+    uid = role.sop_class_uid.encode("ascii")
+    return struct.pack(">H", len(uid)) + uid + bytes((role.user, role.provider))
 
 
 def _answered(context: AnsweredContext) -> bytes:

@@ -1,7 +1,6 @@
 """One association from its first byte to its last: negotiation, then message after message, in one thread."""
 
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,7 +17,7 @@ from ichd.intake.counter import Counter
 from ichd.intake.dimse.associate import AssociateRequest, acceptance, read_request, rejection
 from ichd.intake.dimse.doorkeeper import Doorkeeper
 from ichd.intake.dimse.messages import Messages, Released
-from ichd.intake.dimse.negotiation import Welcome, accepted, answers, objection
+from ichd.intake.dimse.negotiation import Welcome, accepted, answers, objection, roles_of
 from ichd.intake.dimse.pdu import (
     AbortReason,
     PduType,
@@ -30,10 +29,9 @@ from ichd.intake.dimse.pdu import (
     command_pdus,
     release_response,
 )
-from ichd.intake.dimse.serving import Serving
+from ichd.intake.dimse.serving import Offer, Serving
 from ichd.intake.dimse.wire import Wire
 from ichd.intake.peers import Rejection
-from ichd.intake.service import Service
 from ichd.intake.visit import Visit
 
 _log = structlog.get_logger(__name__)
@@ -48,8 +46,9 @@ class Terms:
     welcome: Welcome
     #: Transfer syntaxes by SOP class.
     offered: Mapping[str, tuple[str, ...]]
-    services: Mapping[str, Service]
-    services_at_once: threading.Semaphore
+    offer: Offer
+    #: SOP classes of services that a peer may provide to us.
+    provided: frozenset[str]
     #: Where we listen.
     place: str
     max_pdu: int
@@ -124,8 +123,9 @@ class Conversation:
         contexts = accepted(request, answered)
         self._visit = visit = terms.counter.welcome(sender, door=Door.DIMSE, place=terms.place, now=terms.clock())
         self._messages = messages = Messages(self._wire, contexts)
-        serving = Serving(messages, contexts, visit, sender, terms.services, terms.services_at_once, terms.clock)
-        self._wire.send(acceptance(request, answered, max_pdu=terms.max_pdu))
+        serving = Serving(messages, contexts, visit, sender, terms.offer, terms.clock)
+        roles = roles_of(request, contexts, terms.provided)
+        self._wire.send(acceptance(request, answered, max_pdu=terms.max_pdu, roles=roles))
         try:
             while not self._finishing:
                 context_id, command = messages.next_command()

@@ -1,9 +1,9 @@
-"""The DIMSE door: a service class provider for C-ECHO, C-STORE of CT images and the services that are handed to it."""
+"""The DIMSE door: C-ECHO, C-STORE of CT images, and the services and small objects that others take."""
 
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
 from ichd.intake.dimse.negotiation import Welcome, offered_contexts
+from ichd.intake.dimse.serving import Offer
 from ichd.intake.dimse.tls import ServerTls, TlsFiles
 from ichd.intake.dimse.wire import Wire
 from ichd.intake.peers import AllowedPeer
@@ -73,13 +74,16 @@ class Listener:
         clock: Callable[[], datetime],
         *,
         services: Mapping[str, Service] = MappingProxyType({}),
+        objects: Mapping[str, Service] = MappingProxyType({}),
+        provided: Collection[str] = (),
     ) -> None:
         self._config = config
         self._counter = counter
         self._arrivals = arrivals
         self._clock = clock
-        #: By SOP class UID.
-        self._services = services
+        self._offer = Offer(services=services, objects=objects, at_once=threading.Semaphore(_SERVICES_AT_ONCE))
+        #: SOP classes of services that a peer may provide to us.
+        self._provided = frozenset(provided)
         self._doorkeeper = Doorkeeper(
             Caps(
                 connections=config.max_connections,
@@ -173,9 +177,9 @@ class Listener:
                 allowed_peers=self._config.allowed_peers,
                 require_called_ae_title=self._config.require_called_ae_title,
             ),
-            offered=offered_contexts(self._services),
-            services=self._services,
-            services_at_once=threading.Semaphore(_SERVICES_AT_ONCE),
+            offered=offered_contexts((*self._offer.services, *self._offer.objects)),
+            offer=self._offer,
+            provided=self._provided,
             place=self.place,
             max_pdu=self._config.max_pdu,
             association_timeout_s=self._config.association_timeout_s,

@@ -1,10 +1,16 @@
 """Which presentation contexts are accepted, and whether the peer is let in at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ichd.intake.claim import ACCEPTED_SOP_CLASSES
-from ichd.intake.dimse.associate import APPLICATION_CONTEXT, AnsweredContext, AssociateRequest, ProposedContext
+from ichd.intake.dimse.associate import (
+    APPLICATION_CONTEXT,
+    AnsweredContext,
+    AssociateRequest,
+    ProposedContext,
+    RoleSelection,
+)
 from ichd.intake.peers import AllowedPeer, Rejection, rejection_of
 from ichd.intake.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 
@@ -56,6 +62,17 @@ def accepted(request: AssociateRequest, answered: Iterable[AnsweredContext]) -> 
         for answer in answered
         if answer.result == _ACCEPTED
     }
+
+
+def roles_of(
+    request: AssociateRequest, contexts: Mapping[int, Context], provided: Collection[str]
+) -> tuple[RoleSelection, ...]:
+    """The roles to confirm (PS3.7 D.3.3.4): a peer that proposes to be the provider of one of `provided` may be it.
+
+    What is not answered has its default role: who asked for the association uses the service.
+    """
+    taken = {context.abstract_syntax for context in contexts.values()}
+    return tuple(role for role in request.roles if role.sop_class_uid in taken and role.sop_class_uid in provided)
 
 
 def objection(request: AssociateRequest, address: str, welcome: Welcome) -> Rejection | None:

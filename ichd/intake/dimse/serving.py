@@ -1,9 +1,9 @@
-"""What is done with each message: C-ECHO and C-STORE by ourselves, N-services by those who offer them."""
+"""What is done with each message: C-ECHO and C-STORE of images by ourselves, the rest by those who offer it."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -30,6 +30,23 @@ _OPERATIONS = frozenset(Operation)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Offer:
+    """Who takes what beside images, by SOP class UID."""
+
+    services: Mapping[str, Service] = field(default_factory=dict)
+    #: C-STORE of objects that are no images.
+    objects: Mapping[str, Service] = field(default_factory=dict)
+    #: What a data set holds takes more memory than its bytes.
+    at_once: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+
+    def taker(self, sop_class_uid: str, command_field: int) -> Service | None:
+        """Who takes such a request in a context of this SOP class; None where nobody does."""
+        if command_field == Operation.C_STORE:
+            return self.objects.get(sop_class_uid)
+        return self.services.get(sop_class_uid) if command_field in _OPERATIONS else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reply:
     """What becomes of a message."""
 
@@ -48,17 +65,14 @@ class Serving:
         contexts: Mapping[int, Context],
         visit: Visit,
         sender: Sender,
-        services: Mapping[str, Service],
-        services_at_once: threading.Semaphore,
+        offer: Offer,
         clock: Callable[[], datetime],
     ) -> None:
         self._messages = messages
         self._contexts = contexts
         self._visit = visit
         self._sender = sender
-        self._services = services
-        #: What a data set holds takes more memory than its bytes.
-        self._services_at_once = services_at_once
+        self._offer = offer
         self._clock = clock
         self._refused_in_a_row = 0
 
@@ -72,8 +86,8 @@ class Serving:
         context = self._contexts[context_id]
         if command.field == CommandField.C_STORE and context.abstract_syntax in ACCEPTED_SOP_CLASSES:
             return self._store(context_id, context, command)
-        service = self._services.get(context.abstract_syntax)
-        if service is not None and command.field in _OPERATIONS:
+        service = self._offer.taker(context.abstract_syntax, command.field)
+        if service is not None:
             return self._ask(service, context_id, context, command)
         if command.has_data_set:
             for fragment in self._fragments(context_id):
@@ -126,9 +140,10 @@ class Serving:
                     dataset += fragment
         if not _is_uid_or_none(command.sop_instance_uid) or not _is_uid_or_none(command.sop_class_uid):
             answer = Answer(status=Status.INVALID_ARGUMENT_VALUE, comment=str(Reason.BAD_UID))
-        elif size > _LONGEST_SERVICE_DATA_SET:
+        elif size > _LONGEST_SERVICE_DATA_SET and command.field != CommandField.C_STORE:
             answer = Answer(status=Status.RESOURCE_LIMITATION, comment=f"at most {_LONGEST_SERVICE_DATA_SET} bytes")
         else:
+            # An object that is too large comes without its end: who takes it refuses it by its size, in his own words.
             answer = self._answer_of(service, context, command, bytes(dataset))
         return Reply(command_set=response(command, answer.status, answer.comment))
 
@@ -156,7 +171,7 @@ class Serving:
             received_at=self._clock(),
         )
         try:
-            with self._services_at_once:
+            with self._offer.at_once:
                 return service(request)
         except CodedError as error:
             _log.warning("service_failed", operation=request.operation.name.lower(), reason=str(error.reason))

@@ -21,12 +21,13 @@ from starlette.responses import Response
 from ichd.domain.arrival import Door
 from ichd.intake.claim import Sender
 from ichd.intake.counter import Counter
+from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.body import CutShort, Pace, carry, drain
 from ichd.intake.stow.media import Form, boundary_of, form_of
 from ichd.intake.stow.multipart import NotMultipart, read_parts
 from ichd.intake.stow.pipe import BrokenOff, Pipe
 from ichd.intake.stow.response import status_of, store_response
-from ichd.intake.stow.storing import Failed, Stored, store_parts
+from ichd.intake.stow.storing import Failed, Stored, TakeWord, store_parts
 from ichd.intake.values import is_uid
 from ichd.intake.visit import Visit
 
@@ -74,11 +75,14 @@ class StowDoor:
         *,
         clock: Callable[[], datetime],
         account_of: Callable[[Request], str],
+        key_objects: KeyObjects | None = None,
     ) -> None:
         self._config = config
         self._counter = counter
         self._clock = clock
         self._account_of = account_of
+        #: None where readers' words are not taken.
+        self._key_objects = key_objects
         self._threads = ThreadPoolExecutor(config.max_requests, thread_name_prefix="ichd-stow")
         self._pace = Pace(patience_s=config.patience_s, grace_s=config.grace_s, min_bytes_per_s=config.min_bytes_per_s)
         #: Requests that are served now, by who sends them.
@@ -129,7 +133,9 @@ class StowDoor:
         pipe = Pipe()
         visit = self._counter.welcome(sender, door=Door.STOW, place=self._config.place, now=self._clock())
         loop = asyncio.get_running_loop()
-        storing = loop.run_in_executor(self._threads, self._store, pipe, boundary, visit, study_uid)
+        storing = loop.run_in_executor(
+            self._threads, self._store, pipe, boundary, visit, study_uid, self._taker(sender)
+        )
         cut: CutShort | None = None
         try:
             await carry(request, pipe, max_bytes=self._config.max_request_bytes, pace=self._pace)
@@ -153,13 +159,22 @@ class StowDoor:
         headers = _RETRY_AFTER if status is HTTPStatus.SERVICE_UNAVAILABLE else None
         return Response(content, status, headers, form.media_type)
 
-    def _store(self, pipe: Pipe, boundary: str, visit: Visit, study_uid: str | None) -> _Visited:
+    def _taker(self, sender: Sender) -> TakeWord | None:
+        if self._key_objects is None:
+            return None
+        take = self._key_objects.take
+        return lambda dataset, claim: take(dataset, claim, sender, now=self._clock())
+
+    def _store(
+        self, pipe: Pipe, boundary: str, visit: Visit, study_uid: str | None, take_word: TakeWord | None
+    ) -> _Visited:
         """The whole visit, in a thread."""
         outcomes: list[Stored | Failed] = []
         trouble: str | None = "It ended early."
         try:
             # Appends as they come: what was stored before the message breaks off is still told.
-            outcomes.extend(store_parts(read_parts(pipe, boundary), visit, study_uid=study_uid, clock=self._clock))
+            parts = read_parts(pipe, boundary)
+            outcomes.extend(store_parts(parts, visit, study_uid=study_uid, clock=self._clock, take_word=take_word))
             for _ in pipe:
                 pass  # An epilogue means nothing (RFC 2046 5.1.1), but only its end is the end of the request.
             trouble = None

@@ -39,14 +39,14 @@ def store_response(outcomes: Sequence[Stored | Failed], studies_url: str) -> Rec
     """The data set of the answer; `studies_url` is where WADO-RS finds all studies."""
     stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-    studies = {outcome.study_instance_uid for outcome in stored}
+    studies = {outcome.study_instance_uid for outcome in stored if outcome.retrievable}
     sequences: Record = {
         "ReferencedSOPSequence": [_stored(outcome, studies_url) for outcome in stored],
         "FailedSOPSequence": [_failed(failure) for failure in failed if _is_named(failure)],
         "OtherFailuresSequence": [_reason(failure) for failure in failed if not _is_named(failure)],
     }
     return {
-        # Type 2: there is no URL for several studies.
+        # Type 2: there is no URL for several studies, nor for a reader's word.
         "RetrieveURL": f"{studies_url}/{studies.pop()}" if len(studies) == 1 else "",
         **{keyword: items for keyword, items in sequences.items() if items},
     }
@@ -57,7 +57,7 @@ def _stored(outcome: Stored, studies_url: str) -> Record:
     return {
         "ReferencedSOPClassUID": outcome.sop_class_uid,
         "ReferencedSOPInstanceUID": image,
-        "RetrieveURL": f"{studies_url}/{study}/series/{series}/instances/{image}",
+        "RetrieveURL": f"{studies_url}/{study}/series/{series}/instances/{image}" if outcome.retrievable else "",
         **({"WarningReason": CONFLICTING} if outcome.conflicting else {}),
     }
 

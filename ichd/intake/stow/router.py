@@ -6,6 +6,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 
 from ichd.intake.counter import Counter
+from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.door import StowConfig, StowDoor
 
 
@@ -15,9 +16,13 @@ def stow_router(
     *,
     clock: Callable[[], datetime],
     account_of: Callable[[Request], str],
+    key_objects: KeyObjects | None = None,
 ) -> APIRouter:
-    """Routes for the web application, which knows who may come in; `account_of` names them, or is empty."""
-    door = StowDoor(config, counter, clock=clock, account_of=account_of)
+    """Routes for the web application, which knows who may come in; `account_of` names them, or is empty.
+
+    With `key_objects`, readers' words come in as well.
+    """
+    door = StowDoor(config, counter, clock=clock, account_of=account_of, key_objects=key_objects)
     router = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
 
     @router.post("/studies", summary="Store images (STOW-RS)")

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.claim import Claim
+from ichd.intake.feedback.key_objects import KEY_OBJECT_SELECTION, LONGEST_KEY_OBJECT, KeptWord
 from ichd.intake.part10 import FileHead
 from ichd.intake.stow.multipart import NotMultipart, Part
 from ichd.intake.visit import Visit
@@ -26,6 +28,8 @@ class Stored:
     sop_instance_uid: str
     #: Other bytes are kept under its SOP Instance UID already, and those are read.
     conflicting: bool
+    #: Not so of a key object: what it said is kept, and not the object.
+    retrievable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,17 @@ class Failed:
 _NAMELESS = Claim(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="")
 
 
+#: Takes a key object for a reader's word.
+TakeWord = Callable[[bytes, Claim], KeptWord]
+
+
 def store_parts(
-    parts: Iterator[Part], visit: Visit, *, study_uid: str | None, clock: Callable[[], datetime]
+    parts: Iterator[Part],
+    visit: Visit,
+    *,
+    study_uid: str | None,
+    clock: Callable[[], datetime],
+    take_word: TakeWord | None = None,
 ) -> Iterator[Stored | Failed]:
     """What becomes of each part, as soon as it is known; with `study_uid`, images of other studies fail.
 
@@ -53,7 +66,7 @@ def store_parts(
     """
     strange = 0
     for part in parts:
-        outcome = _store(iter(part), visit, study_uid, clock)
+        outcome = _store(iter(part), visit, study_uid, clock, take_word)
         yield outcome
         strange += isinstance(outcome, Failed) and outcome.claim is _NAMELESS
         if strange >= MAX_STRANGE_PARTS:
@@ -61,7 +74,11 @@ def store_parts(
 
 
 def _store(
-    content: Iterator[memoryview], visit: Visit, study_uid: str | None, clock: Callable[[], datetime]
+    content: Iterator[memoryview],
+    visit: Visit,
+    study_uid: str | None,
+    clock: Callable[[], datetime],
+    take_word: TakeWord | None,
 ) -> Stored | Failed:
     head = FileHead()
     try:
@@ -75,6 +92,8 @@ def _store(
         transfer_syntax_uid=head.transfer_syntax_uid,
         study_instance_uid=study_uid,
     )
+    if take_word is not None and claim.sop_class_uid == KEY_OBJECT_SELECTION:
+        return _hear(chain((beginning,), content), visit, claim, take_word)
     with visit.receive(claim) as reception:
         reception.write(beginning)
         for fragment in content:
@@ -89,6 +108,26 @@ def _store(
         sop_class_uid=admission.facts.sop_class_uid,
         sop_instance_uid=admission.facts.sop_instance_uid,
         conflicting=admission.kind is ArrivalKind.CONFLICT,
+    )
+
+
+def _hear(content: Iterator[memoryview], visit: Visit, claim: Claim, take_word: TakeWord) -> Stored | Failed:
+    """A reader's word in a key object; of one that is too large, no more is held than shows it."""
+    dataset = bytearray()
+    try:
+        for fragment in content:
+            visit.count(len(fragment))
+            dataset += fragment[: LONGEST_KEY_OBJECT + 1 - len(dataset)]
+        kept = take_word(bytes(dataset), claim)
+    except (Refused, Transient) as error:
+        return Failed(claim=claim, reason=error.reason, transient=isinstance(error, Transient))
+    return Stored(
+        study_instance_uid=kept.study_instance_uid,
+        series_instance_uid=kept.series_instance_uid,
+        sop_class_uid=claim.sop_class_uid,
+        sop_instance_uid=claim.sop_instance_uid,
+        conflicting=False,
+        retrievable=False,
     )
 
 
