@@ -23,7 +23,7 @@ from ichd.domain.errors import IchdError
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 #: Loggers whose messages may quote a data set.
-_QUOTING = ("py.warnings", "pydicom", "highdicom", "pynetdicom", "python_gdcm", "openjpeg", "PIL")
+_QUOTING = ("py.warnings", "pydicom", "highdicom", "pynetdicom", "python_gdcm", "openjpeg", "PIL", "urllib3")
 #: pynetdicom's loggers that speak of the association only (who, why rejected), never of a data set.
 _ASSOCIATION = ("pynetdicom.acse", "pynetdicom.assoc", "pynetdicom.transport", "pynetdicom.ae")
 
@@ -72,10 +72,13 @@ def configure_logging(
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
     # Below warning these speak of every PDU, job run and migration step, and of URLs and headers: queries and tokens.
-    for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom", "httpx", "httpcore"):
+    for noisy in ("pynetdicom", "pydicom", "alembic", "uvicorn", "highdicom", "httpx", "httpcore", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda uncaught: _log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
+    # What failed is said by the job, with its reason; they would log a traceback an attempt, and the server's words.
+    for wordy in ("dicomweb_client", "retrying"):
+        logging.getLogger(wordy).setLevel(logging.CRITICAL)
     # A tick that is skipped because the one before still runs is no news; one that fails is an error.
     logging.getLogger("apscheduler").setLevel(max(logging.ERROR, root.level))
 

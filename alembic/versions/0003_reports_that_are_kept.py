@@ -1,4 +1,4 @@
-"""Renditions, proofs of delivery, promises of destinations, and what readers say."""
+"""Urgent work first, renditions, proofs of delivery, promises of destinations, and what readers say."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +15,13 @@ TIME = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     # Defaults in the database, so that no table has to be copied to get the columns.
+    for column in ("order_at", "owed_since"):
+        op.add_column("job", sa.Column(column, TIME, nullable=False, server_default="2000-01-01 00:00:00.000000"))
+    op.execute("UPDATE job SET order_at = run_at, owed_since = created_at")
+    op.drop_index(op.f("ix_job_state_priority_run_at"), "job")
+    op.drop_column("job", "priority")
+    op.create_index(op.f("ix_job_state_destination_order_at"), "job", ["state", "destination", "order_at"])
+
     op.add_column("receipt", sa.Column("left_out", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("receipt", sa.Column("proof", sa.String(), nullable=False, server_default="sent"))
     op.add_column("receipt", sa.Column("proved_at", TIME, nullable=True))
@@ -25,6 +32,7 @@ def upgrade() -> None:
         sa.Column("study_id", KEY, nullable=False),
         sa.Column("revision", KEY, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("destination", sa.String(), nullable=False),
         sa.Column("number", KEY, nullable=False),
         sa.Column("sop_class_uid", sa.String(), nullable=False),
         sa.Column("sop_instance_uid", sa.String(), nullable=False),
@@ -35,7 +43,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_rendition_study_id_study")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rendition")),
         sa.UniqueConstraint(
-            "study_id", "revision", "kind", "number", name=op.f("uq_rendition_study_id_revision_kind_number")
+            "study_id",
+            "revision",
+            "kind",
+            "destination",
+            "number",
+            name=op.f("uq_rendition_study_id_revision_kind_destination_number"),
         ),
     )
     op.create_index(op.f("ix_rendition_sop_instance_uid"), "rendition", ["sop_instance_uid"], unique=False)

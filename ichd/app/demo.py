@@ -21,7 +21,8 @@ from ichd.app.plain import plain_recipe
 from ichd.domain.errors import IchdError, Transient
 from ichd.domain.finding import CLASSES
 from ichd.phantom import PhantomRecipe, render, write_series, write_truth
-from ichd.publish.dimse import DimsePeer, echo
+from ichd.publish.echo import echo
+from ichd.publish.peer import DimsePeer
 from ichd.publish.send import send_folder
 
 #: Longest wait for a process to come up, and for the report to arrive.
@@ -172,14 +173,16 @@ def _wait_for_report(received: Path, log: Path) -> Path:
     while time.monotonic() < deadline:
         for path in received.iterdir():
             # storescp writes in place: a file is a report once it parses to its end.
-            if path.stat().st_size and _is_whole(path):
+            if path.stat().st_size and _is_whole_report(path):
                 return path
         time.sleep(_POLL_S)
     raise DemoFailed(f"no report arrived in {_PATIENCE_S:.0f} s; read {log}")
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole_report(path: Path) -> bool:
+    """Key objects, which come with it, have a Content Sequence too."""
     try:
-        return "ContentSequence" in pydicom.dcmread(path)
+        received = pydicom.dcmread(path)
+        return received.get("Modality") == "SR" and "ContentSequence" in received
     except (OSError, EOFError, ValueError, pydicom.errors.InvalidDicomError):
         return False

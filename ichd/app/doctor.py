@@ -11,17 +11,18 @@ from pathlib import Path
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
+from ichd.app.destinations import sender_of
 from ichd.app.engine import describe_engine
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
-from ichd.app.policies import peer_of
 from ichd.app.sources import source_of
 from ichd.app.web import accounts_of, web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
 from ichd.intake.dimse.tls import TlsFiles, own_certificate
-from ichd.publish.dimse import DimsePeer, echo
+from ichd.publish.echo import echo
+from ichd.publish.peer import DimsePeer
 from ichd.publish.syslog import Collector, greet
 from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings, WebSettings
 from ichd.store.engine import check_schema, check_writable, open_database
@@ -178,12 +179,12 @@ def _collector(collector: Collector) -> str:
 
 
 def _destination(destination: DestinationSettings, settings: Settings) -> str:
-    peer = peer_of(destination, settings)
-    echo(peer)
+    sender = sender_of(destination, settings)
+    answer = sender.check()
     model = load_bundle(find_bundle(settings.model.bundle)).identity
-    if model.demonstration and not peer.is_loopback and not settings.model.allow_demo:
+    if model.demonstration and not sender.is_loopback and not settings.model.allow_demo:
         raise _NotOk(
-            f"answers, but results of the demonstration model {model.name} are held back from it; "
+            f"{answer}, but results of the demonstration model {model.name} are held back from it; "
             "use a clinical bundle, or set model.allow_demo"
         )
-    return f"{destination.ae_title} answers C-ECHO at {destination.address}"
+    return f"{destination.ae_title or destination.kind} at {destination.address or destination.url} {answer}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from ichd.domain.errors import UserError
 from ichd.domain.heatmap import HeatMap, maps_wanted
 from ichd.domain.record import Record
-from ichd.pipeline.maps import index_of, load_again, shows
+from ichd.pipeline.heat import index_of, load_again, shows
 from ichd.vision.attribution import Attribution
 from ichd.vision.reader import Reader
 from ichd.web.heatmaps import HeatLine, draw, finding_in, heat_lines

@@ -3,12 +3,10 @@
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.job import RetryPolicy
 from ichd.domain.refusal import SelectionPolicy
-from ichd.pipeline.deliver import DeliveryPolicy
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.pipeline.ticks import TickPolicy
 from ichd.pipeline.worker import WorkerPolicy
-from ichd.publish.dimse import DimsePeer
-from ichd.settings import DestinationSettings, Settings
+from ichd.settings import Settings
 
 
 def reading_policy(settings: Settings) -> ReadingPolicy:
@@ -47,24 +45,4 @@ def tick_policy(settings: Settings) -> TickPolicy:
         ),
         retry=retry_policy(settings),
         lease_s=settings.worker.lease_s,
-    )
-
-
-def delivery_policy(settings: Settings) -> DeliveryPolicy:
-    """Where reports may go."""
-    return DeliveryPolicy(
-        destinations={d.name: peer_of(d, settings) for d in settings.destination},
-        allow_demo=settings.model.allow_demo,
-    )
-
-
-def peer_of(destination: DestinationSettings, settings: Settings) -> DimsePeer:
-    """A destination as publish knows it."""
-    return DimsePeer(
-        name=destination.name,
-        host=destination.host,
-        port=destination.port,
-        ae_title=destination.ae_title or "",
-        calling_ae_title=settings.dicom.ae_title,
-        timeout_s=destination.timeout_s,
     )

@@ -173,6 +173,7 @@ def _unread(study: StudyFacts, skipped: SkippedSeries) -> Record:
         state=StudyState.NOT_ANALYSED,
         reason=skipped.reason,
         detail=skipped.detail,
+        software_version=__version__,
         skipped=(),
     )
     record["daemon_would_read"] = False

@@ -1,7 +1,6 @@
 """From settings to the archives that may be asked."""
 
-from pathlib import Path
-
+from ichd.app.credentials import secret_of
 from ichd.domain.errors import UserError
 from ichd.intake.ask.sources import DimseSource, Source, WebSource
 from ichd.settings import Settings, SourceSettings
@@ -20,9 +19,9 @@ def source_of(source: SourceSettings, settings: Settings) -> Source:
         return WebSource(
             name=source.name,
             url=source.url or "",
-            token=_secret(source.token, source.token_file),
+            token=secret_of(source.token, source.token_file),
             account=source.account,
-            password=_secret(source.password, source.password_file),
+            password=secret_of(source.password, source.password_file),
             tls=tls,
             timeout_s=source.timeout_s,
         )
@@ -37,16 +36,6 @@ def source_of(source: SourceSettings, settings: Settings) -> Source:
         tls=tls,
         timeout_s=source.timeout_s,
     )
-
-
-def _secret(value: str | None, file: Path | None) -> str | None:
-    if file is None:
-        return value
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UserError(f"the secret file {file} of a [[source]] can't be read: {why}") from None
 
 
 def source_named(name: str, settings: Settings) -> Source:

@@ -173,7 +173,7 @@ def peer_from(address: str, calling_ae_title: str) -> Any:
     Raises:
         UserError: it is not of that form.
     """
-    from ichd.publish.dimse import DimsePeer
+    from ichd.publish.peer import DimsePeer
 
     ae_title, at, location = address.partition("@")
     host, colon, port = location.rpartition(":")

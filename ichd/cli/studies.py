@@ -172,12 +172,15 @@ def _show_detail(detail: StudyDetail) -> None:
             str(d.revision),
             _when(d.receipt.sent_at),
             d.receipt.status,
-            *d.receipt.sop_instance_uids,
+            d.receipt.proof,
+            ", ".join(d.receipt.left_out) or "-",
+            str(len(d.receipt.sop_instance_uids)),
+            next(iter(d.receipt.sop_instance_uids), "-"),
         )
         for d in detail.deliveries
     )
-    shown.print(table("\nDelivered", ("destination", "rev", "at", "status", "report"), receipts))
-    _show_reviews(detail.summary.reviews)
+    columns = ("destination", "rev", "at", "status", "proof", "not taken", "objects", "report")
+    shown.print(table("\nDelivered", columns, receipts))
     for conflict in detail.conflicts:
         shown.print(
             f"conflict: {Reason.CONFLICTING_DUPLICATE.meaning}: {conflict.sop_uid}", markup=False, soft_wrap=True

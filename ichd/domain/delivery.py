@@ -62,6 +62,18 @@ class Proof(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """An object or message, as it was just made."""
+
+    #: Empty for a message.
+    sop_class_uid: str
+    #: Of a message, what makes the receiver know it again: MSH-10, or the delivery's id.
+    sop_instance_uid: str
+    #: A whole DICOM file (PS3.10), or a message.
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """An object or message as it lies in the outbox, to be sent byte for byte."""
 
@@ -137,7 +149,7 @@ def choose(wanted: Sequence[ObjectKind], accepted: Collection[str]) -> Choice:
             left_out.append(kind)
         elif taken not in kinds:
             kinds.append(taken)
-    says_it = set(LADDER).intersection(kinds)
-    if not kinds or (set(LADDER).intersection(wanted) and not says_it):
+    report = next((rung for rung in LADDER if rung in kinds), None)
+    if not kinds or (report is None and set(LADDER).intersection(wanted)):
         raise Permanent(Reason.NO_ACCEPTED_CONTEXT, ", ".join(wanted))
-    return Choice(kinds=tuple(sorted(kinds, key=lambda kind: kind not in says_it)), left_out=tuple(left_out))
+    return Choice(kinds=tuple(sorted(kinds, key=lambda kind: kind is not report)), left_out=tuple(left_out))

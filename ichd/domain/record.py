@@ -87,6 +87,7 @@ def unread_record(
     reason: str,
     detail: str,
     skipped: Sequence[SkippedSeries],
+    software_version: str,
     ranking: Sequence[Ranked] = (),
 ) -> Record:
     """The same shape for a study or series that was not read: no scores, a coded reason instead."""
@@ -96,6 +97,7 @@ def unread_record(
         "state": str(state),
         "reason": reason,
         "detail": detail,
+        "software_version": software_version,
         "model": None,
         "classes": list(CLASSES),
         "scan": None,

@@ -125,10 +125,13 @@ def key_images(finding: Finding, files: Mapping[str, Path]) -> tuple[KeyImage, .
     return tuple(_key_image(key, read_header(_file(files, key), key.frame_number)) for key in keys)
 
 
-def display_window(class_name: str) -> DisplayWindow:
-    """The window in which a class is looked for."""
-    window = window_for(class_name)
-    return DisplayWindow(name=window.name, level=window.level, width=window.width)
+def display_windows() -> dict[str, DisplayWindow]:
+    """The window in which each class is looked for."""
+    windows = {name: window_for(name) for name in CLASSES}
+    return {
+        name: DisplayWindow(name=window.name, level=window.level, width=window.width)
+        for name, window in windows.items()
+    }
 
 
 def _window_panel(window: Window, picture: Image.Image | None, instead: str = "") -> Panel:

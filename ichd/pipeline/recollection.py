@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ichd.domain.errors import Transient
 from ichd.domain.finding import Prediction
 from ichd.pipeline.clock import Clock
+from ichd.pipeline.heat import Seen
 from ichd.store.draft import StoredFile
 from ichd.store.embeddings import Embedding, Embeddings, SliceKey, slice_key
 from ichd.vision.reader import Reader
@@ -33,6 +34,8 @@ class Recollection:
         self._clock = clock
         self._recalled: Mapping[int, Embedding] = {}
         self._slices = 0
+        #: What `see` has seen.
+        self.seen: Seen | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -55,13 +58,11 @@ class Recollection:
     def see(self, scan: HeadScan) -> Prediction:
         """As `Reader.read`, which would give the same probabilities to the bit.
 
-        A scan whose slices can't be seen alone is read as if nothing was known.
+        A scan whose slices can't be seen alone is seen as if nothing was known.
         """
         self._slices = len(scan.hu_SHW)
-        if not self._reader.sees_slices_alone:
-            return self._reader.read(scan)
         started = perf_counter()
-        keys = self._keys(scan)
+        keys = self._keys(scan) if self._reader.sees_slices_alone else []
         self._recalled = {
             index: found
             for index, key in enumerate(keys)
@@ -74,7 +75,9 @@ class Recollection:
             known |= dict(zip(missing, self._reader.embed(scan, missing), strict=True))
         embedded = perf_counter()
         prediction = self._reader.read(scan, known=known)
-        self._remember(scan, keys, {index: known[index] for index in missing})
+        self.seen = Seen(scan=scan, embeddings_SF=np.stack([known[index] for index in range(self._slices)]))
+        if keys:
+            self._remember(scan, keys, {index: known[index] for index in missing})
         spent = {"recall": (recalled - started) * 1e3, "embed": (embedded - recalled) * 1e3}
         rounded = {name: round(ms, 3) for name, ms in spent.items()}
         return replace(prediction, timings_ms={**prediction.timings_ms, **rounded})

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 #: The quiet period counts in seconds; a study should not wait much longer for the tick that notices it.
 CLOSE_EVERY_S = 0.1
 SWEEP_EVERY_S = 3600.0
+STRAND_EVERY_S = 30.0
 SHIP_AUDIT_EVERY_S = 2.0
 #: A file without a row that is older than any transaction that could still give it one: a writer waits for its turn
 #: and then for the database, 15 s each.
@@ -46,12 +47,13 @@ def start_ticks(
     *,
     study_ready: Callable[[], None],
     sweeps: Mapping[str, Callable[[datetime], int]],
+    destinations: frozenset[str],
     ship_audit: Callable[[], None] | None = None,
 ) -> BackgroundScheduler:
     """Start the ticks of one worker, each in a thread of its own; the caller shuts the scheduler down.
 
     `study_ready` is called once a study has its job. `sweeps` remove what has outlived its images, by the name that the
-    log gives it, and return how many files.
+    log gives it, and return how many files. A delivery to none of `destinations` is dead, since no lane would take it.
     """
 
     def close_quiet_studies() -> None:
@@ -63,6 +65,11 @@ def start_ticks(
         reaped = studies.reap(now=clock(), retry=policy.retry)
         if reaped:
             log.warning("leases_reaped", jobs=reaped)
+
+    def strand() -> None:
+        stranded = studies.strand(destinations, now=clock())
+        if stranded:
+            log.error("deliveries_to_unknown_destinations", jobs=stranded)
 
     def sweep_spool() -> None:
         swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
@@ -85,6 +92,7 @@ def start_ticks(
     ticks: list[tuple[str, Callable[[], None], float, datetime]] = [
         ("close_quiet_studies", close_quiet_studies, CLOSE_EVERY_S, clock()),
         ("reap_leases", reap_leases, max(policy.lease_s / 3, 1.0), clock()),
+        ("strand", strand, STRAND_EVERY_S, clock()),
         ("sweep_spool", sweep_spool, SWEEP_EVERY_S, first_sweep),
         # Each on its own: what one of them trips over must not keep the others from tidying up.
         *((f"sweep_{what}", partial(sweep_outlived, what), SWEEP_EVERY_S, first_sweep) for what in sweeps),

@@ -31,6 +31,8 @@ _CRASHES_ALLOWED = 3
 _CRASH_PAUSE_S = 5.0
 #: A worker that rests waits for its bell, and nothing can wait for two events at once.
 _STOP_SEEN_AFTER_S = 0.2
+#: For which a process that abandons a job waits for its other lanes to do the same.
+_SIBLINGS_S = 0.5
 
 
 class WorkerHarmed(IchdError):
@@ -48,7 +50,7 @@ class WorkerPolicy:
 
 
 class Worker:
-    """One worker: one job at a time, in the thread that calls `run`."""
+    """One worker: one job at a time, in the thread that calls `run`, of the kinds that it has steps for."""
 
     def __init__(
         self,
@@ -61,8 +63,12 @@ class Worker:
         clock: Clock,
         idle: IdleWork | None = None,
         bell: threading.Event | None = None,
+        destination: str | None = None,
     ) -> None:
-        """`bell` is rung by whoever makes a job in this process; those of other processes are found by polling."""
+        """`bell` is rung by whoever makes a job in this process; those of other processes are found by polling.
+
+        With `destination` it is a courier's lane, and takes the deliveries of that one only.
+        """
         self._owner = owner
         self._queue = queue
         self._studies = studies
@@ -71,6 +77,8 @@ class Worker:
         self._clock = clock
         self._idle = idle or IdleWork({}, clock)
         self._bell = bell or threading.Event()
+        self._destination = destination
+        self._busy = False
         #: Said once when it goes and once when it comes back: a database may be away for a night.
         self._queue_away = False
         self._random = random.Random(owner)  # noqa: S311 - spreads retries, protects nothing
@@ -124,7 +132,7 @@ class Worker:
 
     def _claim(self) -> Job | None:
         try:
-            job = self._queue.claim(owner=self._owner, lease_s=self._policy.lease_s, now=self._clock())
+            job = self._next()
         except Transient as error:
             if not self._queue_away:
                 log.warning("queue_unavailable", reason=error.reason, detail=error.detail)
@@ -135,10 +143,24 @@ class Worker:
             log.info("queue_available_again")
         return job
 
+    def _next(self) -> Job | None:
+        kinds, now = tuple(self._steps), self._clock()
+        # Where one job was, more are: then the look is spared, and the claim's lock is worth it.
+        if not self._busy and not self._queue.is_due(now=now, kinds=kinds, destination=self._destination):
+            return None
+        job = self._queue.claim(
+            owner=self._owner, lease_s=self._policy.lease_s, now=now, kinds=kinds, destination=self._destination
+        )
+        self._busy = job is not None
+        return job
+
     def _retry_later(self, job: Job, error: Transient) -> None:
-        delay = retry_delay(self._policy.retry, job.attempt, self._random.random())
+        retry, owed_for = self._policy.retry, self._clock() - job.owed_since
+        delay = retry_delay(retry, job.attempt, self._random.random(), owed_for=owed_for)
         if delay is None:
-            self._give_up(job, Reason.ATTEMPTS_EXHAUSTED, f"{job.attempt} attempts, last: {error}")
+            reason = Reason.ATTEMPTS_EXHAUSTED if job.attempt >= retry.max_attempts else Reason.GIVEN_UP
+            hours = owed_for.total_seconds() / 3600
+            self._give_up(job, reason, f"{job.attempt} attempts in {hours:.3g} h, last: {error}")
             return
         log.warning(
             "job_retried_later",
@@ -211,4 +233,6 @@ class _Heartbeat:
             self._queue.release(self._job, now=self._clock())
         except (LeaseLost, Transient):
             log.warning("lease_not_released", study=self._job.study_uid)
+        # The other lanes of this process run out of their time in this moment, too.
+        time.sleep(_SIBLINGS_S)
         os._exit(0)

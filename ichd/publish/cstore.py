@@ -16,7 +16,7 @@ from ichd.publish import commitment, find
 from ichd.publish.association import SYNTAXES, Association, associated_with, in_all_syntaxes
 from ichd.publish.command import Command, CommandField, Tag
 from ichd.publish.commitment import CommitmentReport
-from ichd.publish.dimse import echo
+from ichd.publish.echo import echo
 from ichd.publish.identifier import encoded
 from ichd.publish.ladder import ship
 from ichd.publish.pdu import Context
@@ -47,7 +47,7 @@ class CStore:
         """
         with associated_with(self.peer, in_all_syntaxes(proposed(parcel.wanted))) as association:
             delivery = _Delivery(self.peer, association)
-            shipment = ship(parcel, delivery.store, accepted=association.accepted)
+            shipment = ship(parcel, delivery.store, accepted=association.accepted, kind_by_kind=True)
         return Receipt(
             destination=self.name,
             sent_at=now,

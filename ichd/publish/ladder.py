@@ -28,11 +28,11 @@ class Shipment:
         return self.objects[0].sop_class_uid if self.objects else ""
 
 
-def ship(parcel: Parcel, store: Store, *, accepted: Collection[str]) -> Shipment:
+def ship(parcel: Parcel, store: Store, *, accepted: Collection[str], kind_by_kind: bool) -> Shipment:
     """Store the parcel in the richest form that the destination takes.
 
     `accepted` are the SOP classes that it is thought to take. One that it turns down all the same is tried no more, and
-    what was taken before stays.
+    what was taken before stays. `kind_by_kind`: the report goes out while its pictures are still being drawn.
 
     Raises:
         Transient, Permanent: as `store`; NO_ACCEPTED_CONTEXT where nothing is left to try.
@@ -41,10 +41,11 @@ def ship(parcel: Parcel, store: Store, *, accepted: Collection[str]) -> Shipment
     taken: set[str] = set()
     while True:
         choice = choose(parcel.wanted, left)
-        objects = tuple(parcel.fetch(choice.kinds))
-        due = [each for each in objects if each.sop_instance_uid not in taken]
-        turned_down = set(store(due)) if due else set()
-        taken |= {each.sop_instance_uid for each in due if each.sop_class_uid not in turned_down}
+        turned_down: set[str] = set()
+        for kinds in [(kind,) for kind in choice.kinds] if kind_by_kind else [choice.kinds]:
+            due = [each for each in parcel.fetch(kinds) if each.sop_instance_uid not in taken]
+            turned_down |= set(store(due)) if due else set()
+            taken |= {each.sop_instance_uid for each in due if each.sop_class_uid not in turned_down}
         if not turned_down:
-            return Shipment(choice=choice, objects=objects)
+            return Shipment(choice=choice, objects=tuple(parcel.fetch(choice.kinds)))
         left -= turned_down

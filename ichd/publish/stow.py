@@ -55,7 +55,7 @@ class Stow:
         """
         delivery = _Delivery(self.peer)
         # There is no negotiation: a server says what it does not take when it gets it.
-        shipment = ship(parcel, delivery.store, accepted=proposed(parcel.wanted))
+        shipment = ship(parcel, delivery.store, accepted=proposed(parcel.wanted), kind_by_kind=False)
         return Receipt(
             destination=self.name,
             sent_at=now,

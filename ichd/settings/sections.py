@@ -30,6 +30,11 @@ class SpoolSettings(Section):
     high_watermark: float = Field(
         default=0.95, gt=0, le=1, description="Used share of the disk from which images are refused with 0xA700."
     )
+    outbox_days: float = Field(
+        default=7.0,
+        gt=0,
+        description="For so long reports stay as they were sent, once they are.",
+    )
 
 
 class StudySettings(Section):

@@ -16,7 +16,6 @@ from ichd.store.audit import record_audit
 from ichd.store.deposits import Deposit, audit_deposits, deposits_of
 from ichd.store.facts import storable_text
 from ichd.store.group_commit import GroupCommit
-from ichd.store.queue import Queue
 from ichd.store.recording import Arrival, ArrivalKind, record_all
 from ichd.store.refusals import Refusal, latest_refusals, write_refusals
 from ichd.store.reopening import reopen
@@ -49,7 +48,6 @@ class Arrivals:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._queue = Queue(engine)
         self._writer = RowWriter(engine)
         self._recordings = GroupCommit(self._record_all)
         self._refusings = GroupCommit(self._refuse_all)
@@ -78,7 +76,7 @@ class Arrivals:
             arrival = Arrival(facts=facts, stored=stored, association_id=association.id, at=now)
             # The second time it is there already, which is another way through.
             for _ in range(2):
-                record_all(session.connection(), self._queue, [arrival])
+                record_all(session.connection(), [arrival])
             deposit = Deposit(study_instance_uid="rehearsal").plus("rehearsal")
             audit_deposits(session, [deposit], calling_ae_title="", address="", now=now)
             session.execute(_end(association.id).values(ended_at=now, released=False, refused=0)).all()
@@ -202,7 +200,7 @@ class Arrivals:
             row = session.scalars(present).one_or_none()
             if row is None or row.sha256 != stored.sha256:
                 return ArrivalKind.DUPLICATE
-            reopen(session, self._queue, study.id, now=now)
+            reopen(session, study.id, now=now)
             row.path, row.size, row.revision = stored.path, stored.size, study.revision
             row.received_at, row.association_id = now, association_id
             study.last_instance_at = max(study.last_instance_at, now)
@@ -290,7 +288,7 @@ class Arrivals:
 
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
         with self._writer.transaction() as connection:
-            return record_all(connection, self._queue, arrivals)
+            return record_all(connection, arrivals)
 
     def _refuse_all(self, refusals: Sequence[Refusal]) -> list[None]:
         with self._writer.transaction() as connection:

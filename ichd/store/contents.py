@@ -1,6 +1,6 @@
 """What a study holds, as values: its images for a reader, its finding for a report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,10 +8,11 @@ from pathlib import Path
 from sqlalchemy import Select, select, union_all
 from sqlalchemy.orm import Session, undefer
 
+from ichd.domain.delivery import Receipt
 from ichd.domain.record import Record
 from ichd.domain.study import SeriesFacts, StudyFacts
-from ichd.store.draft import StoredFile
 from ichd.store.facts import facts_from_json
+from ichd.store.spool import Spool, StoredFile
 from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow
 
 
@@ -35,7 +36,7 @@ class Predecessor:
     """The report of an earlier revision that was or may have been delivered, and that this revision's replaces."""
 
     revision: int
-    #: With study and revision it gives the UIDs of that report.
+    #: With study and revision it gives the UIDs of that report; empty where nothing was read.
     bundle_sha256: str
 
 
@@ -43,15 +44,27 @@ class Predecessor:
 class DeliveryWork:
     """All that one report is made of; the same values at each attempt, so that a resend is the same object."""
 
+    study_id: int
     study_uid: str
     revision: int
     destination: str
+    #: Of a report that was sent and is to be proved.
+    sent: Receipt | None
     record: Record
     #: When the finding was made.
     created_at: datetime
     predecessor: Predecessor | None
-    #: The images of the series that was read, by SOP Instance UID.
+    #: Looks up the images of the series that was read, of all where none was: only who renders needs them.
+    images: Callable[[], "ReadImages"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadImages:
+    """The images behind a finding, by SOP Instance UID."""
+
     files: Mapping[str, Path]
+    #: The same as the spool knows them.
+    stored: Mapping[str, StoredFile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +91,11 @@ def images_of(session: Session, study_id: int, *, series_uid: str | None = None)
     if series_uid is not None:
         statement = statement.where(SeriesRow.series_instance_uid == series_uid)
     return [StoredImage(series_instance_uid=uid, row=row) for uid, row in session.execute(statement)]
+
+
+def files_of(images: Iterable[StoredImage], spool: Spool) -> dict[str, Path]:
+    """Where images lie, by SOP Instance UID."""
+    return {image.row.sop_instance_uid: spool.locate(image.row.path) for image in images}
 
 
 def study_facts(study_uid: str, images: Iterable[StoredImage]) -> StudyFacts:
@@ -134,4 +152,5 @@ def predecessor_of(session: Session, finding: FindingRow) -> Predecessor | None:
     if finding.predecessor_revision is None:
         return None
     earlier = session.scalars(select_finding(finding.study_id, finding.predecessor_revision)).one()
-    return Predecessor(revision=earlier.revision, bundle_sha256=earlier.record["model"]["bundle_sha256"])
+    model = earlier.record["model"]
+    return Predecessor(revision=earlier.revision, bundle_sha256=model["bundle_sha256"] if model else "")

@@ -1,14 +1,14 @@
 """How each destination answers: one that fails is left alone for a while, and then tried with one report.
 
 Each report has its own pauses as well; without this, ten that wait for a destination that hangs would each pay its
-timeout, one after the other, in a worker that could read studies meanwhile.
+timeout, one after the other.
 """
 
 import sys
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import BindParameter, Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from ichd.domain.job import JobState, RetryPolicy, retry_delay
@@ -20,10 +20,19 @@ from ichd.store.transaction import insert_link
 _COOL_OFF = RetryPolicy(first_s=2.0, factor=2.0, ceiling_s=60.0, max_attempts=sys.maxsize)
 
 #: Errors that the next report would meet as well. Others are about one report, or about our own database.
-_TROUBLE = frozenset({Reason.PEER_UNREACHABLE, Reason.ASSOCIATION_REJECTED, Reason.ASSOCIATION_LOST, Reason.PEER_BUSY})
+_TROUBLE = frozenset(
+    {
+        Reason.PEER_UNREACHABLE,
+        Reason.ASSOCIATION_REJECTED,
+        Reason.ASSOCIATION_LOST,
+        Reason.PEER_BUSY,
+        Reason.PEER_DENIED,
+        Reason.PEER_CONFUSED,
+    }
+)
 
 
-def closed_destinations(now: datetime) -> Select[str]:
+def closed_destinations(now: BindParameter[datetime]) -> Select[str]:
     """Names of those that are left alone at `now`, or that are being tried already.
 
     It depends on no row of the statement around it, so that a claim works it out once, however many reports wait. With

@@ -66,12 +66,12 @@ class Draft:
     `Spool.sweep` finds that.
     """
 
-    def __init__(self, root: Path, buffers: Buffers) -> None:
-        """Begin a file under a name of our own."""
+    def __init__(self, root: Path, buffers: Buffers, suffix: str = ".dcm") -> None:
+        """Begin a file under a name of our own that ends with `suffix`."""
         # In the order of time: the index over a million names grows at its ends, and not on a page of its own for each.
         name = f"{time.time_ns() >> 20:012x}{_OURS}{next(_COUNT) & 0xFFFFFF:06x}"
         folder = name[-2:]
-        self._path = f"{folder}/{name}.dcm"
+        self._path = f"{folder}/{name}{suffix}"
         # Strings: paths as objects cost as much as the system calls that they are for.
         self._folder = f"{root}/{folder}"
         self._target = f"{root}/{self._path}"

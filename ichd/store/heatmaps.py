@@ -105,8 +105,12 @@ class HeatMaps:
 
     def keep(self, work: MapWork, maps: Sequence[HeatMap]) -> None:
         """File all maps of a reading; none at all says that there is nothing to be shown, or that it can't be."""
-        content = json.dumps({"study_uid": work.study_uid, "maps": [heat.to_record() for heat in maps]}).encode()
-        write_whole(self._path(work.study_id, work.revision), _headline(content) + content)
+        self.keep_of(work.study_id, work.revision, work.study_uid, maps)
+
+    def keep_of(self, study_id: int, revision: int, study_uid: str, maps: Sequence[HeatMap]) -> None:
+        """The same, for who made them without being asked to."""
+        content = json.dumps({"study_uid": study_uid, "maps": [heat.to_record() for heat in maps]}).encode()
+        write_whole(self._path(study_id, revision), _headline(content) + content)
 
     def let_go(self, work: MapWork) -> None:
         """The end of what `begin` began, whatever came of it: from now on others may try."""
@@ -118,6 +122,10 @@ class HeatMaps:
         with reading(self._engine) as session:
             found = session.execute(statement).one_or_none()
         return None if found is None else self._read(self._path(*found), study_uid)
+
+    def of_revision(self, study_id: int, revision: int, study_uid: str) -> tuple[HeatMap, ...] | None:
+        """The maps of a revision; None until they are made, and once a newer one has come."""
+        return self._read(self._path(study_id, revision), study_uid)
 
     def sweep(self, now: datetime) -> int:
         """Remove what belongs to no study's present revision, and what dead workers left; returns how many files."""

@@ -10,14 +10,13 @@ from ichd.domain.job import JobKind, JobState, move_job
 from ichd.domain.reason import Reason
 from ichd.store.tables import JobRow
 
-#: Errors after which we know that the destination did not take the report: it said so, or was never asked. Not among
-#: them is silence after the report was sent.
+#: Errors after which we know that the destination did not take the report: it was never offered. Not among them are
+#: silence after it was sent, nor a refusal, which may be of an object that came after it.
 _SURELY_NOT_TAKEN = frozenset(
     {
         Reason.ASSOCIATION_REJECTED,
         Reason.NO_ACCEPTED_CONTEXT,
-        Reason.PEER_BUSY,
-        Reason.PEER_REFUSED,
+        Reason.PEER_DENIED,
         Reason.DEMO_MODEL_BLOCKED,
         Reason.DESTINATION_UNKNOWN,
         Reason.REPORT_INVALID,
@@ -42,6 +41,8 @@ class Job:
     #: Unique to one life of one worker, e.g. host, process id and a random part: with `attempt` it names the lease.
     owner: str
     lease_until: datetime
+    #: Its making, or when a person revived it.
+    owed_since: datetime
 
 
 def held(session: Session, job: Job) -> JobRow:
@@ -77,10 +78,16 @@ def bury(row: JobRow, *, now: datetime) -> None:
 
 
 def give_back(row: JobRow, *, run_at: datetime) -> None:
-    """Queue it again."""
+    """Queue it again, with the head start that it had."""
     row.state = move_job(row.state, JobState.QUEUED)
-    row.run_at = run_at
+    postpone(row, run_at=run_at)
     row.owner = row.lease_until = row.finished_at = None
+
+
+def postpone(row: JobRow, *, run_at: datetime) -> None:
+    """Have it done not before `run_at`; it keeps its head start."""
+    row.order_at += run_at - row.run_at
+    row.run_at = run_at
 
 
 def settle(row: JobRow, reason: Reason) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import Closing
-from ichd.domain.delivery import ObjectKind, Receipt
+from ichd.domain.delivery import Receipt
 from ichd.domain.errors import UserError
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
@@ -19,6 +19,7 @@ from ichd.domain.record import Record
 from ichd.domain.study import StudyState
 from ichd.store.conflicts import Conflict, conflict_counts, conflicts_of
 from ichd.store.contents import StoredImage, images_of, select_finding, study_facts
+from ichd.store.receipts import receipt_of
 from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.reviews import GivenReview, reviews_of
 from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
@@ -234,17 +235,7 @@ def _deliveries(session: Session, ids: Sequence[int]) -> Mapping[int, list[Deliv
     deliveries: dict[int, list[Delivery]] = defaultdict(list)
     statement = select(ReceiptRow).where(ReceiptRow.study_id.in_(ids)).order_by(ReceiptRow.id)
     for row in session.scalars(statement):
-        receipt = Receipt(
-            destination=row.destination,
-            sent_at=row.sent_at,
-            sop_instance_uids=tuple(row.sop_instance_uids),
-            sop_class_uid=row.sop_class_uid,
-            status=row.status,
-            left_out=tuple(map(ObjectKind, row.left_out)),
-            proof=row.proof,
-            proved_at=row.proved_at,
-        )
-        deliveries[row.study_id].append(Delivery(revision=row.revision, receipt=receipt))
+        deliveries[row.study_id].append(Delivery(revision=row.revision, receipt=receipt_of(row)))
     return deliveries
 
 

@@ -1,4 +1,4 @@
-"""The queue: five verbs over the job table, and two more for a worker that stops or dies.
+"""The queue: five verbs over the job table, and three more: to look first, to give back, to wait for proof.
 
 A job is the state of a study, so `enqueue`, `complete` and `fail` take the caller's open session and commit with it.
 Whoever touches a study and its jobs in one transaction locks the study first: one order, no deadlocks.
@@ -7,23 +7,23 @@ Whoever touches a study and its jobs in one transaction locks the study first: o
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Engine, exists, or_, select, update
+from sqlalchemy import Engine, Select, bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from ichd.domain.job import JobKind, JobState, RetryPolicy, move_job, retry_delay
+from ichd.domain.finding import Triage
+from ichd.domain.job import JobKind, JobState, move_job, order_of
 from ichd.domain.reason import Reason
-from ichd.store.destinations import closed_destinations, hasten
-from ichd.store.job_row import Job, bury, finish, give_back, held, settle, supersede
-from ichd.store.tables import JobRow, StudyRow
+from ichd.store.columns import UtcDateTime
+from ichd.store.destinations import closed_destinations
+from ichd.store.job_row import Job, bury, finish, give_back, held, settle
+from ichd.store.tables import JobRow, ReceiptRow, StudyRow
 from ichd.store.transaction import reading, writing
 
 __all__ = ["Job", "Queue"]
-
-#: A delivery takes a moment and is what everybody waits for, so it goes before the reading of the next study.
-_PRIORITY = {JobKind.PUBLISH: 10, JobKind.ANALYSE: 20}
-#: Of a job that failed: a destination that hangs must not keep studies from being read.
-_AFTER_FAILURE = max(_PRIORITY.values())
 
 
 class Queue:
@@ -39,10 +39,14 @@ class Queue:
         kind: JobKind,
         study_id: int,
         revision: int,
+        triage: Triage | None,
         destination: str | None = None,
         now: datetime,
     ) -> None:
-        """Add a job that may be claimed from `now` on, once the session commits."""
+        """Add a job that may be claimed from `now` on, once the session commits.
+
+        `triage` is what the newest finding of the study says, None where nobody knows.
+        """
         session.add(
             JobRow(
                 kind=kind,
@@ -50,65 +54,51 @@ class Queue:
                 revision=revision,
                 destination=destination,
                 state=JobState.QUEUED,
-                priority=_PRIORITY[kind],
                 run_at=now,
+                order_at=order_of(now, triage),
+                owed_since=now,
                 created_at=now,
             )
         )
 
+    def is_due(
+        self, *, now: datetime, kinds: Collection[JobKind] = tuple(JobKind), destination: str | None = None
+    ) -> bool:
+        """Whether `claim` would find a job. It takes no lock, which SQLite has one of for all.
+
+        Raises:
+            Transient: the database does not answer.
+        """
+        facts = {"now": now, "its_destination": destination}
+        with reading(self._engine) as session:
+            return session.scalar(_next_due(tuple(kinds), destination is not None), facts) is not None
+
     def claim(
-        self, *, owner: str, lease_s: float, now: datetime, kinds: Collection[JobKind] = tuple(JobKind)
+        self,
+        *,
+        owner: str,
+        lease_s: float,
+        now: datetime,
+        kinds: Collection[JobKind] = tuple(JobKind),
+        destination: str | None = None,
     ) -> Job | None:
-        """Lease the next job that is due, or None.
+        """Lease the next job that is due, or None; with `destination`, the next delivery to it.
 
         Reports of one study reach a destination in the order of their revisions: a publish job waits while an earlier
-        revision's is still under way. A destination whose newest attempt failed is left alone for a while, and then
+        revision's has still to be sent. A destination whose newest attempt failed is left alone for a while, and then
         gets one report to try (`ichd.store.destinations`): ten that wait cost one timeout, not ten.
 
         Raises:
             Transient: the database does not answer.
         """
-        due, earlier = aliased(JobRow), aliased(JobRow)
-        overtakes = exists().where(
-            earlier.study_id == due.study_id,
-            earlier.destination == due.destination,
-            earlier.revision < due.revision,
-            earlier.state.in_((JobState.QUEUED, JobState.LEASED)),
-        )
-        next_id = (
-            select(due.id)
-            .where(due.state == JobState.QUEUED, due.run_at <= now, due.kind.in_(kinds), ~overtakes)
-            .where(or_(due.destination.is_(None), due.destination.not_in(closed_destinations(now))))
-            .order_by(due.priority, due.run_at)
-            .limit(1)
-            .with_for_update(of=due, skip_locked=True)  # left out where there is a single writer anyway: SQLite
-            .scalar_subquery()
-        )
-        study_uid = select(StudyRow.study_instance_uid).where(StudyRow.id == JobRow.study_id).correlate(JobRow)
-        statement = (
-            update(JobRow)
-            .where(JobRow.id == next_id)
-            .values(
-                state=move_job(JobState.QUEUED, JobState.LEASED),
-                owner=owner,
-                attempt=JobRow.attempt + 1,
-                lease_until=now + timedelta(seconds=lease_s),
-            )
-            .returning(
-                JobRow.id,
-                JobRow.kind,
-                JobRow.study_id,
-                JobRow.revision,
-                JobRow.destination,
-                JobRow.attempt,
-                study_uid.scalar_subquery().label("study_uid"),
-            )
-        )
+        lease_until = now + timedelta(seconds=lease_s)
+        facts = {"now": now, "its_destination": destination, "its_owner": owner, "its_end": lease_until}
+        statement = _claim(tuple(kinds), destination is not None)
         with writing(self._engine) as session:
-            row = session.execute(statement, execution_options={"synchronize_session": False}).one_or_none()
+            row = session.execute(statement, facts, execution_options={"synchronize_session": False}).one_or_none()
         if row is None:
             return None
-        return Job(**row._mapping, owner=owner, lease_until=now + timedelta(seconds=lease_s))
+        return Job(**row._mapping, owner=owner, lease_until=lease_until)
 
     def extend(self, job: Job, *, lease_s: float, now: datetime) -> Job:
         """Keep a lease alive; the returned job replaces the given one.
@@ -142,6 +132,18 @@ class Queue:
         """
         finish(held(session, job), now=now)
 
+    def await_proof(self, session: Session, job: Job, *, look_at: datetime, now: datetime) -> None:
+        """Queue a delivery again that was sent and is to be proved; it has failed in nothing.
+
+        Raises:
+            LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
+        """
+        row = held(session, job)
+        row.attempt = row.deaths = 0
+        row.reason, row.detail = None, ""
+        row.owed_since = now
+        give_back(row, run_at=look_at)
+
     def fail(
         self,
         session: Session,
@@ -160,7 +162,6 @@ class Queue:
         row = held(session, job)
         row.reason, row.detail = reason, detail
         row.deaths = 0
-        row.priority = _AFTER_FAILURE
         settle(row, reason)
         if retry_at is None:
             bury(row, now=now)
@@ -178,86 +179,59 @@ class Queue:
         with reading(self._engine) as session:
             return [(row.id, row.study_id, row.destination) for row in session.execute(statement)]
 
-    def bereave(
-        self,
-        session: Session,
-        job_id: int,
-        *,
-        revision: int,
-        retry: RetryPolicy,
-        max_deaths: int,
-        now: datetime,
-    ) -> JobState | None:
-        """Take an expired job from its dead worker: queued again, or dead with WORKER_DIED after `max_deaths` in a row.
 
-        The first death is most likely a restart and costs no wait; a job that kills its workers waits longer each time.
-        One of an earlier revision than the study's present `revision` just ends. Returns the new state, None where
-        somebody else came first.
-        """
-        row = session.get_one(JobRow, job_id, with_for_update=True, populate_existing=True)
-        if row.lease_until is None or row.lease_until >= now:
-            return None
-        if row.revision < revision:
-            supersede(row, now=now)
-            return row.state
-        row.deaths += 1
-        row.priority = _AFTER_FAILURE
-        row.reason, row.detail = Reason.WORKER_DIED, f"{row.deaths} in a row"
-        delay = timedelta() if row.deaths == 1 else retry_delay(retry, row.deaths - 1, 0.0)
-        if row.deaths >= max_deaths or delay is None:
-            bury(row, now=now)
-        else:
-            give_back(row, run_at=now + delay)
-        return row.state
+# Building them takes several times as long as the database takes for them. No parameter is called as a column is: an
+# UPDATE would set it.
+@cache
+def _next_due(kinds: tuple[JobKind, ...], to_one: bool) -> Select[int]:
+    """Id of the job to claim `now`: of one `destination`, of none where nothing is to be delivered, or any."""
+    now = bindparam("now", type_=UtcDateTime())
+    due, earlier = aliased(JobRow), aliased(JobRow)
+    # What was sent and is not yet proved holds nothing up: the order of revisions is that of their sending.
+    overtakes = exists().where(
+        earlier.study_id == due.study_id,
+        earlier.destination == due.destination,
+        earlier.revision < due.revision,
+        earlier.state.in_((JobState.QUEUED, JobState.LEASED)),
+        ~exists().where(ReceiptRow.job_id == earlier.id),
+    )
+    statement = select(due.id).where(due.state == JobState.QUEUED, due.run_at <= now, due.kind.in_(kinds), ~overtakes)
+    if to_one:
+        statement = statement.where(due.destination == bindparam("its_destination"))
+    elif JobKind.PUBLISH not in kinds:
+        statement = statement.where(due.destination.is_(None))
+    if JobKind.PUBLISH in kinds:
+        left_alone = closed_destinations(now)
+        statement = statement.where(or_(due.destination.is_(None), due.destination.not_in(left_alone)))
+    return statement.order_by(due.order_at, due.id).limit(1)
 
-    def supersede(self, session: Session, *, study_id: int, revision: int, now: datetime) -> None:
-        """End what earlier revisions than `revision` still had to do.
 
-        A delivery that is under way is left to end by itself, because the destination may have taken it already;
-        `claim` makes the next revision wait for it. A reading that is under way loses its lease.
-        """
-        pending = (JobState.QUEUED, JobState.LEASED)
-        statement = (
-            select(JobRow)
-            .where(JobRow.study_id == study_id, JobRow.revision < revision, JobRow.state.in_(pending))
-            .with_for_update()
+@cache
+def _claim(kinds: tuple[JobKind, ...], to_one: bool) -> ReturningUpdate[Any]:
+    """Lease that job to `its_owner` until `its_end`."""
+    next_id = (
+        _next_due(kinds, to_one)
+        .with_for_update(skip_locked=True)  # left out where there is a single writer anyway: SQLite
+        .scalar_subquery()
+    )
+    study_uid = select(StudyRow.study_instance_uid).where(StudyRow.id == JobRow.study_id).correlate(JobRow)
+    return (
+        update(JobRow)
+        .where(JobRow.id == next_id)
+        .values(
+            state=move_job(JobState.QUEUED, JobState.LEASED),
+            owner=bindparam("its_owner"),
+            attempt=JobRow.attempt + 1,
+            lease_until=bindparam("its_end", type_=UtcDateTime()),
         )
-        for row in session.scalars(statement):
-            if row.kind is JobKind.ANALYSE or row.state is JobState.QUEUED:
-                supersede(row, now=now)
-
-    def withdraw(self, session: Session, job: Job, reason: Reason, *, now: datetime) -> None:
-        """End a leased job of an earlier revision that failed: there is nothing to retry any more.
-
-        Raises:
-            LeaseLost: the job is someone else's by now; the caller's transaction must not commit.
-        """
-        row = held(session, job)
-        settle(row, reason)
-        supersede(row, now=now)
-
-    def revive(self, session: Session, *, study_id: int, revision: int, now: datetime) -> list[JobKind]:
-        """Make the dead jobs of a revision due again with fresh attempts, and those that wait for a retry due now.
-
-        Returns the kind of each.
-        """
-        statement = (
-            select(JobRow)
-            .where(JobRow.study_id == study_id, JobRow.revision == revision)
-            .where(JobRow.state.in_((JobState.DEAD, JobState.QUEUED)))
-            .with_for_update()
+        .returning(
+            JobRow.id,
+            JobRow.kind,
+            JobRow.study_id,
+            JobRow.revision,
+            JobRow.destination,
+            JobRow.attempt,
+            JobRow.owed_since,
+            study_uid.scalar_subquery().label("study_uid"),
         )
-        rows = session.scalars(statement).all()
-        reopened = hasten(session, {row.destination for row in rows if row.destination is not None}, now=now)
-        revived = []
-        for row in rows:
-            if row.state is JobState.DEAD:
-                row.attempt = row.deaths = 0
-                row.priority = _PRIORITY[row.kind]
-                give_back(row, run_at=now)
-            elif row.run_at > now or row.destination in reopened:
-                row.run_at = now
-            else:
-                continue
-            revived.append(row.kind)
-        return revived
+    )

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.study import InstanceFacts, StudyState
 from ichd.store.facts import facts_to_json, storable_text
-from ichd.store.queue import Queue
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, ConflictRow, InstanceRow, SeriesRow, StudyRow
@@ -96,17 +95,16 @@ def _unless_there(dialect: str) -> dict[str, Insert]:
 _INSERTS = {dialect: _unless_there(dialect) for dialect in ("postgresql", "sqlite")}
 
 
-def record_all(connection: Connection, queue: Queue, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
+def record_all(connection: Connection, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
     """Write the rows of images, and say what became of each, in their order."""
-    return _Recording(connection, queue).record(arrivals)
+    return _Recording(connection).record(arrivals)
 
 
 class _Recording:
     """One transaction."""
 
-    def __init__(self, connection: Connection, queue: Queue) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._queue = queue
         self._inserts = _INSERTS[self._connection.dialect.name]
         self._studies: dict[str, _Study] = {}
         self._series: dict[tuple[int, str], int] = {}
@@ -129,7 +127,7 @@ class _Recording:
         kind = self._place(study, arrival)
         if kind is ArrivalKind.NEW and study.state is not StudyState.RECEIVING:
             with Session(self._connection) as session:
-                reopened = reopen(session, self._queue, study.id, now=arrival.at)
+                reopened = reopen(session, study.id, now=arrival.at)
                 study.state, study.revision = reopened.state, reopened.revision
                 study.last_instance_at = reopened.last_instance_at
                 # Of the session only: the transaction is not its own.

@@ -5,11 +5,11 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from ichd.domain.study import StudyState, move_study
-from ichd.store.queue import Queue
+from ichd.store.job_ends import supersede_earlier
 from ichd.store.tables import StudyRow
 
 
-def reopen(session: Session, queue: Queue, study_id: int, *, now: datetime) -> StudyRow:
+def reopen(session: Session, study_id: int, *, now: datetime) -> StudyRow:
     """Make a study `receiving` as a new revision, unless it is; what earlier revisions still had to do ends.
 
     The caller has locked the study.
@@ -22,6 +22,6 @@ def reopen(session: Session, queue: Queue, study_id: int, *, now: datetime) -> S
     study.ready_at = study.started_at = study.finished_at = study.closing = study.reason = None
     study.detail = study.closing_detail = ""
     study.last_instance_at = now
-    queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
+    supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)
     session.flush()
     return study

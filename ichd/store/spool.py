@@ -21,7 +21,9 @@ from ichd.store.draft import PARTIAL, Buffers, Draft, Fragment, StoredFile
 
 __all__ = ["Draft", "Fragment", "Spool", "StoredFile"]
 
-_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.dcm")
+#: Images and objects; messages of the outbox.
+SUFFIXES = (".dcm", ".hl7", ".json")
+_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.(dcm|hl7|json)")
 _FOLDER = re.compile("[0-9a-f]{2}")
 #: In the root of the spool: the code of the database that it belongs to.
 _OWNER = ".owner"
@@ -107,23 +109,23 @@ class Spool:
             sync_folder(self._root)
         self._prepared = True
 
-    def draft(self) -> Draft:
-        """Begin a file, a complete one in the end (PS3.10).
+    def draft(self, suffix: str = ".dcm") -> Draft:
+        """Begin a file, a complete one in the end; `suffix` is one of `SUFFIXES`.
 
         Raises:
             Transient: the spool can't be written.
         """
         if not self._prepared:
             self.prepare()
-        return Draft(self._root, self._buffers)
+        return Draft(self._root, self._buffers, suffix)
 
-    def write(self, parts: Sequence[Fragment]) -> StoredFile:
-        """Store the concatenation of `parts` durably.
+    def write(self, parts: Sequence[Fragment], suffix: str = ".dcm") -> StoredFile:
+        """Store the concatenation of `parts` durably; `suffix` is one of `SUFFIXES`.
 
         Raises:
             Transient: the disk is full (DISK_LOW) or the spool can't be written (STORE_UNAVAILABLE).
         """
-        with self.draft() as draft:
+        with self.draft(suffix) as draft:
             for part in parts:
                 draft.write(part)
             return draft.seal()
@@ -178,14 +180,22 @@ class Spool:
         with disk_trouble():
             file.unlink(missing_ok=True)
 
-    def sweep(self, *, known: Callable[[Sequence[str]], Collection[str]], older_than: timedelta, now: datetime) -> int:
+    def sweep(
+        self,
+        *,
+        known: Callable[[Sequence[str]], Collection[str]],
+        older_than: timedelta,
+        now: datetime,
+        keep_orphans: bool = True,
+    ) -> int:
         """Tidy up what a death in the middle of an arrival left: partial files, and files without a row.
 
         Partial files are deleted: no sender was told that they are safe. Files without a row are moved to a folder
         beside the spool, `<spool>.orphans`: a database restored from a backup has forgotten images that were
         acknowledged. One whose writer was killed while it sealed need not be whole. `known` answers which of a batch of
         paths have a row. Files younger than `older_than` are left alone: their row may be about to be committed. Files
-        whose names are not ours are never touched. Returns the number of files that are gone from the spool.
+        whose names are not ours are never touched. Without `keep_orphans` those without a row are deleted: they can be
+        made again. Returns the number of files that are gone from the spool.
 
         Raises:
             Transient: the disk fails, or `known` does.
@@ -193,13 +203,13 @@ class Spool:
         swept = 0
         stale = self._older_than((now - older_than).timestamp())
         while batch := tuple(islice(stale, _LOOKUP_BATCH)):
-            complete = [path for path in batch if path.endswith(".dcm")]
+            complete = [path for path in batch if not path.endswith(PARTIAL)]
             kept = frozenset(known(complete))
             for path in batch:
                 if path in kept:
                     continue
                 with disk_trouble(), suppress(FileNotFoundError):  # another process sweeps as well
-                    if path.endswith(PARTIAL):
+                    if path.endswith(PARTIAL) or not keep_orphans:
                         (self._root / path).unlink()
                     else:
                         self._set_aside(path)
@@ -236,7 +246,7 @@ class Spool:
                 entries = list(os.scandir(folder))
             for entry in entries:
                 path = f"{folder.name}/{entry.name}"
-                ours = _NAME.fullmatch(path.removesuffix(PARTIAL) + ".dcm" if path.endswith(PARTIAL) else path)
+                ours = _NAME.fullmatch(path.removesuffix(PARTIAL) + SUFFIXES[0] if path.endswith(PARTIAL) else path)
                 if ours and _modified_before(entry, timestamp):
                     yield path
 

@@ -1,14 +1,12 @@
 """What the pipeline asks of the database: each verb moves a study and its jobs together, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import CompletenessPolicy, weigh
-from ichd.domain.delivery import Receipt
 from ichd.domain.errors import LeaseLost, UserError
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState, RetryPolicy
@@ -17,29 +15,26 @@ from ichd.domain.record import Record
 from ichd.domain.study import StudyState, move_study
 from ichd.store.arrivals import Arrivals
 from ichd.store.contents import (
-    DeliveryWork,
-    Predecessor,
-    StoredImage,
     StudyFiles,
+    files_of,
     images_of,
     last_sent_revision,
-    predecessor_of,
-    select_finding,
     study_facts,
 )
-from ichd.store.destinations import note_failure, note_success
-from ichd.store.dispatches import audit_dead_delivery, audit_receipt
+from ichd.store.destinations import note_failure
+from ichd.store.dispatches import audit_dead_delivery
 from ichd.store.evidence import EvidenceRoom
 from ichd.store.forgetting import forget_old
+from ichd.store.job_ends import bereave, revive, strand, stranded, supersede_earlier, withdraw
 from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.study_row import by_uid, end, fail, locked, undone
-from ichd.store.tables import FindingRow, ReceiptRow, StudyRow
+from ichd.store.study_row import by_uid, end, fail, locked
+from ichd.store.tables import FindingRow, StudyRow
 from ichd.store.transaction import reading, writing
 
-__all__ = ["DeliveryWork", "Predecessor", "Studies", "StudyDetail", "StudyFiles", "StudySummary"]
+__all__ = ["Studies", "StudyDetail", "StudyFiles", "StudySummary"]
 
 #: States from which a person may have a study read again.
 _FINISHED = frozenset({StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED})
@@ -78,7 +73,7 @@ class Studies:
         return StudyFiles(
             facts=study_facts(job.study_uid, images),
             revision=job.revision,
-            files=self._files(images),
+            files=files_of(images, self._spool),
             stored={image.row.sop_instance_uid: image.stored for image in images},
             ready_at=study.ready_at or now,
             started_at=study.started_at or now,
@@ -92,20 +87,14 @@ class Studies:
         """
         with writing(self._engine) as session:
             study = self._conclude(session, job, record, now)
-            for destination in destinations:
-                self._queue.enqueue(
-                    session,
-                    kind=JobKind.PUBLISH,
-                    study_id=study.id,
-                    revision=study.revision,
-                    destination=destination,
-                    now=now,
-                )
+            self._owe(session, study, destinations, Triage(record["triage"]), now)
             if not destinations:
                 end(study, StudyState.REPORTED, now)
 
-    def not_analysed(self, job: Job, *, record: Record, now: datetime) -> None:
+    def not_analysed(self, job: Job, *, record: Record, destinations: Sequence[str] = (), now: datetime) -> None:
         """Keep the record of a study that can't be read (`ichd.domain.record.unread_record`), and end the study.
+
+        `destinations` are told so; the study has ended whether they take it or not.
 
         Raises:
             LeaseLost: the lease was lost, or a late slice made a newer revision; nothing is kept.
@@ -113,63 +102,7 @@ class Studies:
         with writing(self._engine) as session:
             study = self._conclude(session, job, record, now)
             end(study, StudyState.NOT_ANALYSED, now, reason=Reason(record["reason"]), detail=record["detail"])
-
-    def begin_delivery(self, job: Job) -> DeliveryWork:
-        """What to send; from now on the report counts as perhaps delivered.
-
-        Raises:
-            LeaseLost: the lease was lost, or a late slice made a newer revision, whose report no longer knows of this.
-        """
-        if job.destination is None:
-            raise ValueError(f"job {job.id} is no delivery")
-        with writing(self._engine) as session:
-            study = locked(session, job.study_id)
-            held(session, job).unsettled += 1
-            if job.revision != study.revision:
-                raise LeaseLost(f"study {job.study_uid} has revision {study.revision} by now, this is {job.revision}")
-        with reading(self._engine) as session:
-            finding = session.scalars(select_finding(job.study_id, job.revision)).one()
-            predecessor = predecessor_of(session, finding)
-            images = images_of(session, job.study_id, series_uid=finding.record["series_uid"])
-        return DeliveryWork(
-            study_uid=job.study_uid,
-            revision=job.revision,
-            destination=job.destination,
-            record=finding.record,
-            created_at=finding.created_at,
-            predecessor=predecessor,
-            files=self._files(images),
-        )
-
-    def delivered(self, job: Job, receipt: Receipt, *, now: datetime) -> None:
-        """Keep a receipt; the study is reported once every destination of its revision has given one.
-
-        Raises:
-            LeaseLost: the lease was lost; whoever holds the job sends the same object again, which changes nothing.
-        """
-        with writing(self._engine) as session:
-            study = locked(session, job.study_id)
-            self._queue.complete(session, job, now=now)
-            note_success(session, receipt.destination)
-            audit_receipt(session, receipt, study_uid=study.study_instance_uid, now=now)
-            session.add(
-                ReceiptRow(
-                    job_id=job.id,
-                    study_id=study.id,
-                    revision=job.revision,
-                    destination=receipt.destination,
-                    sent_at=receipt.sent_at,
-                    sop_instance_uids=list(receipt.sop_instance_uids),
-                    sop_class_uid=receipt.sop_class_uid,
-                    status=receipt.status,
-                    left_out=[str(kind) for kind in receipt.left_out],
-                    proof=receipt.proof,
-                    proved_at=receipt.proved_at,
-                )
-            )
-            session.flush()
-            if job.revision == study.revision and not undone(session, study):
-                end(study, StudyState.REPORTED, now)
+            self._owe(session, study, destinations, None, now)
 
     def failed(self, job: Job, reason: Reason, detail: str, *, retry_at: datetime | None, now: datetime) -> None:
         """End an attempt that went wrong; without `retry_at` the job is dead, and its study failed.
@@ -180,7 +113,7 @@ class Studies:
         with writing(self._engine) as session:
             study = locked(session, job.study_id)
             if job.revision < study.revision:
-                self._queue.withdraw(session, job, reason, now=now)
+                withdraw(session, job, reason, now=now)
             elif self._queue.fail(session, job, reason, detail, retry_at=retry_at, now=now) is JobState.DEAD:
                 self._bury(session, study, job.destination, reason, detail, now)
             if job.destination is not None:
@@ -192,13 +125,23 @@ class Studies:
         for job_id, study_id, destination in self._queue.expired(now=now):
             with writing(self._engine) as session:
                 study = locked(session, study_id)
-                state = self._queue.bereave(
-                    session, job_id, revision=study.revision, retry=retry, max_deaths=max_deaths, now=now
-                )
+                state = bereave(session, job_id, revision=study.revision, retry=retry, max_deaths=max_deaths, now=now)
                 if state is JobState.DEAD:
                     self._bury(session, study, destination, Reason.WORKER_DIED, f"{max_deaths} times", now)
             reaped += state is not None
         return reaped
+
+    def strand(self, destinations: Collection[str], *, now: datetime) -> int:
+        """End deliveries to others than these, which the settings know no more; returns how many."""
+        with reading(self._engine) as session:
+            lost = stranded(session, destinations)
+        for job_id, study_id, destination in lost:
+            with writing(self._engine) as session:
+                study = locked(session, study_id)
+                detail = f"destination {destination}"
+                if strand(session, job_id, detail, revision=study.revision, now=now) is JobState.DEAD:
+                    self._bury(session, study, destination, Reason.DESTINATION_UNKNOWN, detail, now)
+        return len(lost)
 
     def retry(self, study_uid: str, *, now: datetime) -> int:
         """Make a study's dead jobs, and those that wait for a retry, due now; returns how many.
@@ -208,7 +151,7 @@ class Studies:
         """
         with writing(self._engine) as session:
             study = by_uid(session, study_uid)
-            kinds = self._queue.revive(session, study_id=study.id, revision=study.revision, now=now)
+            kinds = revive(session, study_id=study.id, revision=study.revision, now=now)
             if not kinds:
                 raise UserError(f"study {study_uid} is {study.state} and has nothing to retry; see `ichd status`")
             if study.state is StudyState.FAILED:
@@ -229,7 +172,7 @@ class Studies:
             if study.state not in _FINISHED:
                 raise UserError(f"study {study_uid} is still {study.state}; wait until it is finished")
             study.revision += 1
-            self._queue.supersede(session, study_id=study.id, revision=study.revision, now=now)
+            supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)
             self._make_ready(session, study, now)
 
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
@@ -269,17 +212,41 @@ class Studies:
     def _bury(
         self, session: Session, study: StudyRow, destination: str | None, reason: Reason, detail: str, now: datetime
     ) -> None:
-        """A job of the newest revision is dead, and its study failed."""
-        fail(study, reason, detail, now)
+        """A job of the newest revision is dead, and its study failed; one that was not analysed stays that."""
+        if study.state is not StudyState.NOT_ANALYSED:
+            fail(study, reason, detail, now)
         if destination is not None:
             audit_dead_delivery(session, destination, reason, study_uid=study.study_instance_uid, now=now)
+
+    def _owe(
+        self, session: Session, study: StudyRow, destinations: Sequence[str], triage: Triage | None, now: datetime
+    ) -> None:
+        for destination in destinations:
+            self._queue.enqueue(
+                session,
+                kind=JobKind.PUBLISH,
+                study_id=study.id,
+                revision=study.revision,
+                triage=triage,
+                destination=destination,
+                now=now,
+            )
 
     def _make_ready(self, session: Session, study: StudyRow, now: datetime) -> None:
         study.state = move_study(study.state, StudyState.READY)
         study.ready_at = now
         study.started_at = study.finished_at = study.reason = None
         study.detail = ""
-        self._queue.enqueue(session, kind=JobKind.ANALYSE, study_id=study.id, revision=study.revision, now=now)
+        # A study that was urgent before its late slices came is read again before others.
+        newest = select(FindingRow.triage).where(FindingRow.study_id == study.id).order_by(FindingRow.revision.desc())
+        self._queue.enqueue(
+            session,
+            kind=JobKind.ANALYSE,
+            study_id=study.id,
+            revision=study.revision,
+            triage=session.scalars(newest.limit(1)).one_or_none(),
+            now=now,
+        )
 
     def _conclude(self, session: Session, job: Job, record: Record, now: datetime) -> StudyRow:
         """End an analyse job with its record."""
@@ -299,6 +266,3 @@ class Studies:
             )
         )
         return study
-
-    def _files(self, images: Sequence[StoredImage]) -> dict[str, Path]:
-        return {image.row.sop_instance_uid: self._spool.locate(image.row.path) for image in images}

@@ -1,5 +1,6 @@
 """The room in one sentence: a `HeadScan` goes in, a `Prediction` comes out."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
@@ -17,10 +18,11 @@ Known = Mapping[int, NDArray[np.float32]]
 
 
 class Reader:
-    """Reads scans with one engine; keeps nothing between them."""
+    """Reads scans with one engine; keeps nothing between them. Safe for any number of threads, which take turns."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._turn = threading.Lock()
 
     @property
     def sees_slices_alone(self) -> bool:
@@ -41,12 +43,15 @@ class Reader:
         # Picking copies, and a long scan is the largest thing in memory.
         every = list(indices) == list(range(len(scan.hu_SHW)))
         hu_SHW = scan.hu_SHW if every else scan.hu_SHW[list(indices)]
-        (embeddings_SF,) = self.engine.embed([self._part(scan, hu_SHW)])
+        with self._turn:
+            (embeddings_SF,) = self.engine.embed([self._part(scan, hu_SHW)])
         return embeddings_SF
 
     def embed_together(self, scans: Sequence[HeadScan]) -> list[NDArray[np.float32]]:
         """Embeddings [S, F] of all slices of each of several scans."""
-        return self.engine.embed([self._part(scan, scan.hu_SHW) for scan in scans])
+        parts = [self._part(scan, scan.hu_SHW) for scan in scans]
+        with self._turn:
+            return self.engine.embed(parts)
 
     def read(self, scan: HeadScan, *, known: Known = MappingProxyType({})) -> Prediction:
         """Probabilities of every source image: those of an averaged slice stand for each that it was made of.
@@ -60,7 +65,9 @@ class Reader:
         if missing:
             embeddings |= dict(zip(missing, self.embed(scan, missing), strict=True))
         embedded = perf_counter()
-        probabilities_SC = self.engine.classify(np.stack([embeddings[index] for index in range(len(scan.hu_SHW))]))
+        embeddings_SF = np.stack([embeddings[index] for index in range(len(scan.hu_SHW))])
+        with self._turn:
+            probabilities_SC = self.engine.classify(embeddings_SF)
         classified = perf_counter()
         return Prediction(
             study_instance_uid=scan.study_instance_uid,

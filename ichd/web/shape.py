@@ -132,6 +132,9 @@ def _delivery(delivery: Delivery) -> Record:
         "status": receipt.status,
         "sop_class_uid": receipt.sop_class_uid,
         "sop_instance_uids": list(receipt.sop_instance_uids),
+        "left_out": [str(kind) for kind in receipt.left_out],
+        "proof": str(receipt.proof),
+        "proved_at": receipt.proved_at and _iso(receipt.proved_at),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ichd.domain.delivery import Proof, Receipt
 from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
@@ -140,14 +141,7 @@ def delivery_lines(
         if job.kind is not JobKind.PUBLISH or job.destination is None or job.superseded:
             continue
         receipt = receipts.get(job.destination)
-        if receipt is not None:
-            tone, symbol, text = "done", "✓", f"received {age(receipt.sent_at, now)} ago"
-        elif job.state is JobState.DEAD:
-            tone, symbol, text = "failed", "✕", "not delivered"
-        elif job.reason is not None:
-            tone, symbol, text = "waiting", "…", f"attempt {job.attempt} failed, retries by itself"
-        else:
-            tone, symbol, text = "waiting", "…", "on its way"
+        tone, symbol, text = _standing(job, receipt, now)
         lines.append(
             DeliveryLine(
                 destination=job.destination,
@@ -155,10 +149,30 @@ def delivery_lines(
                 symbol=symbol,
                 text=text,
                 sent_at=receipt.sent_at if receipt else None,
-                why=None if receipt else why(job.reason, job.detail),
+                why=why(job.reason, job.detail) if receipt is None or job.state is JobState.DEAD else None,
             )
         )
     return tuple(lines)
+
+
+_PROVED = {Proof.SENT: "", Proof.READ_BACK: ", listed there", Proof.COMMITTED: ", committed to"}
+
+
+def _standing(job: JobSummary, receipt: Receipt | None, now: datetime) -> tuple[str, str, str]:
+    """Tone, symbol and words of one delivery."""
+    if receipt is not None:
+        received = f"received {age(receipt.sent_at, now)} ago"
+        if job.state is JobState.DEAD:
+            return "failed", "✕", f"{received}, never confirmed"
+        if job.state is not JobState.DONE:
+            return "waiting", "…", f"{received}, confirmation awaited"
+        without = f", without {', '.join(receipt.left_out)}" if receipt.left_out else ""
+        return "done", "✓", f"{received}{_PROVED[receipt.proof]}{without}"
+    if job.state is JobState.DEAD:
+        return "failed", "✕", "not delivered"
+    if job.reason is not None:
+        return "waiting", "…", f"attempt {job.attempt} failed, retries by itself"
+    return "waiting", "…", "on its way"
 
 
 def refusal_lines(refusals: Iterable[Refusal], now: datetime) -> list[RefusalLine]:

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 
 from ichd.domain.errors import IchdError
-from ichd.publish.dimse import DimsePeer, echo
+from ichd.publish.echo import echo
+from ichd.publish.peer import DimsePeer
 from tests.peers.ports import free_port
 
 #: Longest wait for anything: a loaded machine is slow, and timing decides no test.
@@ -46,7 +47,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.web_port = free_port(), free_port()
+        self.port, self.web_port = self.port or free_port(), free_port()
         self.config.write_text(
             f"""
 [dicom]

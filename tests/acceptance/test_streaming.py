@@ -10,11 +10,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.presentation import build_context
 
 from ichd.phantom import PhantomRecipe, render, write_series
-from ichd.publish.dimse import associated
 from ichd.vision.bundle import save_bundle
 from ichd.vision.manifest import InputSpec, Manifest, NetworkSpec, RecurrentSpec
 from ichd.vision.network import CnnLstm
 from tests.acceptance.daemon import Daemon, running, wait_until
+from tests.peers.storescu import associated
 
 SLICES = 16
 

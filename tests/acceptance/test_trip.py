@@ -56,15 +56,17 @@ def trip(
 
         (delivery,) = study["deliveries"]
         assert delivery["status"] == "0x0000"
-        (report,) = orthanc.instances(StudyInstanceUID=study_uid)
-        assert [report.SOPInstanceUID] == delivery["sop_instance_uids"]
+        objects = {str(each.SOPInstanceUID): each for each in orthanc.instances(StudyInstanceUID=study_uid)}
+        assert sorted(objects) == sorted(delivery["sop_instance_uids"])
+        report, key_objects, summary = (objects[uid] for uid in delivery["sop_instance_uids"])
         assert report.SOPClassUID.name == "Comprehensive 3D SR Storage"
-        for keyword in PATIENT_AND_STUDY:
-            assert str(report.get(keyword) or "") == str(source.get(keyword) or ""), keyword
-
-        path = tmp_path / "report.dcm"
-        report.save_as(path)
-        assert dciodvfy(path) == []
+        assert (key_objects.Modality, summary.SOPClassUID.name) == ("KO", "Secondary Capture Image Storage")
+        for each in (report, key_objects, summary):
+            for keyword in PATIENT_AND_STUDY:
+                assert str(each.get(keyword) or "") == str(source.get(keyword) or ""), keyword
+            path = tmp_path / f"{each.Modality}.dcm"
+            each.save_as(path)
+            assert dciodvfy(path) == []
 
         for name in CLASSES:
             assert study["scan"][name] == pytest.approx(predicted["scan"][name], abs=1e-6)

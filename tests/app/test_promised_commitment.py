@@ -13,6 +13,7 @@ from ichd.intake.commitment import PUSH_MODEL_INSTANCE
 from ichd.report.sr import build_report
 from ichd.settings import SourceSettings
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.promises import Promise, Promises
 from ichd.store.queue import Queue
@@ -39,6 +40,7 @@ def delivered(folder: Path, transaction_uid: str) -> Promises:
         arrivals=Arrivals(engine),
         queue=Queue(engine),
         studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
         now=datetime.now(UTC),
     )
     house.ready()

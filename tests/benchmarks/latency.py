@@ -26,7 +26,6 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom.presentation import build_context
 
 from ichd.phantom import PhantomRecipe, render, write_series
-from ichd.publish.dimse import associated
 from ichd.vision.bundle import save_bundle
 from ichd.vision.manifest import Manifest, NetworkSpec
 from ichd.vision.network import CnnLstm
@@ -34,6 +33,7 @@ from ichd.vision.published import BACKBONES
 from tests.acceptance.daemon import Daemon, Destination, wait_until
 from tests.benchmarks.figures import Figure, arguments, print_figures
 from tests.peers.storescp import Receiver, running_receiver
+from tests.peers.storescu import associated
 
 SLICES = 36
 PACE_S = 0.25
@@ -65,8 +65,11 @@ class Site:
                 status = association.send_c_store(path)
                 assert status.Status == 0x0000, status
         released = time.monotonic()
+        # The report goes first; key objects and the summary follow it.
         self.pacs.wait_for(have + 1, timeout_s=120.0)
-        return time.monotonic() - released
+        report_s = time.monotonic() - released
+        self.pacs.wait_for(have + 3, timeout_s=120.0)
+        return report_s
 
 
 def main() -> None:

@@ -33,7 +33,13 @@ def test_a_reading_shows_its_notes_and_what_the_daemon_would_say() -> None:
 @pytest.mark.parametrize("series", ["1.2.3.1", None])
 def test_a_series_that_was_not_read_shows_why(series: str | None) -> None:
     record = unread_record(
-        study_uid="1.2.3", series_uid=series, state="not_analysed", reason="localizer", detail="2 of 2", skipped=()
+        study_uid="1.2.3",
+        series_uid=series,
+        state="not_analysed",
+        reason="localizer",
+        detail="2 of 2",
+        software_version="1",
+        skipped=(),
     )
 
     assert "not analysed: localizer (2 of 2)" in shown(record)

@@ -108,6 +108,7 @@ def test_a_study_that_was_not_read_has_the_same_shape_and_a_reason() -> None:
         state=StudyState.NOT_ANALYSED,
         reason=Reason.NO_READABLE_SERIES,
         detail="1 series",
+        software_version="1",
         skipped=[skipped],
     )
     assert json.loads(json.dumps(record)) == record

@@ -41,6 +41,8 @@ LEGAL_JOB = {
     (J.DEAD, J.QUEUED),
     # Superseded by a newer revision before anybody took it.
     (J.QUEUED, J.DONE),
+    # Its destination is no longer in the settings.
+    (J.QUEUED, J.DEAD),
 }
 
 

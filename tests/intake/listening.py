@@ -48,7 +48,7 @@ class DyingSpool(Spool):
         super().__init__(root)
         self._left = count(last - 1, -1)
 
-    def draft(self) -> Draft:
+    def draft(self, suffix: str = ".dcm") -> Draft:
         return DyingDraft(self.root, self._left)
 
 

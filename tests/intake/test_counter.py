@@ -266,7 +266,7 @@ def test_a_disk_that_fills_up_on_the_way_is_said_at_the_end(
     class Filling(Spool):
         full = True
 
-        def draft(self) -> Draft:
+        def draft(self, suffix: str = ".dcm") -> Draft:
             return Full(self.root, self._buffers) if self.full else super().draft()
 
     spool = Filling(tmp_path / "spool")

@@ -260,7 +260,7 @@ def test_a_new_listener_ends_what_a_dead_one_left_open(open_house: OpenHouse) ->
 
 def test_stopping_finishes_the_image_at_hand_and_is_quick(open_house: OpenHouse, tmp_path: Path) -> None:
     class Slow(Spool):
-        def draft(self) -> Draft:
+        def draft(self, suffix: str = ".dcm") -> Draft:
             time.sleep(0.5)
             return super().draft()
 

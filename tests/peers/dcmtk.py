@@ -30,12 +30,12 @@ PresentationContexts = Accepted
 
 
 @contextmanager
-def running_storescp(folder: Path, *options: str) -> Iterator[int]:
+def running_storescp(folder: Path, *options: str, port: int | None = None) -> Iterator[int]:
     """Start it with its output in `folder`; yields its port."""
     if shutil.which("storescp") is None:
         pytest.skip("storescp is not installed (Debian: dcmtk)")
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     command = ["storescp", "--aetitle", AE_TITLE, "--output-directory", str(folder), *options, str(port)]
     # Nagle's algorithm costs a dcmtk-based peer 40 ms an object; this variable is dcmtk's switch for it.
     process = subprocess.Popen(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
@@ -26,7 +27,12 @@ def house(tmp_path: Path) -> Iterator[House]:
     engine = open_database(url)
     spool = Spool(tmp_path / "spool")
     yield House(
-        engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=Studies(engine, spool)
+        engine=engine,
+        spool=spool,
+        arrivals=Arrivals(engine),
+        queue=Queue(engine),
+        studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
     )
     engine.dispose()
 

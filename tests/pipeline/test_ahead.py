@@ -15,11 +15,13 @@ from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.pipeline.ahead import Ahead, is_read_alone
 from ichd.pipeline.analyse import analyse
+from ichd.pipeline.heat import LastSeen
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.store.arriving import Arriving
 from ichd.store.embeddings import Embeddings, slice_key
 from ichd.vision.reader import Reader
 from tests.pipeline.conftest import untrained
+from tests.pipeline.delivering import tell
 from tests.store.house import House, image
 
 POLICY = ReadingPolicy(selection=SelectionPolicy(), require_head=True)
@@ -71,8 +73,9 @@ class Ward:
             studies=self.house.studies,
             reader=self.reader,
             embeddings=self.embeddings,
+            last_seen=LastSeen(),
             policy=POLICY,
-            destinations=[],
+            destinations=tell(),
             clock=lambda: self.house.now,
         )
         record = self.house.studies.detail(study_uid).record
@@ -102,8 +105,9 @@ def test_a_study_seen_ahead_is_read_to_the_same_bits_as_one_that_was_not(
         studies=house.studies,
         reader=ward.reader,
         embeddings=ward.embeddings,
+        last_seen=LastSeen(),
         policy=POLICY,
-        destinations=[],
+        destinations=tell(),
         clock=lambda: house.now,
     )
     plain = house.studies.detail(seen["study_uid"]).record

@@ -14,6 +14,7 @@ from ichd.domain.heatmap import maps_wanted
 from ichd.domain.record import finding_of, record_of
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
+from ichd.pipeline.heat import Explainer, LastSeen, Seen
 from ichd.pipeline.maps import Maps
 from ichd.store.embeddings import Embedding, Embeddings, slice_key
 from ichd.store.heatmaps import HeatMaps
@@ -48,6 +49,7 @@ class Ward:
         self.house = house
         self.reader = reader
         self.heat_maps = HeatMaps(house.engine, house.spool)
+        self.last_seen = LastSeen()
         self.embeddings = Embeddings(house.spool, reader.engine.fingerprint)
         facts = [read_facts(path) for path in head]
         self.study_uid = facts[0].study_instance_uid
@@ -64,13 +66,13 @@ class Ward:
 
     def worker(self, reader: Reader | None = None) -> Maps:
         reader = reader or self.reader
-        return Maps(
-            heat_maps=self.heat_maps,
+        explainer = Explainer(
             attribution=Attribution(reader.engine.bundle),
             reader=reader,
             embeddings=self.embeddings,
-            clock=lambda: self.house.now,
+            last_seen=self.last_seen,
         )
+        return Maps(heat_maps=self.heat_maps, explainer=explainer, clock=lambda: self.house.now)
 
     def forget_maps(self) -> None:
         for file in self.files():
@@ -124,6 +126,24 @@ def test_embeddings_that_were_kept_are_not_made_again(house: House, alone: Reade
 
     assert run_out(ward.worker()) == pieces - len(head)
     assert ward.heat_maps.of_study(ward.study_uid) == made
+
+
+def test_the_scan_that_was_read_last_is_not_decoded_again(house: House, reader: Reader, head: list[Path]) -> None:
+    ward = Ward(house, reader, head)
+    pieces = run_out(ward.worker())
+    made = ward.heat_maps.of_study(ward.study_uid)
+    ward.forget_maps()
+    (number,) = ward.heat_maps.findings(after=0, limit=9)
+    work = ward.heat_maps.begin(number)
+    assert work is not None
+    ward.heat_maps.let_go(work)
+    seen = Seen(scan=ward.scan, embeddings_SF=reader.embed(ward.scan, range(len(ward.scan.hu_SHW))))
+    ward.last_seen.put(work.study_id, work.revision, seen)
+
+    assert run_out(ward.worker()) == pieces - 1 - len(head)
+    assert ward.heat_maps.of_study(ward.study_uid) == made
+    ward.last_seen.put(work.study_id, work.revision + 1, seen)
+    assert ward.last_seen.get(work.study_id, work.revision) is None, "that is another reading"
 
 
 def test_nothing_is_made_twice_or_by_two(house: House, reader: Reader, head: list[Path]) -> None:

@@ -11,10 +11,10 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 
 from ichd.domain.errors import NotAnalysable
-from ichd.domain.finding import CLASSES, Finding
+from ichd.domain.finding import Finding
 from ichd.domain.heatmap import HeatMap
 from ichd.phantom import PhantomRecipe, render, write_series
-from ichd.pipeline.pictures import display_window, heat_fields, heat_pictures, key_images, summary_pictures
+from ichd.pipeline.pictures import display_windows, heat_fields, heat_pictures, key_images, summary_pictures
 from ichd.report.capture import build_heat_captures, build_summary
 from ichd.report.document import encode
 from ichd.report.parametric import HOTTEST, build_parametric_map
@@ -33,7 +33,7 @@ __all__ = ["orthanc"]
 ROWS = 160
 HOT = {"subdural": {6: 0.95, 7: 0.9}, "intraparenchymal": {7: 0.6}, "subarachnoid": {4: 0.8}}
 KINDS = ["as usual", "inverted", "multi-frame", "tilted"]
-WINDOWS = {name: display_window(name) for name in CLASSES}
+WINDOWS = display_windows()
 #: Of grey values: DICOM's window has its ends half a unit and a 1/width away from ours (PS3.3 C.11.2.1.2).
 ROUNDING = 4
 

@@ -19,13 +19,14 @@ from ichd.domain.study import StudyState
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.pipeline.analyse import analyse
-from ichd.pipeline.deliver import DeliveryPolicy, publish
+from ichd.pipeline.heat import LastSeen
 from ichd.pipeline.reading import ReadingPolicy, ReadStudy, UnreadStudy, read_study, why_unread
-from ichd.publish.dimse import DimsePeer
+from ichd.publish.cstore import CStore
 from ichd.report.readable import read_report
 from ichd.store.embeddings import Embeddings
 from ichd.vision.reader import Reader
 from tests.peers.storescp import Receiver, receiver  # noqa: F401 - a fixture
+from tests.pipeline.delivering import courier, node, route, tell
 from tests.store.house import House
 
 POLICY = ReadingPolicy(selection=SelectionPolicy(), require_head=True)
@@ -113,14 +114,9 @@ def arrived(house: House, files: list[Path]) -> str:
     return study_uid
 
 
-def delivery(house: House, peer: DimsePeer, *, allow_demo: bool = False) -> None:
+def delivery(house: House, sender: CStore, *, allow_demo: bool = False) -> None:
     job = house.claim(kinds=(JobKind.PUBLISH,))
-    policy = DeliveryPolicy(destinations={peer.name: peer}, allow_demo=allow_demo)
-    publish(job, studies=house.studies, policy=policy, clock=lambda: house.now)
-
-
-def peer(port: int, *, host: str = "127.0.0.1", name: str = "pacs") -> DimsePeer:
-    return DimsePeer(name=name, host=host, port=port, ae_title="RECEIVER", calling_ae_title="ICHD", timeout_s=5.0)
+    courier(house, route(sender), allow_demo=allow_demo).publish(job)
 
 
 def analysed(house: House, files: list[Path], reader: Reader, destination: str = "pacs") -> str:
@@ -130,8 +126,9 @@ def analysed(house: House, files: list[Path], reader: Reader, destination: str =
         studies=house.studies,
         reader=reader,
         embeddings=Embeddings(house.spool, reader.engine.fingerprint),
+        last_seen=LastSeen(),
         policy=POLICY,
-        destinations=[destination],
+        destinations=tell(destination),
         clock=lambda: house.now,
     )
     return study_uid
@@ -145,7 +142,7 @@ def test_from_stored_files_to_a_report_with_a_receipt(
 ) -> None:
     study_uid = analysed(house, head, reader)
     assert house.summary(study_uid).state is StudyState.ANALYSING
-    delivery(house, peer(receiver.port))
+    delivery(house, node(receiver.port))
     detail = house.studies.detail(study_uid)
     assert detail.summary.state is StudyState.REPORTED
     (path,) = receiver.files()
@@ -164,18 +161,19 @@ def test_a_late_slice_makes_a_report_that_names_its_predecessor(
     receiver: Receiver,  # noqa: F811
 ) -> None:
     study_uid = analysed(house, head[:-1], reader)
-    delivery(house, peer(receiver.port))
+    delivery(house, node(receiver.port))
     assert arrived(house, head[-1:]) == study_uid
     analyse(
         house.claim(),
         studies=house.studies,
         reader=reader,
         embeddings=Embeddings(house.spool, reader.engine.fingerprint),
+        last_seen=LastSeen(),
         policy=POLICY,
-        destinations=["pacs"],
+        destinations=tell("pacs"),
         clock=lambda: house.now,
     )
-    delivery(house, peer(receiver.port))
+    delivery(house, node(receiver.port))
     first, second = (pydicom.dcmread(receiver.folder / f"{uid}.dcm") for uid in receiver.received)
     assert house.summary(study_uid).revision == 2
     assert read_report(second).predecessor == first.SOPInstanceUID
@@ -194,14 +192,14 @@ def test_an_unreadable_study_ends_with_its_reason(house: House, head: list[Path]
 def test_results_of_a_demonstration_model_stay_on_this_machine(house: House, head: list[Path], reader: Reader) -> None:
     analysed(house, head, reader)
     with pytest.raises(Permanent) as refused:
-        delivery(house, peer(104, host="192.0.2.1"))
+        delivery(house, node(104, host="192.0.2.1"))
     assert refused.value.reason is Reason.DEMO_MODEL_BLOCKED
     assert "model.allow_demo" in str(refused.value)
 
 
 def test_allow_demo_lets_them_go(house: House, head: list[Path], reader: Reader) -> None:
     analysed(house, head, reader)
-    elsewhere = peer(104, host="host.invalid")
+    elsewhere = node(104, host="host.invalid")
     with pytest.raises(Exception, match="does not answer") as failed:
         delivery(house, elsewhere, allow_demo=True)
     assert getattr(failed.value, "reason", None) is Reason.PEER_UNREACHABLE
@@ -210,7 +208,7 @@ def test_allow_demo_lets_them_go(house: House, head: list[Path], reader: Reader)
 def test_a_destination_that_left_the_settings_is_named(house: House, head: list[Path], reader: Reader) -> None:
     analysed(house, head, reader, destination="old-pacs")
     with pytest.raises(Permanent) as refused:
-        delivery(house, peer(104))
+        delivery(house, node(104))
     assert refused.value.reason is Reason.DESTINATION_UNKNOWN
     assert "old-pacs" in refused.value.detail
 
@@ -222,7 +220,7 @@ def test_a_report_that_is_sent_again_is_the_same_bytes(
     receiver: Receiver,  # noqa: F811
 ) -> None:
     analysed(house, head, reader)
-    policy = DeliveryPolicy(destinations={"pacs": peer(receiver.port)}, allow_demo=False)
+    pacs = route(node(receiver.port))
     contents: list[bytes] = []
 
     def so_slow_that_the_lease_ends() -> datetime:
@@ -232,10 +230,10 @@ def test_a_report_that_is_sent_again_is_the_same_bytes(
 
     job = house.claim("slow", kinds=(JobKind.PUBLISH,))
     with pytest.raises(LeaseLost):
-        publish(job, studies=house.studies, policy=policy, clock=so_slow_that_the_lease_ends)
+        courier(house, pacs, clock=so_slow_that_the_lease_ends).publish(job)
     contents.append(receiver.files()[0].read_bytes())
     job = house.claim("successor", kinds=(JobKind.PUBLISH,))
-    publish(job, studies=house.studies, policy=policy, clock=lambda: house.now)
+    courier(house, pacs).publish(job)
     contents.append(receiver.files()[0].read_bytes())
     assert len(receiver.received) == 2
     assert contents[0] == contents[1]

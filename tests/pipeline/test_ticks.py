@@ -39,6 +39,7 @@ def test_a_sweep_that_fails_keeps_no_other_from_tidying_up(house: House) -> None
         lambda: now,
         study_ready=lambda: None,
         sweeps={"failing": failing, "sound": sound},
+        destinations=frozenset(),
     )
     try:
         assert tried.wait(20)

@@ -11,7 +11,8 @@ from ichd.domain.study import StudyState
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.vision.reader import Reader
 from tests.peers.storescp import Receiver, receiver  # noqa: F401 - a fixture
-from tests.pipeline.test_steps import analysed, delivery, peer
+from tests.pipeline.delivering import node
+from tests.pipeline.test_steps import analysed, delivery
 from tests.store.house import House
 from tests.vision.transcoding import transcode
 
@@ -44,7 +45,7 @@ def test_a_finding_of_lossy_images_says_so(
     lossy: bool,
 ) -> None:
     study_uid = analysed(house, in_syntax(head, tmp_path, transfer_syntax_uid), reader)
-    delivery(house, peer(receiver.port))
+    delivery(house, node(receiver.port))
     note = str(Note(remark=Remark.LOSSY_COMPRESSION, detail="12 of 12"))
     record = house.studies.detail(study_uid).record
     assert record is not None

@@ -118,10 +118,10 @@ def test_a_bell_wakes_a_worker_that_rests_and_so_does_the_end(house: House) -> N
     done: list[str] = []
 
     class Asked(Queue):
-        def claim(self, **facts: Any) -> Job | None:
-            job = super().claim(**facts)
+        def is_due(self, **facts: Any) -> bool:
+            due = super().is_due(**facts)
             asked_once.set()
-            return job
+            return due
 
     def ring() -> None:
         asked_once.wait()
@@ -189,6 +189,7 @@ def test_a_stopping_worker_whose_step_takes_too_long_gives_the_job_back(tmp_path
         from ichd.pipeline.clock import utc_now
         from ichd.pipeline.worker import Worker, WorkerHarmed, WorkerPolicy
         from ichd.store.arrivals import Arrivals
+        from ichd.store.deliveries import Deliveries
         from ichd.store.engine import migrate, open_database
         from ichd.store.queue import Queue
         from ichd.store.spool import Spool
@@ -199,7 +200,8 @@ def test_a_stopping_worker_whose_step_takes_too_long_gives_the_job_back(tmp_path
         engine = open_database(url)
         spool = Spool(Path("{tmp_path}/spool"))
         studies = Studies(engine, spool)
-        house = House(engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=studies)
+        house = House(engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=studies,
+                      deliveries=Deliveries(engine, spool))
         house.ready()
         stop = threading.Event()
         def endless(job):
@@ -229,12 +231,12 @@ def test_a_database_that_is_away_is_said_once_and_once_when_it_is_back(house: Ho
     asked: list[int] = []
 
     class Away(Queue):
-        def claim(self, **_: object) -> Job | None:
+        def is_due(self, **_: object) -> bool:
             asked.append(1)
             if len(asked) <= 5:
                 raise Transient(Reason.STORE_UNAVAILABLE)
             stop.set()
-            return None
+            return False
 
     with capture_logs() as logs:
         Worker(

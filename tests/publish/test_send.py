@@ -23,7 +23,7 @@ from pynetdicom.dsutils import split_dataset
 from ichd.domain.errors import Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.publish import send
-from ichd.publish.dimse import DimsePeer
+from ichd.publish.peer import DimsePeer
 from tests.peers.ports import free_port
 from tests.peers.storescp import Receiver, running_receiver
 from tests.report.findings import header

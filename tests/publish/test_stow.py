@@ -79,11 +79,11 @@ def test_the_files_travel_byte_for_byte_in_one_request(outbox: Outbox) -> None:
         receipt = sender(f"{server.url}/dicom-web/").deliver(outbox.parcel(), now=CREATED_AT)
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/dicom-web/studies")
-    assert files_in(request) == [outbox.object(kind).path.read_bytes() for kind in (SR, SC, KO)]
+    assert files_in(request) == [outbox.object(kind).path.read_bytes() for kind in (SR, KO, SC)]
     assert request.headers["content-length"], "not every server takes a body of unknown length"
     assert request.headers["host"] == f"127.0.0.1:{server.port}"
     assert request.headers["accept"] == "application/dicom+json"
-    assert receipt.sop_instance_uids == (uid_of(SR), uid_of(SC), uid_of(KO))
+    assert receipt.sop_instance_uids == (uid_of(SR), uid_of(KO), uid_of(SC))
     assert (receipt.sop_class_uid, receipt.status, receipt.left_out) == (SOP_CLASSES[SR], "200", ())
     assert (receipt.destination, receipt.sent_at, receipt.address) == ("pacs", CREATED_AT, "127.0.0.1")
 

@@ -97,6 +97,7 @@ def test_a_study_that_was_not_read_has_its_code() -> None:
         reason=Reason.NO_READABLE_SERIES,
         detail=MARK,
         skipped=(),
+        software_version="1",
     )
     said = json.loads(build_json(unread, revision=1, created_at=CREATED_AT, sources=(), identified=False))
     assert (said["reason"], said["detail"], said["scan"], said["reports"]) == ("no_readable_series", "", None, [])

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
@@ -90,7 +91,12 @@ def house(engine: Engine, tmp_path: Path) -> House:
     """The store's rooms around one database and one spool, with a clock that the test turns."""
     spool = Spool(tmp_path / "spool")
     return House(
-        engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=Studies(engine, spool)
+        engine=engine,
+        spool=spool,
+        arrivals=Arrivals(engine),
+        queue=Queue(engine),
+        studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
     )
 
 

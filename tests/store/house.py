@@ -13,6 +13,7 @@ from ichd.domain.reason import Reason
 from ichd.domain.record import Record, unread_record
 from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, StudyState
 from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.queue import Job, Queue
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies, StudySummary
@@ -68,6 +69,7 @@ def unread() -> Record:
         state=StudyState.NOT_ANALYSED,
         reason=Reason.NO_READABLE_SERIES,
         detail="1 series",
+        software_version="1",
         skipped=(),
     )
 
@@ -81,6 +83,7 @@ class House:
     arrivals: Arrivals
     queue: Queue
     studies: Studies
+    deliveries: Deliveries
     now: datetime = field(default=NOON)
 
     def wait(self, seconds: float) -> None:
@@ -143,7 +146,7 @@ class House:
     def deliver(self) -> Job:
         """The next delivery, from claim to receipt."""
         job = self.claim(kinds=(JobKind.PUBLISH,))
-        self.studies.delivered(job, self.receipt(job), now=self.now)
+        self.deliveries.delivered(job, self.receipt(job), now=self.now)
         return job
 
     def summary(self, study: str = STUDY) -> StudySummary:

@@ -176,7 +176,7 @@ def test_a_delivery_under_way_ends_by_itself_before_the_next_revision_goes_out(h
     house.close()
     house.analyse("pacs")
     assert house.try_claim() is None, "revision 2 must not overtake revision 1 on its way to the same destination"
-    house.studies.delivered(slow, house.receipt(slow), now=house.now)
+    house.deliveries.delivered(slow, house.receipt(slow), now=house.now)
     assert house.summary().state is StudyState.ANALYSING
     assert house.deliver().revision == 2
     assert house.summary().state is StudyState.REPORTED

@@ -30,7 +30,7 @@ def test_one_failure_closes_the_destination_for_all_and_no_other(waiting: House)
     fail(waiting, waiting.claim())
     job = waiting.claim()
     assert job.destination == "archive"
-    waiting.studies.delivered(job, waiting.receipt(job), now=waiting.now)
+    waiting.deliveries.delivered(job, waiting.receipt(job), now=waiting.now)
     assert waiting.try_claim() is None
 
 
@@ -64,20 +64,17 @@ def test_trouble_of_one_report_or_of_ours_closes_nothing(waiting: House, reason:
     assert waiting.claim().destination == "pacs"
 
 
-def test_a_report_that_failed_waits_its_turn_among_the_readings(house: House) -> None:
-    house.ready(study=TEN[0])
-    house.analyse("pacs")
-    job = house.claim()
-    house.studies.failed(job, Reason.PEER_UNREACHABLE, "", retry_at=house.now + timedelta(seconds=10), now=house.now)
-    house.ready(study=TEN[1])
-    house.wait(60)
-    house.ready(study=TEN[2])
-    order = [house.claim() for _ in range(3)]
-    assert [(job.kind, job.study_uid) for job in order] == [
-        (JobKind.ANALYSE, TEN[1]),
-        (JobKind.PUBLISH, TEN[0]),
-        (JobKind.ANALYSE, TEN[2]),
-    ]
+def test_a_lane_gives_the_deliveries_of_one_destination_alone(house: House) -> None:
+    house.ready()
+    house.analyse("pacs", "archive")
+
+    def claimed(destination: str) -> str | None:
+        job = house.queue.claim(
+            owner="courier", lease_s=15, now=house.now, kinds=(JobKind.PUBLISH,), destination=destination
+        )
+        return job.destination if job else None
+
+    assert [claimed(name) for name in ("archive", "archive", "pacs", "elsewhere")] == ["archive", None, "pacs", None]
 
 
 def test_a_retry_by_a_person_opens_it_at_once(waiting: House) -> None:

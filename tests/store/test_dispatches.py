@@ -35,7 +35,7 @@ def waiting(house: House) -> Job:
 def test_a_report_that_was_taken(house: House) -> None:
     job = waiting(house)
     receipt = replace(house.receipt(job), ae_title="PACS", address="192.0.2.7")
-    house.studies.delivered(job, receipt, now=house.now)
+    house.deliveries.delivered(job, receipt, now=house.now)
     subject = {
         **FAILED,
         "destination_ae_title": "PACS",
@@ -52,7 +52,7 @@ def test_a_report_whose_job_was_lost_is_told_of_by_its_new_holder(house: House) 
     house.wait(LEASE_S + 1)
     house.studies.reap(now=house.now, retry=RetryPolicy())
     with pytest.raises(LeaseLost):
-        house.studies.delivered(job, house.receipt(job), now=house.now)
+        house.deliveries.delivered(job, house.receipt(job), now=house.now)
     assert sent(house) == []
 
 

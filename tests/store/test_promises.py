@@ -59,7 +59,7 @@ def test_an_answer_is_kept_and_the_delivery_is_looked_at_at_once(
 def test_a_delivery_under_way_keeps_its_worker(house: House, promises: Promises, job: Job) -> None:
     promises.ask(job.id, TRANSACTION, "PACS", house.now)
     assert promises.answer(TRANSACTION, "PACS", (), house.now)
-    house.studies.delivered(job, house.receipt(job), now=house.now)
+    house.deliveries.delivered(job, house.receipt(job), now=house.now)
 
 
 def test_only_who_was_asked_may_answer(house: House, promises: Promises, job: Job) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ichd.domain.errors import LeaseLost
+from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState, RetryPolicy
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
@@ -41,8 +42,9 @@ def fill(engine: Engine, count: int, *, run_at: datetime = NOON, first: int = 1)
             "study_id": study["id"],
             "revision": 1,
             "state": JobState.QUEUED,
-            "priority": 20,
             "run_at": run_at,
+            "order_at": run_at,
+            "owed_since": NOON,
             "created_at": NOON,
         }
         for study in studies
@@ -83,6 +85,7 @@ def test_a_claim_names_everything_that_a_worker_needs(house: House) -> None:
         attempt=1,
         owner="worker-a",
         lease_until=house.now + timedelta(seconds=LEASE_S),
+        owed_since=house.now,
     )
     assert house.try_claim("worker-b") is None
 
@@ -234,7 +237,9 @@ def test_a_revision_is_read_once_and_delivered_once(house: House, kind: JobKind,
 
 
 def _enqueue(house: House, session: Session, job: Job, kind: JobKind, destination: str | None) -> None:
-    house.queue.enqueue(session, kind=kind, study_id=job.study_id, revision=1, destination=destination, now=house.now)
+    house.queue.enqueue(
+        session, kind=kind, study_id=job.study_id, revision=1, triage=None, destination=destination, now=house.now
+    )
 
 
 def test_a_retry_waits_and_counts(house: House) -> None:
@@ -298,15 +303,21 @@ def test_reaping_is_shared_by_many_workers(engine: Engine, house: House) -> None
 
 
 @pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)  # PostgreSQL plans by statistics
-@pytest.mark.parametrize("question", ["claim", "expired"])
+@pytest.mark.parametrize("question", ["reading", "delivery", "is_due", "expired"])
 def test_the_questions_that_workers_ask_all_day_use_an_index(engine: Engine, question: str) -> None:
     asked: list[tuple[str, object]] = []
     event.listen(engine, "before_cursor_execute", lambda *a: asked.append((str(a[2]), a[3])))
     queue = Queue(engine)
-    if question == "claim":
-        queue.claim(owner="a", lease_s=1, now=datetime.now(UTC))
-    else:
-        queue.expired(now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    match question:
+        case "reading":
+            queue.claim(owner="a", lease_s=1, now=now, kinds=(JobKind.ANALYSE,))
+        case "delivery":
+            queue.claim(owner="a", lease_s=1, now=now, kinds=(JobKind.PUBLISH,), destination="pacs")
+        case "is_due":
+            queue.is_due(now=now, kinds=(JobKind.PUBLISH,), destination="pacs")
+        case "expired":
+            queue.expired(now=now)
     statement, parameters = asked[-1]
     with engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]
@@ -315,3 +326,33 @@ def test_the_questions_that_workers_ask_all_day_use_an_index(engine: Engine, que
     slow = [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step]
     assert [step for step in slow if step != "SCAN destination"] == [], steps
     assert not [step for step in steps if step.startswith("CORRELATED") and "destination" in step], steps
+
+
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_what_is_urgent_overtakes_and_nothing_waits_for_ever(house: House, kind: JobKind) -> None:
+    house.ready()
+    job = house.claim()
+    destination = "pacs" if kind is JobKind.PUBLISH else None
+
+    def add(revision: int, triage: Triage | None) -> None:
+        with writing(house.engine) as session:
+            house.queue.enqueue(
+                session,
+                kind=kind,
+                study_id=job.study_id,
+                revision=revision,
+                triage=triage,
+                destination=destination and f"{destination}{revision}",
+                now=house.now,
+            )
+
+    add(2, Triage.ROUTINE)
+    house.wait(60)
+    add(3, None)
+    add(4, Triage.INDETERMINATE)
+    house.wait(60)
+    add(5, Triage.URGENT)
+    house.wait(4 * 3600)
+    add(6, Triage.URGENT)
+    claimed = [house.claim(kinds=(kind,)).revision for _ in range(5)]
+    assert claimed == [5, 4, 2, 3, 6], "the last one is urgent, and came four hours after the routine ones"

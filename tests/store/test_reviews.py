@@ -138,6 +138,7 @@ def rendition(revision: int, uid: str, *, kind: ObjectKind = ObjectKind.SR, numb
         study_id=1,
         revision=revision,
         kind=kind,
+        destination="",
         number=number,
         sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
         sop_instance_uid=uid,

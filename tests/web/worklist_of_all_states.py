@@ -19,6 +19,7 @@ from ichd.domain.reason import Reason
 from ichd.domain.record import Record, record_of, unread_record
 from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, SkippedSeries
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.ownership import claim_spool
 from ichd.store.queue import Job, Queue
@@ -56,6 +57,7 @@ class Hospital:
         self.spool = Spool(self.folder / "spool")
         claim_spool(self.engine, self.spool)
         self.studies = Studies(self.engine, self.spool)
+        self.deliveries = Deliveries(self.engine, self.spool)
         self.arrivals = Arrivals(self.engine)
         self.queue = Queue(self.engine)
 
@@ -130,7 +132,7 @@ class Hospital:
             sop_class_uid=_SR,
             status="0x0000",
         )
-        self.studies.delivered(job, receipt, now=self.now)
+        self.deliveries.delivered(job, receipt, now=self.now)
 
     def fail(self, reason: Reason, detail: str, *, again: bool) -> None:
         """The next job goes wrong."""
@@ -149,6 +151,7 @@ class Hospital:
             state="not_analysed",
             reason=Reason.NO_READABLE_SERIES,
             detail="1 series",
+            software_version="1",
             skipped=skipped,
         )
         self.studies.not_analysed(job, record=record, now=self.now)

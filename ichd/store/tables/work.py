@@ -50,7 +50,8 @@ class JobRow(Base):
 
     __tablename__ = "job"
     __table_args__ = (
-        Index(None, "state", "priority", "run_at"),
+        # Readings have no destination; each destination has a lane of its own.
+        Index(None, "state", "destination", "order_at"),
         # A revision is read once, and delivered once to each destination. NULLs differ from one another in a unique
         # constraint, so that the second leaves analyse jobs to the first.
         Index(
@@ -70,9 +71,12 @@ class JobRow(Base):
     revision: Mapped[int]
     destination: Mapped[str | None]
     state: Mapped[JobState]
-    #: Lower goes first.
-    priority: Mapped[int]
+    #: Not before.
     run_at: Mapped[datetime]
+    #: Earlier goes first (`ichd.domain.job.order_of`).
+    order_at: Mapped[datetime]
+    #: Since when it is owed: its making, or when a person revived it.
+    owed_since: Mapped[datetime]
     #: Counted at claim; with the owner it names one lease.
     attempt: Mapped[int] = mapped_column(default=0)
     #: Attempts that may have brought their report to the destination, and have no receipt.
@@ -128,12 +132,14 @@ class RenditionRow(Base):
     """An object or message about one revision, rendered once: whoever sends it again sends the same bytes."""
 
     __tablename__ = "rendition"
-    __table_args__ = (UniqueConstraint("study_id", "revision", "kind", "number"),)
+    __table_args__ = (UniqueConstraint("study_id", "revision", "kind", "destination", "number"),)
 
     id: Mapped[Id]
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
     revision: Mapped[int]
     kind: Mapped[ObjectKind]
+    #: Of a message, which names its receiver; empty for what all destinations get alike.
+    destination: Mapped[str]
     #: Of several of one kind, counted from 1; 0 alone says that there is nothing of this kind to send.
     number: Mapped[int]
     sop_class_uid: Mapped[str]

@@ -15,6 +15,7 @@ from ichd.intake.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from ichd.intake.promised import PromisedResults
 from ichd.intake.service import Answer, Request
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.engine import open_database
 from ichd.store.promises import Promise, Promises
 from ichd.store.queue import Queue
@@ -43,6 +44,7 @@ def house(open_house: OpenHouse) -> Iterator[House]:
         arrivals=Arrivals(engine),
         queue=Queue(engine),
         studies=Studies(engine, opened.spool),
+        deliveries=Deliveries(engine, opened.spool),
     )
     store.ready()
     store.analyse("pacs")

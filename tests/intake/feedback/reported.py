@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ichd.domain.delivery import ObjectKind
 from ichd.report.sr import build_report
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
@@ -28,7 +29,12 @@ OF_INTEREST = CodedConcept("113000", "DCM", "Of Interest")
 def report_a_study(engine: Engine, spool: Spool) -> Dataset:
     """Have the study of `tests.report.findings` read; its report."""
     house = StoreHouse(
-        engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=Studies(engine, spool)
+        engine=engine,
+        spool=spool,
+        arrivals=Arrivals(engine),
+        queue=Queue(engine),
+        studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
     )
     house.ready(study=STUDY_UID)
     house.analyse(record=read_record(series_uid=f"{STUDY_UID}.1"))

@@ -19,6 +19,7 @@ from ichd.intake.feedback.hl7_door import Hl7Door
 from ichd.intake.feedback.hl7_words import Vocabulary
 from ichd.intake.feedback.mllp import MllpConfig, MllpServer
 from ichd.store.arrivals import Arrivals
+from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.queue import Queue
 from ichd.store.reviews import GivenReview, Reviews
@@ -40,7 +41,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_database(url)
     spool = Spool(tmp_path / "spool")
     house = House(
-        engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=Studies(engine, spool)
+        engine=engine,
+        spool=spool,
+        arrivals=Arrivals(engine),
+        queue=Queue(engine),
+        studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
     )
     house.ready()
     house.analyse()

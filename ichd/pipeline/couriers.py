@@ -1,0 +1,51 @@
+"""Couriers: a lane for each destination, so that one that hangs holds up neither the readings nor the others."""
+
+import threading
+from collections.abc import Mapping
+
+from ichd.pipeline.worker import Worker, WorkerHarmed
+
+
+class Couriers:
+    """A thread for each destination, from `start` to `join`; all end when `stop` is set."""
+
+    def __init__(
+        self, lanes: Mapping[str, Worker], bells: Mapping[str, threading.Event], stop: threading.Event
+    ) -> None:
+        """`lanes` and their `bells` by the name of the destination."""
+        self._stop = stop
+        self._bells = bells
+        self._harm: WorkerHarmed | None = None
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name=f"courier-{name}", daemon=True)
+            for name, lane in lanes.items()
+        ]
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        for thread in self._threads:
+            thread.start()
+
+    def ring(self) -> None:
+        """There is something to deliver."""
+        for bell in self._bells.values():
+            bell.set()
+
+    def join(self) -> None:
+        """Wait until each lane has finished or given back its job, which takes the grace period at most.
+
+        Raises:
+            WorkerHarmed: a lane met a defect, which is why all have stopped.
+        """
+        for thread in self._threads:
+            thread.join()
+        if self._harm is not None:
+            raise self._harm
+
+    def _run(self, lane: Worker) -> None:
+        try:
+            lane.run(self._stop)
+        except WorkerHarmed as harm:
+            # What a defect left behind in this process must not touch the readings either.
+            self._harm = harm
+            self._stop.set()

@@ -1,0 +1,125 @@
+"""What becomes of jobs beside the usual way: their worker died, their study moved on, a person revived them.
+
+Each function works in the caller's transaction, which has locked the study.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ichd.domain.job import JobKind, JobState, RetryPolicy, retry_delay
+from ichd.domain.reason import Reason
+from ichd.store.destinations import hasten
+from ichd.store.job_row import Job, bury, give_back, held, postpone, settle, supersede
+from ichd.store.tables import JobRow
+
+
+def bereave(
+    session: Session,
+    job_id: int,
+    *,
+    revision: int,
+    retry: RetryPolicy,
+    max_deaths: int,
+    now: datetime,
+) -> JobState | None:
+    """Take an expired job from its dead worker: queued again, or dead with WORKER_DIED after `max_deaths` in a row.
+
+    The first death is most likely a restart and costs no wait; a job that kills its workers waits longer each time.
+    One of an earlier revision than the study's present `revision` just ends. Returns the new state, None where
+    somebody else came first.
+    """
+    row = session.get_one(JobRow, job_id, with_for_update=True, populate_existing=True)
+    if row.lease_until is None or row.lease_until >= now:
+        return None
+    if row.revision < revision:
+        supersede(row, now=now)
+        return row.state
+    row.deaths += 1
+    row.reason, row.detail = Reason.WORKER_DIED, f"{row.deaths} in a row"
+    delay = timedelta() if row.deaths == 1 else retry_delay(retry, row.deaths - 1, 0.0)
+    if row.deaths >= max_deaths or delay is None:
+        bury(row, now=now)
+    else:
+        give_back(row, run_at=now + delay)
+    return row.state
+
+
+def stranded(session: Session, destinations: Collection[str]) -> list[tuple[int, int, str]]:
+    """Queued deliveries to others than these, with their study and destination."""
+    statement = select(JobRow.id, JobRow.study_id, JobRow.destination).where(
+        JobRow.state == JobState.QUEUED,
+        JobRow.destination.is_not(None),
+        JobRow.destination.not_in(destinations),
+    )
+    return [(row.id, row.study_id, str(row.destination)) for row in session.execute(statement)]
+
+
+def strand(session: Session, job_id: int, detail: str, *, revision: int, now: datetime) -> JobState | None:
+    """End a queued delivery that no lane takes; returns the new state, None where somebody came first."""
+    row = session.get_one(JobRow, job_id, with_for_update=True, populate_existing=True)
+    if row.state is not JobState.QUEUED:
+        return None
+    if row.revision < revision:
+        supersede(row, now=now)
+        return row.state
+    row.reason, row.detail = Reason.DESTINATION_UNKNOWN, detail
+    bury(row, now=now)
+    return row.state
+
+
+def supersede_earlier(session: Session, *, study_id: int, revision: int, now: datetime) -> None:
+    """End what earlier revisions than `revision` still had to do.
+
+    A delivery that is under way is left to end by itself, because the destination may have taken it already;
+    `claim` makes the next revision wait for it. A reading that is under way loses its lease.
+    """
+    pending = (JobState.QUEUED, JobState.LEASED)
+    statement = (
+        select(JobRow)
+        .where(JobRow.study_id == study_id, JobRow.revision < revision, JobRow.state.in_(pending))
+        .with_for_update()
+    )
+    for row in session.scalars(statement):
+        if row.kind is JobKind.ANALYSE or row.state is JobState.QUEUED:
+            supersede(row, now=now)
+
+
+def withdraw(session: Session, job: Job, reason: Reason, *, now: datetime) -> None:
+    """End a leased job of an earlier revision that failed: there is nothing to retry any more.
+
+    Raises:
+        LeaseLost: the job is someone else's by now; the caller's transaction must not commit.
+    """
+    row = held(session, job)
+    settle(row, reason)
+    supersede(row, now=now)
+
+
+def revive(session: Session, *, study_id: int, revision: int, now: datetime) -> list[JobKind]:
+    """Make the dead jobs of a revision due again with fresh attempts, and those that wait for a retry due now.
+
+    Returns the kind of each.
+    """
+    statement = (
+        select(JobRow)
+        .where(JobRow.study_id == study_id, JobRow.revision == revision)
+        .where(JobRow.state.in_((JobState.DEAD, JobState.QUEUED)))
+        .with_for_update()
+    )
+    rows = session.scalars(statement).all()
+    reopened = hasten(session, {row.destination for row in rows if row.destination is not None}, now=now)
+    revived = []
+    for row in rows:
+        if row.state is JobState.DEAD:
+            row.attempt = row.deaths = 0
+            row.owed_since = now
+            give_back(row, run_at=now)
+        elif row.run_at > now or row.destination in reopened:
+            postpone(row, run_at=now)
+        else:
+            continue
+        revived.append(row.kind)
+    return revived
