@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+from PIL import Image
 
 from ichd.app.plain import plain_recipe
 from ichd.domain.errors import IchdError, Transient
@@ -28,6 +29,7 @@ from ichd.publish.send import send_folder
 #: Longest wait for a process to come up, and for the report to arrive.
 _PATIENCE_S = 90.0
 _POLL_S = 0.02
+_LAST = {"SR": "ContentSequence", "OT": "PixelData"}
 
 
 class DemoFailed(IchdError):
@@ -44,6 +46,8 @@ class DemoResult:
     truth: dict[str, int]
     slices: int
     report: Path
+    #: The summary page, as a picture that any program shows.
+    page: Path
     #: From the release of the sender's association to the report on the receiver's disk.
     release_to_report_s: float
 
@@ -74,14 +78,17 @@ def run_demo(folder: Path, *, bleeds: Sequence[str], seed: int, tell: Callable[[
         tell(f"sending {len(files)} slices by C-STORE")
         send_folder(listener, [series], progress=lambda *_: None)
         released = time.monotonic()
-        report = _wait_for_report(received, log)
+        report = _wait_for(received, "SR", log)
         elapsed_s = time.monotonic() - released
+        page = folder / "summary.png"
+        Image.fromarray(pydicom.dcmread(_wait_for(received, "OT", log)).pixel_array).save(page)
     return DemoResult(
         folder=folder,
         study_uid=study_uid,
         truth=truth,
         slices=len(files),
         report=report,
+        page=page,
         release_to_report_s=elapsed_s,
     )
 
@@ -168,21 +175,20 @@ def _wait_for_daemon(listener: DimsePeer, log: Path) -> None:
     raise DemoFailed(f"the daemon did not come up in {_PATIENCE_S:.0f} s; read {log}")
 
 
-def _wait_for_report(received: Path, log: Path) -> Path:
+def _wait_for(received: Path, modality: str, log: Path) -> Path:
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         for path in received.iterdir():
-            # storescp writes in place: a file is a report once it parses to its end.
-            if path.stat().st_size and _is_whole_report(path):
+            if path.stat().st_size and _is_whole(path, modality):
                 return path
         time.sleep(_POLL_S)
-    raise DemoFailed(f"no report arrived in {_PATIENCE_S:.0f} s; read {log}")
+    raise DemoFailed(f"no object of modality {modality} arrived in {_PATIENCE_S:.0f} s; read {log}")
 
 
-def _is_whole_report(path: Path) -> bool:
-    """Key objects, which come with it, have a Content Sequence too."""
+def _is_whole(path: Path, modality: str) -> bool:
+    """storescp writes in place: a file is whole once its last element is there."""
     try:
         received = pydicom.dcmread(path)
-        return received.get("Modality") == "SR" and "ContentSequence" in received
+        return received.get("Modality") == modality and _LAST[modality] in received
     except (OSError, EOFError, ValueError, pydicom.errors.InvalidDicomError):
         return False

@@ -9,6 +9,7 @@ import typer
 from ichd.cli.invocation import settings_of
 from ichd.cli.output import AsJson, console, print_json, table
 from ichd.domain.finding import CLASSES
+from ichd.domain.job import JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.listing import StudyDetail, StudySummary
@@ -227,7 +228,8 @@ def _deliveries_in_words(summary: StudySummary) -> str:
     publishing = [job for job in summary.jobs if job.destination]
     if not publishing:
         return "-"
-    return f"{len(summary.deliveries)} of {len(publishing)}"
+    done = sum(job.state is JobState.DONE for job in publishing)
+    return f"{done} of {len(publishing)}"
 
 
 def _review_in_words(summary: StudySummary) -> str:

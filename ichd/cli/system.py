@@ -50,6 +50,7 @@ def demo(
     config = folder / "ichd.toml"
     typer.echo("\nWhere to look next")
     for command, what in (
+        (str(result.page), "the summary page, as a viewer shows it"),
         (f"ichd report {result.report}", "the report again"),
         (f"ichd status --config {config}", "the study in the daemon's database"),
         (f"ichd predict {folder / 'phantom'}", "the model on the same files, without a daemon"),
