@@ -182,6 +182,7 @@ def _show_detail(detail: StudyDetail) -> None:
     )
     columns = ("destination", "rev", "at", "status", "proof", "not taken", "objects", "report")
     shown.print(table("\nDelivered", columns, receipts))
+    _show_reviews(detail.summary.reviews)
     for conflict in detail.conflicts:
         shown.print(
             f"conflict: {Reason.CONFLICTING_DUPLICATE.meaning}: {conflict.sop_uid}", markup=False, soft_wrap=True

@@ -46,6 +46,7 @@ def report_a_study(engine: Engine, spool: Spool) -> Dataset:
                 study_id=study.id,
                 revision=1,
                 kind=ObjectKind.SR,
+                destination="",
                 number=1,
                 sop_class_uid=report.SOPClassUID,
                 sop_instance_uid=report.SOPInstanceUID,
