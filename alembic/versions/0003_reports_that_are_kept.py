@@ -61,7 +61,7 @@ def upgrade() -> None:
         sa.Column("ae_title", sa.String(), nullable=False),
         sa.Column("asked_at", TIME, nullable=False),
         sa.Column("answered_at", TIME, nullable=True),
-        sa.Column("failed", sa.JSON(), nullable=True),
+        sa.Column("committed", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_promise_job_id_job")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_promise")),
         sa.UniqueConstraint("transaction_uid", name=op.f("uq_promise_transaction_uid")),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
@@ -187,4 +188,9 @@ def _destination(destination: DestinationSettings, settings: Settings) -> str:
             f"{answer}, but results of the demonstration model {model.name} are held back from it; "
             "use a clinical bundle, or set model.allow_demo"
         )
-    return f"{destination.ae_title or destination.kind} at {destination.address or destination.url} {answer}"
+    return f"{destination.ae_title or destination.kind} at {_where(destination)} {answer}"
+
+
+def _where(destination: DestinationSettings) -> str:
+    """Of a URL only the host: what else stands in it may be a secret."""
+    return destination.address or str(urlsplit(destination.url or "").hostname)

@@ -163,7 +163,14 @@ def _show_detail(detail: StudyDetail) -> None:
     )
     shown.print(table("\nSeries", ("series", "modality", "slices", "description", "not read because"), series))
     jobs = (
-        (j.kind, j.destination or "-", str(j.revision), j.state, str(j.attempt), _why(j.reason, j.detail))
+        (
+            j.kind,
+            j.destination or "-",
+            str(j.revision),
+            "superseded" if j.superseded else j.state,
+            str(j.attempt),
+            _why(j.reason, j.detail),
+        )
         for j in detail.jobs
     )
     shown.print(table("\nJobs", ("job", "destination", "rev", "state", "attempts", "last error"), jobs))

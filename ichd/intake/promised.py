@@ -9,7 +9,7 @@ import structlog
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
 from ichd.intake.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
-from ichd.intake.information import decode, items_of, uid_of
+from ichd.intake.information import Information, decode, items_of, uid_of
 from ichd.intake.refusals import Refusals
 from ichd.intake.service import Answer, Operation, Request, Status
 from ichd.store.arrivals import Arrivals
@@ -42,16 +42,17 @@ class PromisedResults:
         transaction_uid = uid_of(information, "TransactionUID")
         if transaction_uid is None:
             return Answer(status=Status.MISSING_ATTRIBUTE, comment="TransactionUID is missing or is no UID")
-        failed = [uid_of(item, "ReferencedSOPInstanceUID") for item in items_of(information, "FailedSOPSequence")]
-        if None in failed or (request.type_id == _SOME_FAILED and not failed):
-            # What failed is all that matters of it: a yes must not be made of a no that can't be read.
-            return Answer(status=Status.MISSING_ATTRIBUTE, comment="FailedSOPSequence is missing or can't be read")
-        return self._keep(request, transaction_uid, [uid for uid in failed if uid is not None])
+        committed = _uids(information, "ReferencedSOPSequence")
+        failed = _uids(information, "FailedSOPSequence")
+        if None in committed or None in failed or (request.type_id == _SOME_FAILED and not failed):
+            # A yes must not be made of a no that can't be read.
+            return Answer(status=Status.MISSING_ATTRIBUTE, comment="a sequence is missing or can't be read")
+        return self._keep(request, transaction_uid, [uid for uid in committed if uid and uid not in failed])
 
-    def _keep(self, request: Request, transaction_uid: str, failed: list[str]) -> Answer:
+    def _keep(self, request: Request, transaction_uid: str, committed: list[str]) -> Answer:
         caller = request.sender.calling_ae_title
         try:
-            known = self._promises.answer(transaction_uid, caller, failed, request.received_at)
+            known = self._promises.answer(transaction_uid, caller, committed, request.received_at)
         except Transient as error:
             _log.error("promise_not_kept", reason=str(error.reason), detail=error.detail, calling_ae_title=caller)
             return Answer(status=Status.RESOURCE_LIMITATION, comment=str(error.reason))
@@ -59,5 +60,9 @@ class PromisedResults:
             refused = Refused(Reason.PROMISE_UNKNOWN, "storage commitment")
             self._refusals.request(refused, request.sender, sop_class_uid=PUSH_MODEL, now=request.received_at)
             return Answer(status=Status.INVALID_ARGUMENT_VALUE, comment="nobody asked this AE title for it")
-        _log.info("promise_answered", transaction=transaction_uid, failed=len(failed), calling_ae_title=caller)
+        _log.info("promise_answered", transaction=transaction_uid, committed=len(committed), calling_ae_title=caller)
         return Answer(status=Status.SUCCESS)
+
+
+def _uids(information: Information, sequence: str) -> list[str | None]:
+    return [uid_of(item, "ReferencedSOPInstanceUID") for item in items_of(information, sequence)]

@@ -43,9 +43,14 @@ class Couriers:
             raise self._harm
 
     def _run(self, lane: Worker) -> None:
+        ended_well = False
         try:
             lane.run(self._stop)
+            ended_well = True
         except WorkerHarmed as harm:
-            # What a defect left behind in this process must not touch the readings either.
             self._harm = harm
-            self._stop.set()
+        finally:
+            if not ended_well:
+                # What a defect left behind in this process must not touch the readings; a lane must not be missing.
+                self._harm = self._harm or WorkerHarmed("a courier's lane ended by itself; the log says why")
+                self._stop.set()

@@ -6,7 +6,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from ichd.domain.delivery import Outgoing, Proof
-from ichd.domain.errors import Transient
+from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
 from ichd.pipeline.clock import Clock
 from ichd.publish.sender import Commits, ReadsBack
@@ -72,12 +72,13 @@ def seek_commitment(
         promise = promises.verdict(job_id)
     if promise is None or promise.answered_at is None:
         raise Transient(Reason.NOT_CONFIRMED, "storage commitment was asked for and is not answered yet")
-    if not promise.failed:
+    # What it does not name it does not vouch for, whether it calls that a failure or not.
+    refused = [each for each in objects if each.sop_instance_uid not in (promise.committed or ())]
+    if not refused:
         return Proof.COMMITTED
-    failed = len(promise.failed)
     send_again()
     _ask(sender, ae_title, job_id, objects, promises, clock)
-    raise Transient(Reason.NOT_COMMITTED, f"{failed} of {len(objects)} objects, sent again")
+    raise Transient(Reason.NOT_COMMITTED, f"{len(refused)} of {len(objects)} objects, sent again")
 
 
 def _is_stale(asked_at: datetime, answered_at: datetime | None, now: datetime) -> bool:
@@ -90,7 +91,10 @@ def _ask(
     # A new transaction each time (PS3.4 J.3.2.1.1.2); a UUID is one of those (PS3.5 B.2).
     transaction_uid = f"2.25.{uuid4().int}"
     promises.ask(job_id, transaction_uid, ae_title, clock())
-    report = sender.request_commitment(transaction_uid, objects, patience_s=_PATIENCE_S)
+    try:
+        report = sender.request_commitment(transaction_uid, objects, patience_s=_PATIENCE_S)
+    except (Transient, Permanent):
+        promises.withdraw(transaction_uid)
+        raise
     if report is not None:
-        failed = [uid for uid, _ in report.failed]
-        promises.answer(transaction_uid, ae_title, failed, clock())
+        promises.answer(transaction_uid, ae_title, report.committed, clock())

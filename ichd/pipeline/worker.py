@@ -125,10 +125,8 @@ class Worker:
 
     def _crashed(self, job: Job, what: str) -> None:
         """Memory that ran out or a GPU that lost its mind may be well in a new process; a true defect comes again."""
-        if job.attempt >= _CRASHES_ALLOWED:
-            self._give_up(job, Reason.INTERNAL_ERROR, f"{what}, {job.attempt} attempts")
-            return
-        self._record_failure(job, Reason.INTERNAL_ERROR, what, self._clock() + timedelta(seconds=_CRASH_PAUSE_S))
+        retry_at = self._clock() + timedelta(seconds=_CRASH_PAUSE_S)
+        self._record_failure(job, Reason.INTERNAL_ERROR, what, retry_at, crashes_allowed=_CRASHES_ALLOWED)
 
     def _claim(self) -> Job | None:
         try:
@@ -178,9 +176,13 @@ class Worker:
         log.error("job_dead", study=job.study_uid, kind=job.kind, reason=reason, detail=detail)
         self._record_failure(job, reason, detail, None)
 
-    def _record_failure(self, job: Job, reason: Reason, detail: str, retry_at: datetime | None) -> None:
+    def _record_failure(
+        self, job: Job, reason: Reason, detail: str, retry_at: datetime | None, *, crashes_allowed: int | None = None
+    ) -> None:
         try:
-            self._studies.failed(job, reason, detail, retry_at=retry_at, now=self._clock())
+            self._studies.failed(
+                job, reason, detail, retry_at=retry_at, crashes_allowed=crashes_allowed, now=self._clock()
+            )
         except (LeaseLost, Transient):
             # Nothing is lost: the lease expires and the job is claimed again.
             log.warning("failure_not_recorded", study=job.study_uid, kind=job.kind)

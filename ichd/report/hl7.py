@@ -114,7 +114,7 @@ def build_unread_oru(unread: Unread, sources: Sequence[Dataset], context: Report
 def build_priority(
     finding: Finding, sources: Sequence[Dataset], context: ReportContext, addressee: Addressee
 ) -> bytes | None:
-    """The wish to have a study read first; None unless its finding is urgent.
+    """The wish to have a study read first; None unless its finding is urgent, and the images name its order.
 
     The order is changed (XO) and named by all that its keeper may know it by: order numbers, accession number, study.
     The priority stands in TQ1-9 and, for older receivers, in the two fields that were withdrawn in its favour.
@@ -126,6 +126,8 @@ def build_priority(
         return None
     prediction = finding.prediction
     letter = letter_on(prediction, sources, context, addressee)
+    if not (letter.order.placer or letter.order.filler or letter.order.accession):
+        return None  # nobody could say which order is meant
     stat = Field("^^^^^S")
     return message(
         [

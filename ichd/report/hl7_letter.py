@@ -52,7 +52,7 @@ class Letter:
     def status(self) -> Field:
         """OBR-25 and OBX-11 (tables 0123 and 0085): preliminary, as nobody has verified it, or a correction.
 
-        A revision corrects only where an earlier one was sent: the others are the first that a receiver hears of it.
+        A revision corrects where an earlier one was sent to any destination, as its report names it as replaced there.
         """
         return Field("C" if self.context.predecessor else "P")
 

@@ -15,6 +15,7 @@ from pydicom import Dataset
 
 from ichd.domain.delivery import SOP_CLASSES, Outgoing
 from ichd.domain.record import Record, notes_of
+from ichd.domain.study import StudyState
 from ichd.report.hl7_patient import order_of, person
 from ichd.report.source import legible, source_of
 
@@ -56,6 +57,8 @@ def build_json(
     """
     shown = dict(record) if identified else _without_words(record)
     body = shown | {
+        # The record was written before anybody was told.
+        "state": str(StudyState.NOT_ANALYSED if record["scan"] is None else StudyState.REPORTED),
         "revision": revision,
         "created_at": created_at.isoformat(),
         "reports": [_report(each) for each in objects if each.kind in SOP_CLASSES],

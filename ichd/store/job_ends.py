@@ -13,7 +13,10 @@ from ichd.domain.job import JobKind, JobState, RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
 from ichd.store.destinations import hasten
 from ichd.store.job_row import Job, bury, give_back, held, postpone, settle, supersede
-from ichd.store.tables import JobRow
+from ichd.store.tables import DestinationRow, JobRow
+
+#: A delivery that was due for so long, and nobody took it.
+_NOBODYS_AFTER = timedelta(minutes=10)
 
 
 def bereave(
@@ -47,12 +50,21 @@ def bereave(
     return row.state
 
 
-def stranded(session: Session, destinations: Collection[str]) -> list[tuple[int, int, str]]:
-    """Queued deliveries to others than these, with their study and destination."""
+def stranded(session: Session, destinations: Collection[str], *, now: datetime) -> list[tuple[int, int, str]]:
+    """Queued deliveries to others than these that nobody takes either, with their study and destination.
+
+    A worker of another machine may know them: then it takes one now and then, or has found them away a moment ago.
+    """
+    before = now - _NOBODYS_AFTER
+    under_way = select(JobRow.destination).where(JobRow.state == JobState.LEASED, JobRow.destination.is_not(None))
+    tried = select(DestinationRow.name).where(DestinationRow.failures > 0, DestinationRow.closed_until > before)
     statement = select(JobRow.id, JobRow.study_id, JobRow.destination).where(
         JobRow.state == JobState.QUEUED,
+        JobRow.run_at < before,
         JobRow.destination.is_not(None),
         JobRow.destination.not_in(destinations),
+        JobRow.destination.not_in(under_way),
+        JobRow.destination.not_in(tried),
     )
     return [(row.id, row.study_id, str(row.destination)) for row in session.execute(statement)]
 

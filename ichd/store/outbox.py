@@ -140,16 +140,22 @@ class Outbox:
         now: datetime,
     ) -> Iterable[str]:
         """Write the rows of one kind; returns the paths that no row names in the end."""
-        unused = []
-        rows: list[tuple[int, Rendered, StoredFile]] = [
+        statement = select(RenditionRow).filter_by(**key_of_kind).order_by(RenditionRow.number).with_for_update()
+        earlier = session.scalars(statement).all()
+        if earlier and self.intact(earlier) is not None:
+            return [file.path for file in files]
+        # Their files have gone, with age or by damage; there may have been more of them, or fewer.
+        unused = [row.path for row in earlier if row.path]
+        for row in earlier:
+            session.delete(row)
+        session.flush()
+        numbered: list[tuple[int, Rendered, StoredFile]] = [
             (number, each, file) for number, (each, file) in enumerate(zip(objects, files, strict=True), start=1)
         ]
-        if not rows:
-            nothing = Rendered(sop_class_uid="", sop_instance_uid="", content=b"")
-            rows = [(_NOTHING, nothing, StoredFile(path="", sha256="", size=0))]
-        for number, each, file in rows:
-            key = {**key_of_kind, "number": number}
+        nothing = Rendered(sop_class_uid="", sop_instance_uid="", content=b"")
+        for number, each, file in numbered or [(_NOTHING, nothing, StoredFile(path="", sha256="", size=0))]:
             values = {
+                "number": number,
                 "sop_class_uid": each.sop_class_uid,
                 "sop_instance_uid": each.sop_instance_uid,
                 "path": file.path,
@@ -157,17 +163,9 @@ class Outbox:
                 "size": file.size,
                 "rendered_at": now,
             }
-            if insert_if_new(session, RenditionRow, key | values) is not None:
-                continue
-            row = session.scalars(select(RenditionRow).filter_by(**key).with_for_update()).one()
-            if number == _NOTHING or self._is_intact(row):
-                unused.append(file.path)
-                continue
-            # Its file has gone, with age or by damage.
-            unused.append(row.path)
-            for name, value in values.items():
-                setattr(row, name, value)
-        return [path for path in unused if path]
+            if insert_if_new(session, RenditionRow, {**key_of_kind, **values}) is None and file.path:
+                unused.append(file.path)  # another courier was quicker
+        return unused
 
     def _is_intact(self, row: RenditionRow) -> bool:
         return row.path != "" and self._files.is_intact(StoredFile(path=row.path, sha256=row.sha256, size=row.size))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from ichd.domain.job import JobState
 from ichd.store.facts import storable_text
@@ -22,8 +22,8 @@ class Promise:
     ae_title: str
     asked_at: datetime
     answered_at: datetime | None
-    #: SOP Instance UIDs that it does not take responsibility for; None before the answer.
-    failed: tuple[str, ...] | None
+    #: SOP Instance UIDs that it takes responsibility for, and no others; None before the answer.
+    committed: tuple[str, ...] | None
 
 
 class Promises:
@@ -47,7 +47,13 @@ class Promises:
         with writing(self._engine) as session:
             insert_if_new(session, PromiseRow, asked)
 
-    def answer(self, transaction_uid: str, ae_title: str, failed: Sequence[str], now: datetime) -> bool:
+    def withdraw(self, transaction_uid: str) -> None:
+        """The question did not go out; an answer that came all the same is kept."""
+        unanswered = (PromiseRow.transaction_uid == transaction_uid, PromiseRow.answered_at.is_(None))
+        with writing(self._engine) as session:
+            session.execute(delete(PromiseRow).where(*unanswered))
+
+    def answer(self, transaction_uid: str, ae_title: str, committed: Sequence[str], now: datetime) -> bool:
         """Keep an answer, and let the delivery that waits for it be looked at now; False where nobody asked this AE.
 
         The first answer counts: one that comes again, as of a peer that missed our yes, is known and changes nothing.
@@ -59,7 +65,7 @@ class Promises:
                 return False
             if row.answered_at is not None:
                 return True
-            row.answered_at, row.failed = now, [storable_text(uid) for uid in failed]
+            row.answered_at, row.committed = now, [storable_text(uid) for uid in committed]
             waiting = (JobRow.id == row.job_id, JobRow.state == JobState.QUEUED, JobRow.run_at > now)
             session.execute(update(JobRow).where(*waiting).values(run_at=now))
         return True
@@ -72,4 +78,4 @@ class Promises:
         if row is None:
             return None
         values = {field.name: getattr(row, field.name) for field in fields(Promise)}
-        return Promise(**values | {"failed": None if row.answered_at is None else tuple(row.failed or ())})
+        return Promise(**values | {"committed": None if row.answered_at is None else tuple(row.committed or ())})

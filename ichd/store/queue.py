@@ -152,18 +152,21 @@ class Queue:
         detail: str,
         *,
         retry_at: datetime | None,
+        crashes_allowed: int | None = None,
         now: datetime,
     ) -> JobState:
         """End an attempt: queued again for `retry_at`, or dead where that is None. Returns which.
+
+        With `crashes_allowed` it crashed its worker, and is dead after so many in a row.
 
         Raises:
             LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
         """
         row = held(session, job)
         row.reason, row.detail = reason, detail
-        row.deaths = 0
+        row.deaths = 0 if crashes_allowed is None else row.deaths + 1
         settle(row, reason)
-        if retry_at is None:
+        if retry_at is None or row.deaths == crashes_allowed:
             bury(row, now=now)
         else:
             give_back(row, run_at=retry_at)

@@ -104,8 +104,19 @@ class Studies:
             end(study, StudyState.NOT_ANALYSED, now, reason=Reason(record["reason"]), detail=record["detail"])
             self._owe(session, study, destinations, None, now)
 
-    def failed(self, job: Job, reason: Reason, detail: str, *, retry_at: datetime | None, now: datetime) -> None:
+    def failed(
+        self,
+        job: Job,
+        reason: Reason,
+        detail: str,
+        *,
+        retry_at: datetime | None,
+        crashes_allowed: int | None = None,
+        now: datetime,
+    ) -> None:
         """End an attempt that went wrong; without `retry_at` the job is dead, and its study failed.
+
+        With `crashes_allowed` it crashed, and is dead after so many crashes in a row, whatever it waited for before.
 
         Raises:
             LeaseLost: the lease was lost; the failure is no longer this worker's to report.
@@ -114,7 +125,12 @@ class Studies:
             study = locked(session, job.study_id)
             if job.revision < study.revision:
                 withdraw(session, job, reason, now=now)
-            elif self._queue.fail(session, job, reason, detail, retry_at=retry_at, now=now) is JobState.DEAD:
+            elif (
+                self._queue.fail(
+                    session, job, reason, detail, retry_at=retry_at, crashes_allowed=crashes_allowed, now=now
+                )
+                is JobState.DEAD
+            ):
                 self._bury(session, study, job.destination, reason, detail, now)
             if job.destination is not None:
                 note_failure(session, job.destination, reason, now=now)
@@ -132,9 +148,9 @@ class Studies:
         return reaped
 
     def strand(self, destinations: Collection[str], *, now: datetime) -> int:
-        """End deliveries to others than these, which the settings know no more; returns how many."""
+        """End deliveries to others than these that no other worker takes either; returns how many."""
         with reading(self._engine) as session:
-            lost = stranded(session, destinations)
+            lost = stranded(session, destinations, now=now)
         for job_id, study_id, destination in lost:
             with writing(self._engine) as session:
                 study = locked(session, study_id)

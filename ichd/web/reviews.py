@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ichd.domain.errors import Refused
 from ichd.domain.finding import CLASSES
@@ -30,6 +30,13 @@ class GivenWord(BaseModel):
     truth: dict[ClassName, bool] = Field(
         default_factory=dict, description="By kind of haemorrhage, what is really there, as far as the reader says."
     )
+
+    @model_validator(mode="after")
+    def _truth_is_one(self) -> Self:
+        if self.truth.get("any") is False and any(self.truth.values()):
+            raise ValueError("truth says that there is a kind of haemorrhage and none at all; correct one of them")
+        return self
+
     revision: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Whose finding is meant; the newest that was read when left out."
     )

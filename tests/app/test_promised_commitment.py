@@ -93,7 +93,7 @@ def test_orthanc_takes_responsibility_for_what_it_has_and_for_nothing_else(tmp_p
         with running_listener(tmp_path, port, source=source):
             orthanc.post_file(path)
             ask(orthanc, "2.25.1001", report)
-            assert answer(promises, "2.25.1001").failed == ()
+            assert answer(promises, "2.25.1001").committed == (report.SOPInstanceUID,)
             promises.ask(2, "2.25.1002", "ORTHANC", datetime.now(UTC))
             ask(orthanc, "2.25.1002", report, lost)
-            assert answer(promises, "2.25.1002").failed == ("2.25.404",)
+            assert answer(promises, "2.25.1002").committed == (report.SOPInstanceUID,)

@@ -92,6 +92,8 @@ def test_a_delivery_that_is_owed_for_too_long_is_given_up_and_can_be_revived(hou
 def test_a_delivery_to_nobody_ends_with_its_reason(house: House) -> None:
     house.ready()
     house.analyse("pacs", "old-pacs")
+    assert house.studies.strand({"pacs"}, now=house.now) == 0, "another worker may know it"
+    house.wait(601)
     assert house.studies.strand({"pacs"}, now=house.now) == 1
     states = {job.destination: (job.state, job.reason) for job in house.summary().jobs if job.destination}
     assert states == {
@@ -100,3 +102,27 @@ def test_a_delivery_to_nobody_ends_with_its_reason(house: House) -> None:
     }
     assert house.summary().state is StudyState.FAILED
     assert house.studies.strand({"pacs"}, now=house.now) == 0
+
+
+def test_a_destination_that_another_worker_tries_is_not_nobodys(house: House) -> None:
+    house.ready()
+    house.analyse("elsewhere")
+    house.wait(3600)
+    job = house.claim(kinds=(JobKind.PUBLISH,))
+    house.studies.failed(job, Reason.PEER_UNREACHABLE, "", retry_at=house.now, now=house.now)
+    assert house.studies.strand({"pacs"}, now=house.now) == 0
+
+
+def test_a_crash_after_a_long_outage_is_the_first_crash(house: House) -> None:
+    house.ready()
+    house.analyse("pacs")
+    for _ in range(20):
+        job = house.claim(kinds=(JobKind.PUBLISH,))
+        house.studies.failed(job, Reason.ASSOCIATION_REJECTED, "", retry_at=house.now, now=house.now)
+        house.wait(60)
+
+    def defect(_: Job) -> None:
+        raise ZeroDivisionError
+
+    assert not lane(house, "pacs", defect).work(house.claim(kinds=(JobKind.PUBLISH,)))
+    assert house.summary().jobs[-1].state is JobState.QUEUED

@@ -44,9 +44,11 @@ class Archive:
     kinds: list[ObjectKind] = field(default_factory=list)
     #: How often a query misses the last object.
     misses: int = 0
-    #: Answers to requests for commitment; None: it will answer later.
-    reports: list[list[str] | None] = field(default_factory=list)
+    #: How many objects each answer to a request for commitment leaves out; None: it will answer later.
+    reports: list[int | None] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    #: How often it can't be asked for commitment.
+    away: int = 0
 
     def deliver(self, parcel: Parcel, *, now: datetime) -> Receipt:
         objects: list[Outgoing] = []
@@ -75,12 +77,14 @@ class Archive:
         self, transaction_uid: str, objects: Sequence[Outgoing], *, patience_s: float
     ) -> CommitmentReport | None:
         self.asked.append(transaction_uid)
-        failed = self.reports.pop(0)
-        if failed is None:
+        if self.away:
+            self.away -= 1
+            raise Transient(Reason.PEER_UNREACHABLE)
+        left_out = self.reports.pop(0)
+        if left_out is None:
             return None
-        return CommitmentReport(
-            transaction_uid=transaction_uid, committed=(), failed=tuple((uid, 0x0112) for uid in failed)
-        )
+        uids = tuple(each.sop_instance_uid for each in objects)
+        return CommitmentReport(transaction_uid=transaction_uid, committed=uids[left_out:], failed=())
 
 
 @pytest.fixture(scope="module")
@@ -271,14 +275,14 @@ def test_a_commitment_that_comes_later_is_waited_for(desk: Desk, archive: Archiv
         assert early.value.reason is Reason.NOT_CONFIRMED
     assert len(archive.asked) == 1, "asked once"
     assert not Promises(desk.house.engine).answer(archive.asked[0], "ELSE", [], desk.house.now), "who was not asked"
-    assert Promises(desk.house.engine).answer(archive.asked[0], "PACS", [], desk.house.now)
+    assert Promises(desk.house.engine).answer(archive.asked[0], "PACS", archive.deliveries[0], desk.house.now)
     desk.deliver(pacs)
     assert (desk.receipt().proof, desk.delivery_state()) == (Proof.COMMITTED, JobState.DONE)
 
 
 def test_what_is_not_committed_to_is_sent_and_asked_for_again(desk: Desk, archive: Archive) -> None:
     pacs = route(archive, SR, confirm=Confirm.COMMITMENT, ae_title="PACS")
-    archive.reports = [["2.25.1"], []]
+    archive.reports = [1, 0]
     desk.read(pacs)
     desk.deliver(pacs)
     desk.house.wait(2)
@@ -302,3 +306,16 @@ def test_a_later_revision_does_not_wait_for_the_proof_of_an_earlier_one(desk: De
     desk.house.close()
     desk.read(pacs)
     assert desk.deliver(pacs).revision == 2
+
+
+def test_a_question_that_did_not_go_out_is_asked_again(desk: Desk, archive: Archive) -> None:
+    pacs = route(archive, SR, confirm=Confirm.COMMITMENT, ae_title="PACS")
+    archive.away, archive.reports = 1, [0]
+    desk.read(pacs)
+    desk.deliver(pacs)
+    desk.house.wait(2)
+    with pytest.raises(Transient) as away:
+        desk.deliver(pacs)
+    assert away.value.reason is Reason.PEER_UNREACHABLE
+    desk.deliver(pacs)
+    assert desk.receipt().proof is Proof.COMMITTED

@@ -120,3 +120,13 @@ def test_a_file_without_a_row_goes(outbox: Outbox, house: House, study_id: int) 
     now = house.now.fromtimestamp(orphan.stat().st_mtime, house.now.tzinfo) + 2 * A_MINUTE
     assert outbox.sweep(older_than=36500 * DAY, orphans_after=A_MINUTE, now=now) == 1
     assert files(house) == [kept.path]
+
+
+def test_what_is_made_again_may_be_fewer(outbox: Outbox, house: House, study_id: int) -> None:
+    kept = keep(outbox, house, study_id, rendered("1.1"), rendered("1.2"), kind=ObjectKind.HEAT)
+    kept[0].path.unlink()
+    (left,) = keep(outbox, house, study_id, rendered("1.1"), kind=ObjectKind.HEAT)
+    assert files(house) == [left.path]
+    left.path.unlink()
+    assert keep(outbox, house, study_id, kind=ObjectKind.HEAT) == ()
+    assert files(house) == []

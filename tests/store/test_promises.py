@@ -38,21 +38,21 @@ def test_before_the_answer_nothing_is_promised(house: House, promises: Promises,
     promise = promises.verdict(job.id)
     assert promise is not None
     assert (promise.transaction_uid, promise.ae_title, promise.asked_at) == (TRANSACTION, "PACS", house.now)
-    assert (promise.answered_at, promise.failed) == (None, None)
+    assert (promise.answered_at, promise.committed) == (None, None)
 
 
-@pytest.mark.parametrize("failed", [(), ("2.25.1", "2.25.2")])
+@pytest.mark.parametrize("committed", [(), ("2.25.1", "2.25.2")])
 def test_an_answer_is_kept_and_the_delivery_is_looked_at_at_once(
-    house: House, promises: Promises, job: Job, failed: tuple[str, ...]
+    house: House, promises: Promises, job: Job, committed: tuple[str, ...]
 ) -> None:
     promises.ask(job.id, TRANSACTION, "PACS", house.now)
     wait_for_answer(house, job)
     assert house.try_claim() is None
     house.wait(5)
-    assert promises.answer(TRANSACTION, " PACS", failed, house.now)
+    assert promises.answer(TRANSACTION, " PACS", committed, house.now)
     promise = promises.verdict(job.id)
     assert promise is not None
-    assert (promise.answered_at, promise.failed) == (house.now, failed)
+    assert (promise.answered_at, promise.committed) == (house.now, committed)
     assert house.claim().id == job.id
 
 
@@ -80,7 +80,7 @@ def test_an_answer_that_comes_again_is_known_and_changes_nothing(house: House, p
     promises.ask(job.id, TRANSACTION, "PACS", house.now)
     promise = promises.verdict(job.id)
     assert promise is not None
-    assert (promise.asked_at, promise.answered_at, promise.failed) == (asked, asked, ("2.25.1",))
+    assert (promise.asked_at, promise.answered_at, promise.committed) == (asked, asked, ("2.25.1",))
 
 
 def test_the_last_question_counts(house: House, promises: Promises, job: Job) -> None:
@@ -89,4 +89,4 @@ def test_the_last_question_counts(house: House, promises: Promises, job: Job) ->
     promises.ask(job.id, "2.25.78", "PACS", house.now)
     promise = promises.verdict(job.id)
     assert promise is not None
-    assert (promise.transaction_uid, promise.failed) == ("2.25.78", None)
+    assert (promise.transaction_uid, promise.committed) == ("2.25.78", None)

@@ -164,8 +164,8 @@ class PromiseRow(Base):
     ae_title: Mapped[str]
     asked_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
-    #: SOP Instance UIDs that it does not take responsibility for; NULL before the answer.
-    failed: Mapped[list[str] | None]
+    #: SOP Instance UIDs that it takes responsibility for; NULL before the answer.
+    committed: Mapped[list[str] | None]
 
 
 class ReviewRow(Base):
