@@ -90,7 +90,7 @@ class Courier:
             LeaseLost: the job was given away; the peer may hold the report, under the UID that a resend has too.
             Transient, Permanent: with the coded reason of what went wrong.
         """
-        work = self._deliveries.begin(job)
+        work = self._deliveries.begin(job, now=self._clock())
         route = self._route(work)
         unmade: list[ObjectKind] = []
         parcel = self._parcel(route, work, unmade)

@@ -2,6 +2,8 @@
 
 import threading
 
+import structlog
+
 from ichd.domain.delivery import ObjectKind, Outgoing
 from ichd.pipeline.clock import Clock
 from ichd.pipeline.desk import Desk
@@ -11,6 +13,8 @@ from ichd.report.hl7_letter import Addressee
 from ichd.store.deliveries import DeliveryWork
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import Known, Outbox
+
+log = structlog.get_logger(__name__)
 
 
 class Renderer:
@@ -50,8 +54,10 @@ class Rendering:
         work, destination = self._desk.work, self._desk.addressee.destination
         if self._known is None:
             self._known = self._outbox.known(work.study_id, work.revision, destination=destination)
-        if kind in self._known and (objects := self._outbox.intact(self._known[kind])) is not None:
-            return objects
+        if kind in self._known:
+            if (objects := self._outbox.intact(self._known[kind])) is not None:
+                return objects
+            log.warning("outbox_file_gone_or_damaged", study=work.study_uid, revision=work.revision, kind=kind)
         # Two destinations that want the same study would draw its pages twice.
         with self._turn:
             kept = self._outbox.kept(work.study_id, work.revision, (kind,), destination=destination)

@@ -117,7 +117,7 @@ def build_priority(
     """The wish to have a study read first; None unless its finding is urgent, and the images name its order.
 
     The order is changed (XO) and named by all that its keeper may know it by: order numbers, accession number, study.
-    The priority stands in TQ1-9 and, for older receivers, in the two fields that were withdrawn in its favour.
+    The priority stands in ORC-7 and OBR-27: this message has no place for TQ1, which orders of later kinds have.
 
     Raises:
         Permanent: REPORT_INVALID: no source of this study.
@@ -133,7 +133,6 @@ def build_priority(
         [
             *opening(letter, ObjectKind.PRIORITY, "ORM^O01^ORM_O01"),
             segment("ORC", {1: Field("XO"), **letter.order.numbers, 7: stat, 9: timestamp(letter.created_at)}),
-            segment("TQ1", {1: Field("1"), 9: components("S", "Stat", "HL70485")}),
             segment(
                 "OBR",
                 {

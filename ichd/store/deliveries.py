@@ -20,7 +20,7 @@ from ichd.store.contents import (
 )
 from ichd.store.destinations import note_success
 from ichd.store.dispatches import audit_receipt
-from ichd.store.job_row import Job, held
+from ichd.store.job_row import Job, held, supersede
 from ichd.store.queue import Queue
 from ichd.store.receipts import fill_receipt, receipt_of
 from ichd.store.spool import Spool
@@ -39,7 +39,7 @@ class Deliveries:
         self._spool = spool
         self._queue = Queue(engine)
 
-    def begin(self, job: Job) -> DeliveryWork:
+    def begin(self, job: Job, *, now: datetime) -> DeliveryWork:
         """What to send, or what was sent and is to be proved; from now on the report counts as perhaps delivered.
 
         Raises:
@@ -50,10 +50,14 @@ class Deliveries:
         with writing(self._engine) as session:
             study = locked(session, job.study_id)
             row = held(session, job)
-            if job.revision != study.revision:
-                raise LeaseLost(f"study {job.study_uid} has revision {study.revision} by now, this is {job.revision}")
+            newest = study.revision
+            if job.revision != newest:
+                # Not left to its lease: the newer revision's report would wait for that.
+                supersede(row, now=now)
             sent = session.scalars(select(ReceiptRow).where(ReceiptRow.job_id == job.id)).one_or_none()
-            row.unsettled += sent is None
+            row.unsettled += sent is None and job.revision == newest
+        if job.revision != newest:
+            raise LeaseLost(f"study {job.study_uid} has revision {newest} by now, this is {job.revision}")
         with reading(self._engine) as session:
             finding = session.scalars(select_finding(job.study_id, job.revision)).one()
             predecessor = predecessor_of(session, finding)
@@ -109,7 +113,8 @@ def _note_sent(session: Session, study: StudyRow, job: Job, receipt: Receipt, no
     known = session.scalars(select(ReceiptRow).where(ReceiptRow.job_id == job.id)).one_or_none()
     row = known or ReceiptRow(job_id=job.id, study_id=study.id, revision=job.revision, destination=receipt.destination)
     fill_receipt(row, receipt)
+    # It answers, whether it took something or said that it has it.
+    note_success(session, receipt.destination)
     if known is None:
         session.add(row)
-        note_success(session, receipt.destination)
         audit_receipt(session, receipt, study_uid=study.study_instance_uid, now=now)

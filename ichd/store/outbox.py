@@ -110,14 +110,14 @@ class Outbox:
             JobRow.study_id == RenditionRow.study_id,
             JobRow.revision == RenditionRow.revision,
             JobRow.kind == JobKind.PUBLISH,
-            JobRow.state != JobState.DONE,
+            JobRow.state.in_((JobState.QUEUED, JobState.LEASED)),
         )
         old = select(RenditionRow.id, RenditionRow.path).where(
             RenditionRow.path != "", RenditionRow.rendered_at < now - older_than, ~owed
         )
         while True:
             with writing(self._engine) as session:
-                batch = session.execute(old.limit(_BATCH)).all()
+                batch = session.execute(old.limit(_BATCH).with_for_update(skip_locked=True)).all()
                 gone = update(RenditionRow).where(RenditionRow.id.in_([row.id for row in batch])).values(path="")
                 session.execute(gone)
             if not batch:

@@ -1,8 +1,11 @@
 """Signed results to a webhook, by a real HTTP server on loopback."""
 
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,6 +148,25 @@ def test_one_that_keeps_silent_is_given_up(parcel: Parcel) -> None:
         took = time.monotonic() - started
     assert (type(raised), raised.reason) == (Transient, Reason.PEER_UNREACHABLE)
     assert took < 1.5
+
+
+def test_one_that_drips_its_headers_is_hung_up_on(parcel: Parcel) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        enough = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not enough.wait(0.1):
+                    connection.sendall(b"X-Drip: 1\r\n")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        error = outcome(webhook(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=0.5), parcel)
+        enough.set()
+        dripping.join()
+    assert isinstance(error, Transient)
 
 
 def test_the_words_of_the_answer_are_not_waited_for(parcel: Parcel) -> None:

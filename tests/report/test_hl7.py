@@ -190,7 +190,7 @@ def test_an_urgent_study_is_to_be_read_first() -> None:
     parsed = parse(content)
     assert str(parsed.segment("MSH")[9]) == "ORM^O01^ORM_O01"
     assert [value(parsed, "ORC", n) for n in (1, 3)] == ["XO", "A-1234"]
-    assert value(parsed, "ORC", 7, 6) == value(parsed, "OBR", 27, 6) == value(parsed, "TQ1", 9) == "S"
+    assert value(parsed, "ORC", 7, 6) == value(parsed, "OBR", 27, 6) == "S"
     assert (value(parsed, "OBR", 18), value(parsed, "ZDS", 1)) == ("A-1234", STUDY_UID)
     assert observations(parsed, "113014") == [["", STUDY_UID, ""]]
     assert NOT_A_DIAGNOSIS in str(parsed.segment("NTE")[3])

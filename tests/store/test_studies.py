@@ -132,10 +132,10 @@ def test_a_delivery_is_made_of_the_same_values_at_each_attempt(house: House) -> 
     house.analyse("pacs")
     made_at = house.now
     job = house.claim()
-    first = house.deliveries.begin(job)
+    first = house.deliveries.begin(job, now=house.now)
     house.studies.failed(job, Reason.PEER_UNREACHABLE, "", retry_at=house.now, now=house.now)
     house.wait(5)
-    second = house.deliveries.begin(house.claim())
+    second = house.deliveries.begin(house.claim(), now=house.now)
     assert replace(first, images=second.images) == second
     assert first.images() == second.images()
     assert first.created_at == made_at
@@ -152,7 +152,7 @@ def test_the_files_of_a_delivery_are_those_of_the_series_that_was_read(house: Ho
     house.end_association(association_id)
     house.close()
     house.analyse("pacs")
-    assert list(house.deliveries.begin(house.claim()).images().files) == [image(1).sop_instance_uid]
+    assert list(house.deliveries.begin(house.claim(), now=house.now).images().files) == [image(1).sop_instance_uid]
     read, skipped = house.studies.detail(STUDY).series
     assert (read.reason, read.slices, read.description, read.series_number) == (None, 1, "HEAD 5mm", 2)
     assert (skipped.series_uid, skipped.reason, skipped.detail) == (f"{STUDY}.2", Reason.LOCALIZER, "2 of 2 images")
@@ -161,7 +161,7 @@ def test_the_files_of_a_delivery_are_those_of_the_series_that_was_read(house: Ho
 def test_an_analyse_job_delivers_nothing(house: House) -> None:
     house.ready()
     with pytest.raises(ValueError, match="no delivery"):
-        house.deliveries.begin(house.claim())
+        house.deliveries.begin(house.claim(), now=house.now)
 
 
 def test_a_dead_delivery_fails_the_study_and_retry_mends_it(house: House) -> None:
@@ -229,7 +229,7 @@ def test_reprocessing_makes_a_revision_that_names_its_predecessor(house: House) 
     assert house.summary().triage is Triage.URGENT, "the list keeps what is known until something newer is"
     assert house.summary().finding_revision == 1
     house.analyse("pacs", "archive", record=read_record(triage="routine"))
-    predecessors = [house.deliveries.begin(house.claim()).predecessor for _ in range(2)]
+    predecessors = [house.deliveries.begin(house.claim(), now=house.now).predecessor for _ in range(2)]
     assert predecessors[0] == predecessors[1], "one UID stands for one content, at every destination"
     assert predecessors[0] is not None
     assert predecessors[0].revision == 1
@@ -242,7 +242,7 @@ def test_a_report_that_nobody_took_is_nobodys_predecessor(house: House) -> None:
     house.studies.failed(house.claim(), Reason.PEER_REFUSED, "", retry_at=None, now=house.now)
     house.studies.reprocess(STUDY, now=house.now)
     house.analyse("pacs")
-    assert house.deliveries.begin(house.claim()).predecessor is None
+    assert house.deliveries.begin(house.claim(), now=house.now).predecessor is None
 
 
 @pytest.mark.parametrize("state", [StudyState.RECEIVING, StudyState.READY, StudyState.ANALYSING])
@@ -286,15 +286,27 @@ def test_a_report_whose_receipt_was_lost_with_its_worker_is_named_by_the_next_re
     """Killed after the C-STORE, and a late slice comes: the archive may hold revision 1."""
     house.ready()
     house.analyse("pacs")
-    house.deliveries.begin(house.claim("killed"))
+    house.deliveries.begin(house.claim("killed"), now=house.now)
     house.receive(3)
     house.wait(LEASE_S + 1)
     house.studies.reap(now=house.now, retry=RetryPolicy())
     house.close()
     house.analyse("pacs")
-    predecessor = house.deliveries.begin(house.claim()).predecessor
+    predecessor = house.deliveries.begin(house.claim(), now=house.now).predecessor
     assert predecessor is not None
     assert predecessor.revision == 1
+
+
+def test_a_delivery_that_a_late_slice_overtook_makes_way_at_once(house: House) -> None:
+    house.ready()
+    house.analyse("pacs")
+    overtaken = house.claim(kinds=(JobKind.PUBLISH,))
+    house.receive(3)
+    house.close()
+    house.analyse("pacs")
+    with pytest.raises(LeaseLost):
+        house.deliveries.begin(overtaken, now=house.now)
+    assert house.claim(kinds=(JobKind.PUBLISH,)).revision == 2, "it waits for no lease"
 
 
 @pytest.mark.parametrize(
@@ -315,13 +327,13 @@ def test_a_report_is_named_unless_it_surely_was_not_taken(
     house.analyse("pacs")
     for reason in reasons:
         job = house.claim()
-        house.deliveries.begin(job)
+        house.deliveries.begin(job, now=house.now)
         house.studies.failed(job, reason, "", retry_at=house.now, now=house.now)
         house.wait(60)
     house.receive(3)
     house.close()
     house.analyse("pacs")
-    assert (house.deliveries.begin(house.claim()).predecessor is not None) is named
+    assert (house.deliveries.begin(house.claim(), now=house.now).predecessor is not None) is named
 
 
 def test_a_delivery_that_has_not_begun_does_not_begin_once_there_is_a_newer_revision(house: House) -> None:
@@ -331,4 +343,4 @@ def test_a_delivery_that_has_not_begun_does_not_begin_once_there_is_a_newer_revi
     late = house.claim("slow to start")
     house.receive(3)
     with pytest.raises(LeaseLost):
-        house.deliveries.begin(late)
+        house.deliveries.begin(late, now=house.now)
