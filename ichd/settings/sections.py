@@ -79,7 +79,7 @@ class WorkerSettings(Section):
     grace_s: Seconds = Field(default=20.0, description="How long a stopping worker may finish its job.")
     retry_first_s: Seconds = Field(default=2.0, description="Wait before the second attempt; doubles each time.")
     retry_ceiling_s: Seconds = Field(default=300.0, description="Longest wait between two attempts.")
-    max_attempts: int = Field(default=300, ge=1, description="Attempts before a job is dead and waits for a person.")
+    max_attempts: int = Field(default=300, ge=1, description="Attempts before a reading is dead.")
     ahead: bool = Field(default=True, description="Let an idle worker embed slices of studies that still arrive.")
     heat_maps: bool = Field(default=True, description="Let an idle worker make heat maps of what was found.")
 

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from ichd.domain.finding import CLASSES, Finding
 from ichd.domain.heatmap import HeatMap, maps_wanted
 from ichd.domain.record import Record, finding_of
+from ichd.domain.wording import class_label, percent
 from ichd.store.catalogue import Catalogue, Criteria
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
@@ -18,7 +19,6 @@ from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_pic
 from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
 from ichd.web.api import find_study
-from ichd.web.words import class_label, percent
 
 #: A figure with its legend, the slice alone, or the slice under its heat alone.
 View = Literal["figure", "slice", "heat"]

@@ -8,9 +8,10 @@ from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.record import Record, finding_of
 from ichd.domain.review import Agreement, ReviewSource
+from ichd.domain.wording import class_label, percent
 from ichd.store.listing import JobSummary, SeriesSummary, StudyDetail, StudySummary
 from ichd.store.reviews import GivenReview
-from ichd.web.words import Badge, agreement_words, class_label, duration, percent, presence_badge, timing, truth_words
+from ichd.web.words import Badge, agreement_words, duration, presence_badge, timing, truth_words
 from ichd.web.worklist import DeliveryLine, StudyLine, Why, delivery_lines, study_line, why
 
 #: Height of the strip of slice probabilities, in units of its own viewBox; a slice is one unit wide.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from ichd.domain.finding import Presence, Triage
 from ichd.domain.review import Agreement
 from ichd.domain.study import StudyState
+from ichd.domain.wording import class_label
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 #: Enough of a UID's end to tell the studies of one scanner apart: the root in front is the same for all of them.
@@ -72,22 +73,6 @@ def state_words(state: StudyState, *, has_finding: bool) -> str:
 def presence_badge(presence: Presence) -> Badge:
     """How a called class looks."""
     return _PRESENCE_BADGES[presence]
-
-
-def class_label(name: str) -> str:
-    """A class of the model for people."""
-    return "Any haemorrhage" if name == "any" else name.capitalize()
-
-
-def percent(probability: float) -> str:
-    """0.9712 is `97.1 %`: around a threshold, whole numbers would look alike that are called differently.
-
-    Never 0 or 100 %, which would claim a certainty that no model has.
-    """
-    value = probability * 100
-    if value < 0.1:
-        return "< 0.1 %"
-    return "> 99.9 %" if value > 99.9 else f"{value:.1f} %"
 
 
 def age(since: datetime, now: datetime) -> str:

@@ -10,9 +10,10 @@ from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
+from ichd.domain.wording import class_label, percent
 from ichd.store.listing import Delivery, JobSummary, StudySummary
 from ichd.store.refusals import Refusal
-from ichd.web.words import Badge, age, badge_of, class_label, percent, short_uid, state_words
+from ichd.web.words import Badge, age, badge_of, short_uid, state_words
 
 #: Studies of the last day that need somebody stand on top; older ones were seen, and must not hide what is new.
 _ON_TOP_FOR = timedelta(hours=24)

@@ -212,21 +212,14 @@ def test_no_source_of_the_study_is_a_coded_reason(sources: list[Dataset]) -> Non
     assert caught.value.reason is Reason.REPORT_INVALID
 
 
-def test_a_report_is_small_and_quickly_built() -> None:
-    """Six kinds on three slices each of 36: at most 80 KiB, at most 120 ms of CPU (measured: 32 KiB, 60 ms)."""
+def test_a_report_is_small() -> None:
+    """Six kinds on three slices each of 36; what it costs to build is `tests/benchmarks/delivery.py`'s to say."""
     rows = [[0.9 / (1 + abs(i - 18)) + 0.05] * 6 for i in range(36)]
     rule = ReadingRule(thresholds={name: Threshold(present_from=0.3, absent_below=0.3) for name in CLASSES})
     finding = conclude(prediction(rows), rule)
     assert [len(c.key_slices) for c in finding.classes] == [3] * 6
 
-    def build() -> tuple[float, int]:
-        started = time.process_time()
-        size = len(encode(build_report(finding, [header()], CONTEXT)))
-        return time.process_time() - started, size
-
-    seconds, size = min(build() for _ in range(5))
-    assert size <= 80 * 1024
-    assert seconds <= 0.12
+    assert len(encode(build_report(finding, [header()], CONTEXT))) <= 80 * 1024
 
 
 def test_size_does_not_grow_with_the_series() -> None:

@@ -1,6 +1,5 @@
 """The summary page: one size, whatever is found; legible letters; every slice; nothing said by colour alone."""
 
-import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,7 +14,6 @@ from ichd.domain.finding import CLASSES, Finding, ReadingRule, SlicePrediction, 
 from ichd.domain.note import Note, Remark
 from ichd.report import strip
 from ichd.report.capture import build_summary
-from ichd.report.document import encode
 from ichd.report.drawing import GROUND, PLAIN, SURFACE, fitted, plain_letters, width_of, wrapped
 from ichd.report.leading import leading_kind, marked_slices, slice_numbers, top_slice
 from ichd.report.summary import WIDTH, draw_summary
@@ -147,19 +145,6 @@ def test_the_same_page_for_two_patients() -> None:
 def test_drawing_again_gives_the_same_pixels() -> None:
     first, second = (draw_summary(bleeding(), pictures(bleeding()), CONTEXT, "A-1") for _ in range(2))
     assert first.tobytes() == second.tobytes()
-
-
-def test_a_page_costs_little() -> None:
-    """Without its slice and heat, which `tests/pipeline/test_pictures_looked_at.py` measures as well."""
-    finding = bleeding(36)
-    draw_summary(finding, pictures(finding), CONTEXT)
-    costs = []
-    for _ in range(5):
-        began = time.process_time()
-        page = draw_summary(finding, pictures(finding), CONTEXT)
-        encode(build_summary(page, finding, [header()], CONTEXT))
-        costs.append(time.process_time() - began)
-    assert min(costs) < 0.12
 
 
 def bars_in(finding: Finding) -> NDArray[np.bool_]:
