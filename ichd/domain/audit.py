@@ -19,6 +19,7 @@ class AuditEvent(StrEnum):
     INSTANCES_STORED = "instances_stored"
     RESULTS_SENT = "results_sent"
     SETTINGS_CHANGED = "settings_changed"
+    MODEL_CHANGED = "model_changed"
     LOG_IN = "log_in"
 
 

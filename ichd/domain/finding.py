@@ -9,6 +9,7 @@ from ichd.domain.errors import Permanent
 from ichd.domain.geometry import holes
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
+from ichd.domain.scan_calibration import ScanCalibration
 
 #: Slices that are not there, or were not read: blood may be on them.
 _NEVER_ROUTINE = frozenset({Remark.SLICES_MISSING, Remark.SLICES_SPOILED, Remark.IMAGES_LEFT_OUT})
@@ -96,6 +97,8 @@ class ReadingRule:
 
     #: By class name; a class without an entry uses the default of `Threshold`.
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    #: By class name; a class without an entry has the probability of its highest slice.
+    scan_calibrations: Mapping[str, ScanCalibration] = field(default_factory=dict)
     #: At most this many slices are named as evidence of a class.
     max_key_slices: int = 3
 
@@ -105,9 +108,16 @@ class ClassFinding:
     """One kind of haemorrhage in one scan."""
 
     name: str
-    #: Scan level: the maximum over the slices (the published rule for CQ500).
+    #: Scan level: what the bundle's calibration makes of the highest slice; without one, just that (the published rule
+    #: for CQ500).
     probability: float
+    #: The maximum over the slices.
+    highest_slice: float
+    #: None where `probability` is that of the highest slice.
+    calibration: ScanCalibration | None
     threshold: Threshold
+    #: The same for slices: what the highest one must reach for the scan to be called.
+    slice_threshold: Threshold
     presence: Presence
     #: Slices with the highest probability, highest first; empty when the class is absent.
     key_slices: tuple[SlicePrediction, ...]
@@ -151,16 +161,35 @@ def conclude(prediction: Prediction, rule: ReadingRule) -> Finding:
 
 def _conclude_class(prediction: Prediction, rule: ReadingRule, index: int) -> ClassFinding:
     threshold = rule.thresholds.get(CLASSES[index], Threshold())
-    ranked = sorted(_one_of_each_slab(prediction.slices), key=lambda s: s.probabilities[index], reverse=True)
-    probability = ranked[0].probabilities[index]
-    presence = _presence(probability, threshold)
-    evidence = [s for s in ranked if s.probabilities[index] >= threshold.absent_below]
+    calibration = rule.scan_calibrations.get(CLASSES[index])
+    slabs = _one_of_each_slab(prediction.slices)
+
+    def of_scan(highest: float) -> float:
+        return highest if calibration is None else calibration.probability(highest, len(slabs))
+
+    ranked = sorted(slabs, key=lambda s: s.probabilities[index], reverse=True)
+    highest = ranked[0].probabilities[index]
+    presence = _presence(of_scan(highest), threshold)
+    # A slice is evidence if the scan would not be called absent for it alone.
+    evidence = [s for s in ranked if of_scan(s.probabilities[index]) >= threshold.absent_below]
     return ClassFinding(
         name=CLASSES[index],
-        probability=probability,
+        probability=of_scan(highest),
+        highest_slice=highest,
+        calibration=calibration,
         threshold=threshold,
+        slice_threshold=_of_slices(threshold, calibration, len(slabs)),
         presence=presence,
         key_slices=() if presence is Presence.ABSENT else tuple(evidence[: rule.max_key_slices]),
+    )
+
+
+def _of_slices(threshold: Threshold, calibration: ScanCalibration | None, slices: int) -> Threshold:
+    if calibration is None:
+        return threshold
+    return Threshold(
+        present_from=calibration.highest_for(threshold.present_from, slices),
+        absent_below=calibration.highest_for(threshold.absent_below, slices),
     )
 
 

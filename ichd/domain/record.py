@@ -5,6 +5,7 @@ the database equals one built on the spot.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ichd.domain.finding import (
@@ -19,8 +20,10 @@ from ichd.domain.finding import (
 )
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
+from ichd.domain.scan_calibration import ScanCalibration
 from ichd.domain.selection import Ranked
 from ichd.domain.study import SkippedSeries
+from ichd.domain.wording import meaning_of_probabilities
 
 Record = dict[str, Any]
 
@@ -52,6 +55,7 @@ def record_of(
         },
         "classes": list(CLASSES),
         "scan": finding.scan,
+        "highest_slice": {c.name: c.highest_slice for c in finding.classes},
         "presence": {c.name: str(c.presence) for c in finding.classes},
         "slices": [
             {
@@ -68,6 +72,10 @@ def record_of(
             c.name: {"present_from": c.threshold.present_from, "absent_below": c.threshold.absent_below}
             for c in finding.classes
         },
+        "scan_calibration": {
+            c.name: _calibration_record(c.calibration) for c in finding.classes if c.calibration is not None
+        },
+        "probability_means": meaning_of_probabilities(finding),
         "max_key_slices": rule.max_key_slices,
         "notes": [str(note) for note in prediction.notes],
         "remarks": [
@@ -139,6 +147,15 @@ def skipped_of(record: Mapping[str, Any]) -> tuple[SkippedSeries, ...]:
     )
 
 
+def _calibration_record(calibration: ScanCalibration) -> Record:
+    return {"method": calibration.method, **asdict(calibration), "knots": [list(knot) for knot in calibration.knots]}
+
+
+def _calibration_of(record: Mapping[str, Any]) -> ScanCalibration:
+    told = {key: value for key, value in record.items() if key != "method"}
+    return ScanCalibration(**{**told, "knots": tuple((score, p) for score, p in record["knots"])})
+
+
 def notes_of(record: Mapping[str, Any]) -> tuple[Note, ...]:
     """The coded notes of a record; one that was written before notes had codes gives its sentences."""
     if "remarks" not in record:
@@ -157,6 +174,8 @@ def finding_of(record: Mapping[str, Any]) -> Finding:
     model = record["model"]
     rule = ReadingRule(
         thresholds={name: Threshold(**t) for name, t in record["thresholds"].items()},
+        # A record from before scans were calibrated has none.
+        scan_calibrations={name: _calibration_of(c) for name, c in record.get("scan_calibration", {}).items()},
         max_key_slices=record["max_key_slices"],
     )
     prediction = Prediction(

@@ -13,6 +13,9 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from .recipe import BLEED_KINDS
 from .rendering import VISIBLE_MM2, Phantom
 
+#: What DICOM phantoms say they were made by.
+PHANTOM_MAKER = "ichd phantom"
+
 _CLASSES = ("any", *BLEED_KINDS)
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "phantom.ichd")
 _INTERCEPT = -1024
@@ -93,7 +96,7 @@ def _common(
         "StudyTime": clock, "SeriesTime": clock, "AcquisitionTime": clock, "ContentTime": clock,
         "AccessionNumber": accession_number,
         "Modality": "CT",
-        "Manufacturer": "ichd phantom",
+        "Manufacturer": PHANTOM_MAKER,
         "ReferringPhysicianName": "",
         "StudyDescription": "Synthetic phantom, not a patient",
         "SeriesDescription": f"Head {phantom.slice_thickness_mm[0]:.1f} mm, synthetic",

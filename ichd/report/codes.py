@@ -59,6 +59,7 @@ RESEARCH = Code("research", PRIVATE_SCHEME, "Research use; not cleared as a medi
 
 #: What the probabilities are, and what they are not.
 CALIBRATION = Code("calibration", PRIVATE_SCHEME, "Meaning of the probabilities")
+CALIBRATED = Code("calibrated", PRIVATE_SCHEME, "Calibrated from the highest slice")
 
 ANALYSIS = Code("analysis", PRIVATE_SCHEME, "Analysis")
 NOT_ANALYSED = Code("not_analysed", PRIVATE_SCHEME, "Not analysed")

@@ -12,7 +12,8 @@ The tree, with the templates whose rows it fills:
     │   └── six Measurement Groups        TID 1501: one a class, negatives too
     │       ├── tracking                  TID 4108
     │       ├── finding, site, algorithm  TID 4019
-    │       ├── Probability of the scan   TID 300: in percent, derived as the maximum of
+    │       ├── Probability of the scan   TID 300: in percent, derived by the bundle's calibration, where it has one
+    │       ├── Probability of the scan   derived as the maximum of
     │       ├── Probability of each key slice, inferred from it
     │       ├── key slices                images
     │       └── Presence                  coded
@@ -31,13 +32,12 @@ from pydicom.sr.coding import Code
 
 from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity, SlicePrediction
 from ichd.domain.note import Note, Remark
+from ichd.domain.wording import meaning_of_probabilities
 from ichd.report import codes
 from ichd.report.document import MANUFACTURER, NOT_A_DIAGNOSIS, ReportContext, plain
 from ichd.report.identity import device_uid, tracking_uid
 from ichd.report.items import Relationship, code_item, container, image_item, number_item, text_item, uid_item
 
-#: The maximum grows with the number of slices, and no reader may take it for the scan's calibrated risk.
-HIGHEST_SLICE = "Each probability is that of the slice with the highest one, not a calibrated risk of the scan."
 #: Row titles in viewers that list measurement groups.
 TRACKING_IDENTIFIER = {name: f"ICH {'any kind' if name == CLASSES[0] else name}" for name in CLASSES}
 #: A study of a hundred series must not drown its finding in the reasons why 99 were not read.
@@ -132,10 +132,7 @@ def _measurement_group(finding: Finding, class_finding: ClassFinding) -> Dataset
             code_item(codes.FINDING, codes.FINDING_TYPE[class_finding.name]),
             code_item(codes.SITE, codes.FINDING_SITE[class_finding.name], Relationship.HAS_CONCEPT_MOD),
             *_algorithm(prediction.model, class_finding),
-            _probability(
-                class_finding.probability,
-                code_item(codes.DERIVATION, codes.MAXIMUM, Relationship.HAS_CONCEPT_MOD),
-            ),
+            *_of_scan(class_finding),
             *(
                 _probability(
                     s.probabilities[index],
@@ -148,6 +145,14 @@ def _measurement_group(finding: Finding, class_finding: ClassFinding) -> Dataset
         ],
         template="1501",
     )
+
+
+def _of_scan(class_finding: ClassFinding) -> Iterator[Dataset]:
+    """The scan's probability first: who takes one number from the group takes this."""
+    modifier = Relationship.HAS_CONCEPT_MOD
+    if class_finding.calibration is not None:
+        yield _probability(class_finding.probability, code_item(codes.DERIVATION, codes.CALIBRATED, modifier))
+    yield _probability(class_finding.highest_slice, code_item(codes.DERIVATION, codes.MAXIMUM, modifier))
 
 
 def _probability(probability: float, origin: Dataset) -> Dataset:
@@ -182,7 +187,7 @@ def _evaluations(finding: Finding, context: ReportContext) -> Iterator[Dataset]:
     yield text_item(codes.COMMENT, NOT_A_DIAGNOSIS)
     if model.statement:
         yield text_item(codes.COMMENT, plain(f"{model.name} {model.version}: {model.statement}"))
-    yield text_item(codes.CALIBRATION, HIGHEST_SLICE)
+    yield text_item(codes.CALIBRATION, meaning_of_probabilities(finding))
     yield from map(_input_note, prediction.notes)
     yield from skipped_series(context)
 

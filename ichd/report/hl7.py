@@ -17,8 +17,8 @@ from pydicom.sr.coding import Code
 
 from ichd.domain.delivery import ObjectKind
 from ichd.domain.finding import ClassFinding, Finding, ModelIdentity, Presence, Triage
+from ichd.domain.wording import meaning_of_probabilities
 from ichd.report import codes
-from ichd.report.content import HIGHEST_SLICE
 from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext
 from ichd.report.hl7_letter import (
     APPLICATION,
@@ -194,7 +194,7 @@ def _comments(finding: Finding, context: ReportContext) -> list[str]:
     comments = [NOT_A_DIAGNOSIS]
     if model.statement:
         comments.append(f"{model.name} {model.version}: {model.statement}")
-    comments.append(HIGHEST_SLICE)
+    comments.append(meaning_of_probabilities(finding))
     comments += [f"Input: {note}." for note in finding.prediction.notes]
     if context.skipped:
         comments.append(f"Series of the study that were not read: {len(context.skipped)}.")

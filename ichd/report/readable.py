@@ -24,6 +24,8 @@ class ReadableClass:
     name: str
     #: Scan level, 0 to 1.
     probability: float
+    #: The maximum over the slices; None in a report that calibrates scans and does not say it.
+    highest_slice: float | None
     presence: Presence
     threshold: Threshold
     #: SOP Instance UIDs, highest probability first; empty when the class is absent.
@@ -117,6 +119,7 @@ class ReadableReport(_Document):
                 "demonstration": self.model.demonstration,
             },
             "scan": {c.name: c.probability for c in self.classes},
+            "highest_slice": {c.name: c.highest_slice for c in self.classes},
             "presence": {c.name: str(c.presence) for c in self.classes},
             "thresholds": {
                 c.name: {"present_from": c.threshold.present_from, "absent_below": c.threshold.absent_below}
@@ -204,6 +207,7 @@ def _read_class(name: str, group: Dataset) -> ReadableClass:
     return ReadableClass(
         name=name,
         probability=_probability_of_scan(group),
+        highest_slice=_highest_slice(group),
         presence=decode(child(group, codes.PRESENCE), codes.PRESENCE_VALUE),
         threshold=Threshold(
             present_from=float(parameters["present_from"]), absent_below=float(parameters["absent_below"])
@@ -215,13 +219,18 @@ def _read_class(name: str, group: Dataset) -> ReadableClass:
 
 
 def _probability_of_scan(group: Dataset) -> float:
-    """The derived one; before slices had theirs in the report it was the only one, and said of nothing derived."""
+    """The first that is derived; before slices had theirs it was the only one, and said of nothing derived."""
     items = list(children(group, codes.PROBABILITY))
     derived = (item for item in items if any(children(item, codes.DERIVATION)))
     scan = next(derived, None) or next((item for item in items if not item.get("ContentSequence")), None)
     if scan is None:
         raise LookupError(f"it has no {codes.PROBABILITY.meaning} of the scan")
     return _probability(scan)
+
+
+def _highest_slice(group: Dataset) -> float | None:
+    items = ((item, d) for item in children(group, codes.PROBABILITY) for d in children(item, codes.DERIVATION))
+    return next((_probability(item) for item, d in items if is_coded(d.ConceptCodeSequence, codes.MAXIMUM)), None)
 
 
 def _probabilities_of_slices(group: Dataset) -> dict[tuple[str, int | None], float]:

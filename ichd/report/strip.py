@@ -94,7 +94,7 @@ def _draw_field(
     bars: dict[Colour, list[tuple[float, float, float]]] = {}
     for index, each in enumerate(finding.prediction.slices):
         probability = each.probabilities[column]
-        bars.setdefault(_tone(probability, shown.threshold), []).append((*axis.span(index), probability))
+        bars.setdefault(_tone(probability, shown.slice_threshold), []).append((*axis.span(index), probability))
     for colour, group in bars.items():
         draw_bars(page, place, size, group, colour)
 
@@ -110,7 +110,7 @@ def _draw_scale(draw: ImageDraw.ImageDraw, shown: ClassFinding, place: tuple[int
     """Probability upwards, with lines where `any` changes its presence."""
     left, top = place
     right = left + width
-    threshold = shown.threshold
+    threshold = shown.slice_threshold
     lines = [(threshold.present_from, "present from")]
     if threshold.absent_below < threshold.present_from:
         lines.append((threshold.absent_below, "absent below"))

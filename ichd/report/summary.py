@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from ichd.domain.finding import Finding, Presence, SlicePrediction, Triage
-from ichd.domain.wording import class_label, percent
+from ichd.domain.wording import class_label, meaning_of_probabilities, percent
 from ichd.report import codes
-from ichd.report.content import HIGHEST_SLICE
 from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext
 from ichd.report.drawing import (
     CAUTION,
@@ -94,7 +93,8 @@ def draw_summary(
     heat_top = windows_top + rows + 12
     strip_top = heat_top + rows + _SCALE + 8
     footer_top = strip_top + STRIP_HEIGHT + 8
-    height = footer_top + _FOOTER_HEAD + _LINE * max(len(notes), len(facts)) + 36
+    caution = wrapped(f"{NOT_A_DIAGNOSIS} {meaning_of_probabilities(finding)}", _SMALL, WIDTH - 2 * _MARGIN)
+    height = footer_top + _FOOTER_HEAD + _LINE * (max(len(notes), len(facts)) + len(caution) - 1) + 36
     page = Image.new("RGB", (WIDTH, height), GROUND)
     _draw_banner(page, finding, accession_number)
     number = slice_numbers(finding)[pictures.slice.sop_instance_uid, pictures.slice.frame_number]
@@ -110,7 +110,7 @@ def draw_summary(
     ImageDraw.Draw(page).text((WIDTH - _MARGIN, table_top + 2), words, QUIET, font(_SMALL), anchor="ra")
     draw_table(page, (_column(1), table_top + _CAPTION + 6), 2 * PANEL + _GUTTER, finding)
     draw_strip(page, (_MARGIN, strip_top), WIDTH - 2 * _MARGIN, finding)
-    _draw_footer(page, footer_top, notes, facts)
+    _draw_footer(page, footer_top, notes, facts, caution)
     return page
 
 
@@ -192,12 +192,14 @@ def _fact_lines(finding: Finding, context: ReportContext) -> list[str]:
     return [*lines, *wrapped(model.statement, _TEXT, PANEL)[:2]]
 
 
-def _draw_footer(page: Image.Image, top: int, notes: Sequence[str], facts: Sequence[str]) -> None:
+def _draw_footer(
+    page: Image.Image, top: int, notes: Sequence[str], facts: Sequence[str], caution: Sequence[str]
+) -> None:
     draw = ImageDraw.Draw(page)
     draw.line((_MARGIN, top, WIDTH - _MARGIN, top), fill=LINE)
     for x, title, lines in ((_column(0), "Input", notes), (_column(2), "Model", facts)):
         draw.text((x, top + 10), title, INK, font(_TITLE))
         for number, line in enumerate(lines):
             draw.text((x, top + _FOOTER_HEAD + number * _LINE), line, QUIET, font(_TEXT))
-    words = f"{NOT_A_DIAGNOSIS} {HIGHEST_SLICE}"
-    draw.text((_MARGIN, page.height - 30), words, INK, font(_SMALL))
+    for number, line in enumerate(reversed(caution)):
+        draw.text((_MARGIN, page.height - 30 - number * _LINE), line, INK, font(_SMALL))

@@ -25,7 +25,7 @@ from ichd.domain.errors import UserError
 from ichd.domain.finding import CLASSES
 from ichd.domain.heatmap import HOTTEST, HeatMap
 from ichd.vision.bundle import Bundle
-from ichd.vision.engines.sequence import SequenceHead
+from ichd.vision.engines.sequence import SequenceHead, gaps
 from ichd.vision.manifest import InputSpec, Manifest
 from ichd.vision.network import CnnLstm
 from ichd.vision.preprocess import Point, crop_centre, prepare
@@ -75,7 +75,7 @@ class Attribution:
         spec, spacing_mm = self._manifest.input, scan.pixel_spacing_mm
         centre = crop_centre(scan.hu_SHW, spacing_mm, spec)
         windows = prepare(scan.hu_SHW[index : index + 1], spacing_mm, spec, centre=centre)
-        seen = self.look(windows, index, class_names, embeddings_SF)
+        seen = self.look(windows, index, class_names, embeddings_SF, scan.z_mm)
         grid = Grid(scan.hu_SHW.shape[1:], spacing_mm, spec, centre)
         # What the model would say of a slice that has no neighbours.
         (alone_C,) = self._sequence.classify(seen.embedding_1F)
@@ -87,9 +87,17 @@ class Attribution:
         )
 
     def look(
-        self, windows_1CHW: Tensor, index: int, class_names: Sequence[str], embeddings_SF: NDArray[np.float32]
+        self,
+        windows_1CHW: Tensor,
+        index: int,
+        class_names: Sequence[str],
+        embeddings_SF: NDArray[np.float32],
+        z_mm: Sequence[float] | None = None,
     ) -> SliceSeen:
-        """Slice `index` of a scan, as the network sees it; `windows_1CHW` is its input."""
+        """Slice `index` of a scan, as the network sees it.
+
+        `windows_1CHW` is its input, `z_mm` the slices' positions as in `Engine.classify`.
+        """
         seen: list[Tensor] = []
 
         def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -102,7 +110,10 @@ class Attribution:
             with torch.enable_grad():
                 context_SF = torch.from_numpy(embeddings_SF)
                 own_1F = self._network.embed(windows_1CHW)
-                logits_SC = self._network.classify(torch.cat([context_SF[:index], own_1F, context_SF[index + 1 :]]))
+                logits_SC = self._network.classify(
+                    torch.cat([context_SF[:index], own_1F, context_SF[index + 1 :]]),
+                    gap_mm=gaps(z_mm, len(embeddings_SF)),
+                )
                 gradients = tuple(
                     torch.autograd.grad(logits_SC[index, column], seen[0], retain_graph=True)[0][0]
                     for column in map(self._manifest.classes.index, class_names)

@@ -1,14 +1,25 @@
 """What a model bundle says about itself: `model.json`, typed and read strictly. No torch is imported here."""
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ichd.domain.errors import Permanent, UserError
 from ichd.domain.finding import CLASSES, ModelIdentity, ReadingRule, Threshold
 from ichd.domain.reason import Reason
+from ichd.domain.scan_calibration import ScanCalibration
 from ichd.vision.window import PAPER_WINDOWS, Window
 
 MANIFEST_NAME = "model.json"
@@ -16,6 +27,9 @@ MANIFEST_NAME = "model.json"
 #: Statistics of ImageNet, on which the published backbones were trained (RGB, values of 0 to 1).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+#: Keys of `RecurrentSpec` that bundles of the first form don't have, with what they then mean.
+_LATER: dict[str, Any] = {"cell": "lstm", "deltas": False, "z_gap": False}
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Metric = float | int | str | None
@@ -61,6 +75,17 @@ class RecurrentSpec(_Strict):
     bidirectional: bool = True
     #: Between layers, during training.
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    cell: Literal["lstm", "gru"] = "lstm"
+    #: Beside each embedding, what it differs by from the slice below and from the slice above.
+    deltas: bool = False
+    #: Beside each embedding, how far the slice below is.
+    z_gap: bool = False
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_used(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later are written where they say something: older bundles keep their bytes, and their hash."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key not in _LATER or value != _LATER[key]}
 
 
 class NetworkSpec(_Strict):
@@ -74,6 +99,12 @@ class NetworkSpec(_Strict):
     recurrent: RecurrentSpec | None = RecurrentSpec()
     classes: int = Field(default=len(CLASSES), ge=1)
 
+    @field_validator("recurrent", mode="before")
+    @classmethod
+    def _none_in_toml(cls, recurrent: object) -> object:
+        """TOML has no null: there, `recurrent = false` is the baseline."""
+        return None if recurrent is False else recurrent
+
     @property
     def architecture(self) -> str:
         """Family name, as reports print it."""
@@ -86,6 +117,34 @@ class Calibration(_Strict):
     #: Positive, so that calibration never changes which slice or scan ranks higher.
     scale: float = Field(default=1.0, gt=0.0)
     bias: float = 0.0
+
+
+class ScanCalibrationSpec(_Strict):
+    """From the highest slice to the scan, of one class; `ichd.domain.scan_calibration` says what the numbers mean."""
+
+    growth: float = Field(default=0.0, ge=0.0)
+    #: Positive, so that calibration never changes which of two scans of equal length ranks higher.
+    scale: float = Field(default=1.0, gt=0.0)
+    bias: float = 0.0
+    #: (score, probability).
+    knots: tuple[tuple[float, Probability], ...] = ()
+    scans: int = Field(ge=1)
+    patients: int = Field(ge=1)
+    prevalence: Probability
+    site_prevalence: Probability | None = None
+
+    @field_validator("knots")
+    @classmethod
+    def _ascending(cls, knots: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        for (x0, p0), (x1, p1) in pairwise(knots):
+            if x1 <= x0 or p1 < p0:
+                raise ValueError("knots need ascending scores, and probabilities that never fall")
+        return knots
+
+    @property
+    def rule(self) -> ScanCalibration:
+        """As findings use it."""
+        return ScanCalibration(**self.model_dump())
 
 
 class ThresholdSpec(_Strict):
@@ -123,7 +182,9 @@ class Manifest(_Strict):
     classes: tuple[str, ...] = CLASSES
     #: By class name; a class without an entry is used as it is.
     calibration: dict[str, Calibration] = Field(default_factory=dict)
-    #: By class name; a class without an entry uses the defaults.
+    #: By class name; a class without an entry has the probability of its highest slice. Not written where empty.
+    scan_calibration: dict[str, ScanCalibrationSpec] = Field(default_factory=dict)
+    #: By class name, of the scan's probability as calibrated; a class without an entry uses the defaults.
     thresholds: dict[str, ThresholdSpec] = Field(default_factory=dict)
     max_key_slices: int = Field(default=3, ge=1, le=20)
     intended_use: str = Field(min_length=1)
@@ -146,13 +207,26 @@ class Manifest(_Strict):
             raise ValueError(f"classes must be these six in the network's order: {', '.join(CLASSES)}")
         return classes
 
-    @field_validator("calibration", "thresholds")
+    @field_validator("calibration", "scan_calibration", "thresholds")
     @classmethod
     def _known_keys(cls, by_class: dict[str, ByClass]) -> dict[str, ByClass]:
         unknown = sorted(set(by_class) - set(CLASSES))
         if unknown:
             raise ValueError(f"unknown class {', '.join(unknown)}; known are {', '.join(CLASSES)}")
         return by_class
+
+    @field_validator("scan_calibration")
+    @classmethod
+    def _any_first(cls, by_class: dict[str, ScanCalibrationSpec]) -> dict[str, ScanCalibrationSpec]:
+        if by_class and CLASSES[0] not in by_class:
+            raise ValueError(f"{CLASSES[0]!r} decides triage and must be calibrated where anything is")
+        return by_class
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_used(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key that came later is written where it says something: older bundles keep their bytes, and their hash."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != "scan_calibration" or value}
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -183,7 +257,11 @@ class Manifest(_Strict):
             name: Threshold(present_from=t.present_from, absent_below=t.absent_below)
             for name, t in self.thresholds.items()
         }
-        return ReadingRule(thresholds=thresholds, max_key_slices=self.max_key_slices)
+        return ReadingRule(
+            thresholds=thresholds,
+            scan_calibrations={name: spec.rule for name, spec in self.scan_calibration.items()},
+            max_key_slices=self.max_key_slices,
+        )
 
     def to_json(self) -> str:
         """The text of `model.json`: the same manifest always gives the same bytes."""

@@ -8,20 +8,30 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ichd.domain.errors import Permanent
 from ichd.domain.reason import Reason
 from ichd.vision.manifest import NetworkSpec, RecurrentSpec
 
+#: A usual distance of slices, by which gaps are measured; what is farther than four of them is equally far.
+_USUAL_GAP_MM, _FARTHEST = 5.0, 4.0
+
 
 class SequenceDecoder(nn.Module):
-    """LSTM over the slices, then a linear layer a slice: 16,799,750 parameters in the paper's form."""
+    """LSTM over the slices, then a linear layer a slice: 16,799,750 parameters in the paper's form.
+
+    A manifest may ask for a GRU, and for more to be seen of each slice: what it differs by from its neighbours, and how
+    far the one below is.
+    """
 
     def __init__(self, features: int, recurrent: RecurrentSpec, classes: int) -> None:
         super().__init__()
-        self.recurrent = nn.LSTM(
-            features,
+        self._deltas, self._z_gap = recurrent.deltas, recurrent.z_gap
+        cell = nn.LSTM if recurrent.cell == "lstm" else nn.GRU
+        self.recurrent = cell(
+            features * (3 if recurrent.deltas else 1) + int(recurrent.z_gap),
             recurrent.hidden,
             num_layers=recurrent.layers,
             bidirectional=recurrent.bidirectional,
@@ -31,15 +41,34 @@ class SequenceDecoder(nn.Module):
         self.fc = nn.Linear(recurrent.hidden * (2 if recurrent.bidirectional else 1), classes)
         nn.init.zeros_(self.fc.bias)
 
-    def forward(self, embeddings_BSF: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+    def forward(
+        self, embeddings_BSF: Tensor, lengths_B: Tensor | None = None, gap_mm_BS: Tensor | None = None
+    ) -> Tensor:
         """Logits [B, S, 6]; rows past a scan's length are those of padding and mean nothing."""
+        seen = self._with_more(embeddings_BSF, lengths_B, gap_mm_BS)
         if lengths_B is None:
-            return self._fc(self.recurrent(embeddings_BSF)[0])
-        packed = pack_padded_sequence(embeddings_BSF, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
+            return self._fc(self.recurrent(seen)[0])
+        packed = pack_padded_sequence(seen, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
         states_BSH, _ = pad_packed_sequence(
             self.recurrent(packed)[0], batch_first=True, total_length=embeddings_BSF.shape[1]
         )
         return self._fc(states_BSH)
+
+    def _with_more(self, embeddings_BSF: Tensor, lengths_B: Tensor | None, gap_mm_BS: Tensor | None) -> Tensor:
+        seen = [embeddings_BSF]
+        if self._deltas:
+            step = embeddings_BSF[:, 1:] - embeddings_BSF[:, :-1]
+            if lengths_B is not None:
+                # Past the last slice is padding, which differs from nothing.
+                places = torch.arange(1, embeddings_BSF.shape[1], device=step.device)
+                step = step * (places < lengths_B.to(step.device)[:, None])[:, :, None]
+            # From below, then from above: the first slice has nothing below it, the last nothing above.
+            seen += [functional.pad(step, (0, 0, 1, 0)), functional.pad(-step, (0, 0, 0, 1))]
+        if self._z_gap:
+            if gap_mm_BS is None:
+                raise ValueError("this network reads how far apart slices are; give gap_mm")
+            seen.append((gap_mm_BS / _USUAL_GAP_MM).clamp(0, _FARTHEST).to(embeddings_BSF.dtype)[:, :, None])
+        return torch.cat(seen, dim=2) if len(seen) > 1 else embeddings_BSF
 
     def _fc(self, states: Tensor) -> Tensor:
         logits: Tensor = self.fc(states)
@@ -54,7 +83,12 @@ class SliceDecoder(nn.Module):
         self.fc = nn.Linear(features, classes)
         nn.init.zeros_(self.fc.bias)
 
-    def forward(self, embeddings_BSF: Tensor, lengths_B: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(
+        self,
+        embeddings_BSF: Tensor,
+        lengths_B: Tensor | None = None,  # noqa: ARG002
+        gap_mm_BS: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """Logits [B, S, 6]."""
         logits: Tensor = self.fc(embeddings_BSF)
         return logits
@@ -96,16 +130,18 @@ class CnnLstm(nn.Module):
         """Embeddings [N, F] of windowed, normalised slices."""
         return self.pool(self.features(x_NCHW))
 
-    def classify(self, embeddings: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+    def classify(self, embeddings: Tensor, lengths_B: Tensor | None = None, gap_mm: Tensor | None = None) -> Tensor:
         """Logits a slice: [S, F] gives [S, 6], a padded batch [B, S, F] gives [B, S, 6].
 
         `lengths_B` are the scans' true lengths, each at least 1; padding then never reaches a scan's own slices.
-        Slices are in order, inferior first.
+        Slices are in order, inferior first. `gap_mm` [S] or [B, S] is each slice's distance to the one below, 0 for the
+        first; a network whose manifest says `z_gap` needs it, others don't look at it.
         """
         if embeddings.ndim == 2:
-            logits: Tensor = self.decoder(embeddings.unsqueeze(0)).squeeze(0)
+            gap_mm_1S = None if gap_mm is None else gap_mm.unsqueeze(0)
+            logits: Tensor = self.decoder(embeddings.unsqueeze(0), None, gap_mm_1S).squeeze(0)
             return logits
-        batch: Tensor = self.decoder(embeddings, lengths_B)
+        batch: Tensor = self.decoder(embeddings, lengths_B, gap_mm)
         return batch
 
     def forward(self, x_SCHW: Tensor) -> Tensor:

@@ -69,6 +69,10 @@ def write_onnx(bundle: Bundle, path: Path) -> None:
     import onnx
 
     manifest = bundle.manifest
+    if manifest.network.recurrent is not None and manifest.network.recurrent.z_gap:
+        raise UserError(
+            f"{manifest.name} reads how far apart slices are, which the graph has no input for; it stays here"
+        )
     graph = ScanGraph(bundle.network(), manifest).eval()
     size = manifest.input.image_size
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -124,6 +124,11 @@ def normalise(hu_SGG: Tensor, spec: InputSpec) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
+def windowed(hu_SGG: Tensor, spec: InputSpec) -> Tensor:
+    """The windows alone, values of 0 to 1, [S, C, G, G]: where changes of brightness belong, in training."""
+    return torch.stack([_windowed(hu_SGG, window, spec.quantise_bits) for window in spec.windows], dim=1)
+
+
 def _windowed(hu_SGG: Tensor, window: Window, quantise_bits: int | None) -> Tensor:
     """Values of 0 to 1; quantised as the published weights' images were: the byte floor(255 * (HU - low) / width)."""
     above = hu_SGG.clamp(window.low, window.high) - window.low

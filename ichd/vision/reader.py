@@ -67,7 +67,7 @@ class Reader:
         embedded = perf_counter()
         embeddings_SF = np.stack([embeddings[index] for index in range(len(scan.hu_SHW))])
         with self._turn:
-            probabilities_SC = self.engine.classify(embeddings_SF)
+            probabilities_SC = self.engine.classify(embeddings_SF, z_mm=scan.z_mm)
         classified = perf_counter()
         return Prediction(
             study_instance_uid=scan.study_instance_uid,

@@ -102,7 +102,7 @@ def load_scan(slices: Sequence[SliceSource]) -> HeadScan:
     _require_few(len(stack.headers), MAX_POSITIONS)
     _require_few(len(slabs), MAX_SLICES)
     first = stack.headers[0]
-    upright = _upright(first.orientation)
+    upright = upright_for(first.orientation)
     hu_SHW, repaired = _read_volume(stack, slabs, upright)
     sources = [_source(header, z) for header, z in zip(stack.headers, z_mm, strict=True)]
     row_mm, column_mm = first.pixel_spacing_mm
@@ -140,7 +140,7 @@ def _source(header: SliceHeader, z_mm: float) -> SourceImage:
     )
 
 
-def _upright(orientation: Orientation) -> Upright:
+def upright_for(orientation: Orientation) -> Upright:
     """The turn after which columns run to the patient's left (+x) and rows to the back (+y)."""
     along_row, along_column = orientation[:3], orientation[3:]
     transposed = abs(along_row[0]) < abs(along_column[0])

@@ -89,7 +89,15 @@ def read_headers(path: Path, frame_numbers: tuple[int | None, ...]) -> tuple[Sli
             no such frame, or several and none was named.
         Transient: STORE_UNAVAILABLE, the disk fails.
     """
-    file = parse(path)
+    return headers_of(parse(path), frame_numbers)
+
+
+def headers_of(file: ParsedFile, frame_numbers: tuple[int | None, ...]) -> tuple[SliceHeader, ...]:
+    """The same of a file that is parsed already, for those who ask it other questions as well.
+
+    Raises:
+        NotAnalysable: as `read_headers`.
+    """
     frames = frame_attributes(file)
     return tuple(_header(file, frames, number) for number in frame_numbers)
 

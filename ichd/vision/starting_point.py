@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
@@ -68,6 +69,30 @@ def import_backbone(path: Path, backbone: str) -> StartingPoint:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return StartingPoint(backbone=architecture, state_dict=state_dict, source_sha256=sha256)
+
+
+def fetch_backbone(name: str) -> StartingPoint:
+    """The weights that timm itself knows by this name, as "resnet50.tv_in1k": from its cache, else from the network.
+
+    Raises:
+        UserError: timm has no such weights, or they can't be had from here; the message names the mend.
+    """
+    architecture = _architecture(name)
+    if not timm.is_model(architecture):
+        raise UserError(f"{name!r} is none of the backbones that timm {timm.__version__} has; name one of timm's")
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"the weights {name!r} can't be fetched ({reason}); fetch the file on a machine with a network, import it "
+            "with `ichd model import --format timm`, and name it with --init"
+        ) from error
+    state_dict = {key: tensor.detach() for key, tensor in model.state_dict().items()}
+    digest = hashlib.sha256()
+    for key, tensor in sorted(state_dict.items()):
+        digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
+    return StartingPoint(backbone=architecture, state_dict=state_dict, source_sha256=digest.hexdigest())
 
 
 def save_starting_point(path: Path, point: StartingPoint) -> None:

@@ -8,7 +8,7 @@ from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.record import Record, finding_of
 from ichd.domain.review import Agreement, ReviewSource
-from ichd.domain.wording import class_label, percent
+from ichd.domain.wording import class_label, meaning_of_probabilities, percent
 from ichd.store.listing import JobSummary, SeriesSummary, StudyDetail, StudySummary
 from ichd.store.reviews import GivenReview
 from ichd.web.words import Badge, agreement_words, duration, presence_badge, timing, truth_words
@@ -53,6 +53,8 @@ class Reading:
     model: ModelIdentity
     series_uid: str
     slices: int
+    #: What the scan's probabilities mean.
+    meaning: str
     classes: tuple[ClassLine, ...]
     timings: tuple[tuple[str, str], ...]
     #: What was peculiar about the series and did not keep it from being read.
@@ -159,6 +161,7 @@ def _reading(record: Record) -> Reading:
         model=prediction.model,
         series_uid=prediction.series_instance_uid,
         slices=len(prediction.slices),
+        meaning=meaning_of_probabilities(finding),
         classes=tuple(_class_line(finding, c) for c in finding.classes),
         timings=tuple(timing(name, ms) for name, ms in prediction.timings_ms.items()),
         notes=tuple(map(str, prediction.notes)),

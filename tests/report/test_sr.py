@@ -18,7 +18,8 @@ from ichd.domain.finding import CLASSES, ReadingRule, Threshold, conclude
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
-from ichd.report.content import HIGHEST_SLICE, MAX_SKIPPED_COMMENTS
+from ichd.domain.wording import HIGHEST_SLICE
+from ichd.report.content import MAX_SKIPPED_COMMENTS
 from ichd.report.document import encode
 from ichd.report.readable import read_report
 from ichd.report.sr import build_report

@@ -101,9 +101,11 @@ class CudaEngine:
             embeddings = torch.cat(done).cpu().numpy()
         return np.split(embeddings, np.cumsum([len(part.hu_SHW) for part in parts])[:-1])
 
-    def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
+    def classify(
+        self, embeddings_SF: NDArray[np.float32], *, z_mm: Sequence[float] | None = None
+    ) -> NDArray[np.float64]:
         """As in `Engine`."""
-        return self._sequence.classify(embeddings_SF)
+        return self._sequence.classify(embeddings_SF, z_mm=z_mm)
 
     def _grids(self, parts: Sequence[Part]) -> Iterator[Tensor]:
         """HU on the model's grid [G, G], on the device, slice after slice.

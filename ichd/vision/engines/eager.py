@@ -61,9 +61,11 @@ class EagerEngine:
         with repeatable():
             return [np.concatenate(list(self._embed(part))) for part in parts]
 
-    def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
+    def classify(
+        self, embeddings_SF: NDArray[np.float32], *, z_mm: Sequence[float] | None = None
+    ) -> NDArray[np.float64]:
         """As in `Engine`."""
-        return self._sequence.classify(embeddings_SF)
+        return self._sequence.classify(embeddings_SF, z_mm=z_mm)
 
     def _embed(self, part: Part) -> Iterator[NDArray[np.float32]]:
         """Embeddings [1, F], slice after slice."""

@@ -58,5 +58,10 @@ class Engine(Protocol):
     def embed(self, parts: Sequence[Part]) -> list[NDArray[np.float32]]:
         """Embeddings [S, F] of each part; slices of several scans are seen together."""
 
-    def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Calibrated probabilities [S, 6] of one whole scan, inferior slice first, in the order of `CLASSES`."""
+    def classify(
+        self, embeddings_SF: NDArray[np.float32], *, z_mm: Sequence[float] | None = None
+    ) -> NDArray[np.float64]:
+        """Calibrated probabilities [S, 6] of one whole scan, inferior slice first, in the order of `CLASSES`.
+
+        `z_mm` [S] are the slices' positions, which some models look at; None: evenly 5 mm apart.
+        """

@@ -113,9 +113,11 @@ class OpenVinoEngine:
         embeddings_NF = np.concatenate([embeddings[number] for number in range(len(embeddings))])
         return np.split(embeddings_NF, np.cumsum([len(part.hu_SHW) for part in parts])[:-1])
 
-    def classify(self, embeddings_SF: NDArray[np.float32]) -> NDArray[np.float64]:
+    def classify(
+        self, embeddings_SF: NDArray[np.float32], *, z_mm: Sequence[float] | None = None
+    ) -> NDArray[np.float64]:
         """As in `Engine`."""
-        return self._sequence.classify(embeddings_SF)
+        return self._sequence.classify(embeddings_SF, z_mm=z_mm)
 
     def _grids(self, parts: Sequence[Part]) -> Iterator[NDArray[np.float32]]:
         """HU on the model's grid [1, G, G], slice after slice."""
