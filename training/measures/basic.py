@@ -13,16 +13,18 @@ from ichd.domain.finding import CLASSES
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+#: 1, 0 or -1 (unknown).
+Labels = NDArray[np.int8]
 
 #: The RSNA 2019 challenge's weights: any counts twice (paper, metric).
 METRIC_WEIGHTS: tuple[float, ...] = (2 / 7, 1 / 7, 1 / 7, 1 / 7, 1 / 7, 1 / 7)
 #: Probabilities closer to 0 or 1 than this count as if they were this close, so that one sure mistake stays finite.
-_SUREST = 1e-7
+SUREST = 1e-7
 
 
 def weighted_log_loss(p_NC: Floats, y_NC: Flags) -> float:
     """Mean over rows of the class-weighted binary log loss, natural logarithm."""
-    p = np.clip(p_NC, _SUREST, 1 - _SUREST)
+    p = np.clip(p_NC, SUREST, 1 - SUREST)
     each = -np.where(y_NC, np.log(p), np.log1p(-p))
     return float((each * np.array(METRIC_WEIGHTS)).sum(axis=1).mean())
 
