@@ -1,38 +1,36 @@
-"""One training run from recipe to bundle: render, fit, calibrate, export, measure; each resumes where it stopped."""
+"""One training run from recipe to bundle: open, fit, refine, calibrate, export; each resumes where it stopped."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from lightning_fabric import Fabric
 
 from ichd.domain.errors import UserError
-from ichd.vision.bundle import Bundle, load_bundle, save_bundle
-from ichd.vision.manifest import Calibration, Manifest, ThresholdSpec, WeightsSpec
-from ichd.vision.network import CnnLstm
-from ichd.vision.starting_point import load_starting_point
-from training.calibrate import fit_calibration, fix_thresholds
-from training.evaluate import measure, read_phantoms
-from training.loop import StepReport, fit
+from training.circumstances import circumstances
+from training.curve import draw_curve
+from training.journal import Progress, Validation
+from training.launch import launch
+from training.loop import Run, fit
+from training.material import Material, open_material
+from training.publish import publish
 from training.recipe import Recipe, load_recipe
-from training.synthetic import generate, load_split, phantom_digest
+from training.second_stage import refine
+from training.starting import starting_point_of
 
-#: Versions that decide what a run's numbers are.
-_PACKAGES = ("ichd", "torch", "timm", "numpy", "scipy", "scikit-learn", "lightning-fabric")
+RECIPE_NAME = "recipe.json"
 _SPENT = "spent.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class Stage:
     """How far one stage of a run is."""
 
-    #: "phantoms", "training", "calibration" or "measurement".
-    stage: str
+    #: "phantoms", "training", "embedding", "second stage", "calibration" or "measurement".
+    name: str
     done: int
     total: int
     #: For people: losses and speed while training.
@@ -41,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """Where the run's products lie, and how good the bundle is on the held-out phantoms."""
+    """Where the run's products lie, and what is known of the bundle."""
 
     bundle: Path
     metrics: Mapping[str, Any]
@@ -54,152 +52,100 @@ def train(
     out: Path,
     *,
     overrides: Mapping[str, Any] | None = None,
-    phantoms: Path | None = None,
-    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    data: Path | None = None,
+    device: str = "auto",
+    on_stage: Callable[[Stage], None] = lambda _stage: None,
 ) -> TrainingResult:
     """Train what the recipe describes; ends with `out/bundle` and `out/metrics.json`.
 
-    A run that was killed goes on when it is started again with the same arguments. `phantoms` is the folder of the
-    rendered training data, `out/phantoms` by default; recipes with the same [data], [input] and seed can share it.
+    A run that was killed goes on when it is started again with the same arguments. `data` is the folder of the packed
+    studies; for a recipe that learns from phantoms, where they are rendered to, `out/phantoms` by default. Under
+    torchrun every process calls this, and the first one writes.
 
     Raises:
-        UserError: the recipe can't be followed, or `out` holds a run of another recipe.
+        UserError: the recipe can't be followed, `out` holds a run of another recipe or of other data, the disk is full.
+        Interrupted: told to stop, and saved.
+        Diverged: the loss is no number any more.
     """
     recipe = load_recipe(recipe_name_or_path, overrides)
+    # A missing starting point is known at once, and not when everything is rendered.
+    starting_point_of(recipe)
+    fabric = launch(recipe, device=device)
+    if not fabric.is_global_zero:
+        on_stage = _silent
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, recipe)
-    # At the start: the checkout may move on while a run goes on, and a missing starting point is known at once.
-    circumstances = _circumstances(recipe)
     stopwatch = _Stopwatch(out / _SPENT)
-    cache = phantoms or out / "phantoms"
+    material = open_material(recipe, out, fabric, data=data, on_rendered=_teller(on_stage, "phantoms"))
+    if fabric.is_global_zero:
+        _claim(out, recipe, material)
+    # At the start: the checkout may move on while a run goes on.
+    said = circumstances(recipe, material.facts, fabric)
 
-    def rendered(done: int, total: int) -> None:
-        on_progress(Progress(stage="phantoms", done=done, total=total))
+    def heard(name: str) -> Callable[[Progress | Validation], None]:
+        def hear(line: Progress | Validation) -> None:
+            if fabric.is_global_zero:
+                stopwatch.save()
+            if isinstance(line, Progress):
+                on_stage(Stage(name=name, done=line.update, total=line.updates, detail=_detail(line)))
 
-    def stepped(report: StepReport) -> None:
-        stopwatch.save()
-        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(report)) + "\n")
-        detail = (
-            f"slice loss {report.slice_loss:.3f}, localisation {report.localisation_loss:.3f}, "
-            f"{report.slices_per_s:.0f} slices/s"
-        )
-        on_progress(Progress(stage="training", done=report.step, total=report.steps, detail=detail))
+        return hear
 
-    generate(recipe, cache, on_progress=rendered)
+    run = Run(recipe=recipe, learn=material.learn, select=material.select, folder=out)
+    network = fit(run, fabric, hear=heard("training"))
+    if recipe.second_stage is not None:
+        telling = _teller(on_stage, "embedding")
+        network = refine(recipe, network, material, out, fabric, hear=heard("second stage"), on_embedded=telling)
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        return TrainingResult(bundle=out / "bundle", metrics={}, minutes=stopwatch.minutes)
+    alone = Fabric(accelerator=fabric.device.type, devices=1, precision="32-true")
+    metrics = publish(
+        network.to(alone.device),
+        recipe,
+        material,
+        out,
+        alone,
+        said,
+        on_stage=lambda name, total: on_stage(Stage(name=name, done=0, total=total)),
+    )
+    metrics["minutes"] = round(stopwatch.minutes, 1)
+    _write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    draw_curve(out)
     stopwatch.save()
-    network = fit(recipe, load_split(cache, "train", recipe.data), out, on_step=stepped)
-
-    held_out = load_split(cache, "calibration", recipe.data)
-    on_progress(Progress(stage="calibration", done=0, total=len(held_out)))
-    readings = read_phantoms(network, held_out, recipe.input)
-    calibration = fit_calibration(readings.slice_logits, readings.slice_truth)
-    thresholds = fix_thresholds(readings.scan_probabilities(calibration), readings.scan_truth, recipe.reading)
-
-    test = load_split(cache, "test", recipe.data)
-    on_progress(Progress(stage="measurement", done=0, total=len(test)))
-    # Measured as shipped: the weights as they are stored, not as they were trained.
-    draft = _export(network, recipe, out / "bundle", calibration, thresholds, metrics={})
-    shipped = draft.network()
-    metrics: dict[str, Any] = {
-        "held_out_phantoms": measure(read_phantoms(shipped, test, recipe.input), calibration, thresholds)
-    }
-    bundle = _export(network, recipe, out / "bundle", calibration, thresholds, metrics=_flat(metrics))
-    stopwatch.save()
-    metrics |= {
-        "model": {"name": recipe.name, "weights_sha256": bundle.manifest.weights.sha256},
-        "minutes": round(stopwatch.minutes, 1),
-        "run": circumstances,
-    }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return TrainingResult(bundle=out / "bundle", metrics=metrics, minutes=stopwatch.minutes)
 
 
-def _claim(out: Path, recipe: Recipe) -> None:
-    """Store the resolved recipe beside its products; another run's folder is not for this one."""
-    path = out / "recipe.json"
-    if path.is_file() and path.read_text(encoding="utf-8") != recipe.to_json():
-        raise UserError(f"{out} holds a run of another recipe; name another folder, or remove it to start again")
-    path.write_text(recipe.to_json(), encoding="utf-8")
-
-
-def _export(
-    network: CnnLstm,
-    recipe: Recipe,
-    folder: Path,
-    calibration: Mapping[str, Calibration],
-    thresholds: Mapping[str, ThresholdSpec],
-    *,
-    metrics: dict[str, Any],
-) -> Bundle:
-    publication = recipe.publication
-    manifest = Manifest(
-        name=recipe.name,
-        version=publication.version,
-        architecture="cnn-lstm" if recipe.network.recurrent else "cnn",
-        network=recipe.network,
-        input=recipe.input,
-        calibration=dict(calibration),
-        thresholds=dict(thresholds),
-        intended_use=publication.intended_use,
-        training_data=publication.training_data,
-        metrics=metrics,
-        licence=publication.licence,
-        statement=publication.statement,
-        demonstration=publication.demonstration,
-        least_precision=publication.least_precision,
-        weights=WeightsSpec(storage=publication.storage),
-    )
-    save_bundle(folder, manifest, network.state_dict())
-    return load_bundle(folder)
-
-
-def _flat(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest holds figures one level deep: {"held_out_phantoms.auc_scan": {"any": ...}, ...}."""
-    flat: dict[str, Any] = {}
-    for data, figures in metrics.items():
-        for name, value in figures.items():
-            rounded = {k: _rounded(v) for k, v in value.items()} if isinstance(value, dict) else _rounded(value)
-            flat[f"{data}.{name}"] = rounded
-    return flat
-
-
-def _rounded(value: float | None) -> float | int | None:
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _circumstances(recipe: Recipe) -> dict[str, Any]:
-    """What, beside the recipe, decides the result."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "seed": recipe.seed,
-        "init_source_sha256": load_starting_point(Path(recipe.init)).source_sha256 if recipe.init else None,
-        "git_revision": _git_revision(),
-        "phantom_sha256": phantom_digest(),
-        "packages": versions,
-        "threads": recipe.optimisation.threads,
-        "processor": torch.backends.cpu.get_cpu_capability(),
+def _claim(out: Path, recipe: Recipe, material: Material) -> None:
+    """Store the resolved recipe and the data's hash beside the products; another run's folder is not for this one."""
+    content = {
+        RECIPE_NAME: recipe.to_json(),
+        "data.json": json.dumps(dict(material.facts), indent=2, sort_keys=True) + "\n",
     }
+    words = {RECIPE_NAME: "another recipe", "data.json": "other data"}
+    for name, text in content.items():
+        path = out / name
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise UserError(f"{out} holds a run of {words[name]}; name another folder, or remove it to start again")
+        _write(path, text)
 
 
-def _git_revision() -> str | None:
-    """Revision of the checkout that this file is part of, "-dirty" if it was changed; None in an installed package."""
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+def _detail(line: Progress) -> str:
+    places = f", localisation {line.localisation_loss:.3f}" if line.localisation_loss else ""
+    return f"loss {line.slice_loss:.4f}{places}, {line.slices_per_s:.0f} slices/s"
+
+
+def _teller(on_stage: Callable[[Stage], None], name: str) -> Callable[[int, int], None]:
+    return lambda done, total: on_stage(Stage(name=name, done=done, total=total))
+
+
+def _silent(_stage: Stage) -> None:
+    """The first process speaks for all."""
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 class _Stopwatch:
@@ -215,4 +161,4 @@ class _Stopwatch:
         return float(self._before + time.perf_counter() - self._start) / 60
 
     def save(self) -> None:
-        self._path.write_text(json.dumps({"seconds": round(self.minutes * 60, 1)}) + "\n", encoding="utf-8")
+        _write(self._path, json.dumps({"seconds": round(self.minutes * 60, 1)}) + "\n")

@@ -25,7 +25,7 @@ from ichd.domain.errors import UserError
 from ichd.phantom import BLEED_KINDS, MIMIC_KINDS, PhantomRecipe, render
 from ichd.vision.manifest import InputSpec
 from ichd.vision.preprocess import AIR_HU, head_centre, resample_hu
-from training.recipe import Recipe, SyntheticData
+from training.recipe import Phantoms, Recipe
 
 Split = Literal["train", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
@@ -70,7 +70,7 @@ class LabelledScan:
         return part[torch.tensor(slices) - low]
 
 
-def draw_phantom(data: SyntheticData, *, seed: int, split: Split, index: int) -> PhantomRecipe:
+def draw_phantom(data: Phantoms, *, seed: int, split: Split, index: int) -> PhantomRecipe:
     """The phantom of a place in a split; no two places share one."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     bleeds: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ def render_on_grid(phantom: PhantomRecipe, spec: InputSpec) -> dict[str, Tensor]
     }
 
 
-def load_split(folder: Path, split: Split, data: SyntheticData) -> tuple[LabelledScan, ...]:
+def load_split(folder: Path, split: Split, data: Phantoms) -> tuple[LabelledScan, ...]:
     """The scans of a split that `generate` has finished, in order; no more of a shared folder than `data` asks for."""
     return tuple(_open(_path(folder, split, index)) for each, index in _places(data) if each == split)
 
@@ -135,7 +135,7 @@ def generate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _check_origin(recipe, folder)
-    places = list(_places(recipe.data))
+    places = list(_places(recipe.phantoms))
     missing = [(split, index) for split, index in places if not _path(folder, split, index).is_file()]
     done = len(places) - len(missing)
     on_progress(done, len(places))
@@ -143,7 +143,7 @@ def generate(
         return
     for split in SPLITS:
         (folder / split).mkdir(exist_ok=True)
-    if recipe.data.processes == 1:
+    if recipe.phantoms.processes == 1:
         for split, index in missing:
             _render_to_file(recipe, folder, split, index)
             done += 1
@@ -151,7 +151,7 @@ def generate(
         return
     # Spawned, not forked: torch's threads don't survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(recipe.data.processes, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(recipe.phantoms.processes, mp_context=context, initializer=_one_thread) as pool:
         waiting = [pool.submit(_render_to_file, recipe, folder, split, index) for split, index in missing]
         try:
             for future in as_completed(waiting):
@@ -171,7 +171,7 @@ def phantom_digest() -> str:
     return digest.hexdigest()
 
 
-def _places(data: SyntheticData) -> Iterator[tuple[Split, int]]:
+def _places(data: Phantoms) -> Iterator[tuple[Split, int]]:
     yield from (("calibration", index) for index in range(data.calibration_volumes))
     yield from (("train", index) for index in range(data.train_volumes))
     yield from (("test", index) for index in range(data.test_volumes))
@@ -182,7 +182,7 @@ def _path(folder: Path, split: Split, index: int) -> Path:
 
 
 def _render_to_file(recipe: Recipe, folder: Path, split: Split, index: int) -> None:
-    phantom = draw_phantom(recipe.data, seed=recipe.seed, split=split, index=index)
+    phantom = draw_phantom(recipe.phantoms, seed=recipe.seed, split=split, index=index)
     path = _path(folder, split, index)
     partial = path.with_suffix(".partial")
     save_file(render_on_grid(phantom, recipe.input), partial)
@@ -196,7 +196,7 @@ def _open(path: Path) -> LabelledScan:
 
 def _check_origin(recipe: Recipe, folder: Path) -> None:
     """What decides the phantoms' bytes, written beside them once; their number and the workers' are free to change."""
-    drawn_from = recipe.data.model_dump(
+    drawn_from = recipe.phantoms.model_dump(
         mode="json", exclude={"train_volumes", "calibration_volumes", "test_volumes", "processes"}
     )
     grid = {"image_size": recipe.input.image_size, "field_of_view_mm": recipe.input.field_of_view_mm}

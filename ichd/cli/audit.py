@@ -104,5 +104,7 @@ def _what(entry: AuditEntry) -> str:
             return f"{what}: {subject['reason']}" if "reason" in subject else what
         case AuditEvent.SETTINGS_CHANGED:
             return ", ".join(subject["changed"]) or "seen for the first time"
+        case AuditEvent.MODEL_CHANGED:
+            return f"{subject['did']}: {subject['model']} after {subject['before']}; gate: {subject['gate']}"
         case AuditEvent.LOG_IN:
             return ", ".join(f"{name} {value}" for name, value in subject.items()) or "-"

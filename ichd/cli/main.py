@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from ichd import __version__
-from ichd.cli import accounts, audit, daemon, images, models, pull, reports, studies, system
+from ichd.cli import (
+    accounts,
+    audit,
+    calibration,
+    cases,
+    daemon,
+    evaluation,
+    images,
+    learning,
+    models,
+    pull,
+    reports,
+    studies,
+    system,
+)
 from ichd.cli.invocation import Invocation
 from ichd.domain.errors import IchdError, UserError
 
@@ -21,7 +35,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (accounts, daemon, studies, audit, images, reports, pull, models, system):
+for commands in (
+    accounts,
+    daemon,
+    studies,
+    audit,
+    images,
+    reports,
+    pull,
+    models,
+    cases,
+    learning,
+    evaluation,
+    calibration,
+    system,
+):
     commands.register(app)
 
 

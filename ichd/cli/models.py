@@ -1,10 +1,11 @@
-"""model list, model verify, model import, model export, model quantise."""
+"""model verify, model import, model export, model quantise."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ichd.cli import promotion
 from ichd.cli.invocation import refuse_unknown, settings_of
 from ichd.cli.output import AsJson, console, print_json, table
 from ichd.domain.errors import UserError
@@ -20,32 +21,8 @@ FORMATS = ("midl2020", "timm")
 
 def register(app: typer.Typer) -> None:
     """Add the command group of this module."""
+    promotion.register(group)
     app.add_typer(group)
-
-
-@group.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """The bundles that ship with this installation."""
-    from ichd.vision.bundle import list_bundles, load_bundle
-
-    identities = [(path, load_bundle(path).identity) for path in list_bundles()]
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": i.name,
-                    "version": i.version,
-                    "weights_sha256": i.weights_sha256,
-                    "statement": i.statement,
-                    "demonstration": i.demonstration,
-                    "folder": str(path),
-                }
-                for path, i in identities
-            ]
-        )
-        return
-    rows = ((i.name, i.version, i.weights_sha256[:12], i.statement) for _, i in identities)
-    console().print(table(None, ("name", "version", "weights", "statement"), rows))
 
 
 @group.command("verify")

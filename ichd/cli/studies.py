@@ -41,6 +41,7 @@ def status(
     With --json, one STUDY has the shape of `ichd predict --json` and of the status page's API.
     """
     from ichd.app.checks import open_existing
+    from ichd.app.promoted import model_trouble
     from ichd.store.arrivals import Arrivals
     from ichd.web.shape import line_shape, refusal_shape, study_shape
 
@@ -57,11 +58,20 @@ def status(
     summaries = storage.studies.summaries(limit=limit, state=state)
     refusals = Arrivals(storage.engine).refusals(limit=limit)
     if as_json:
-        print_json({"studies": [line_shape(s) for s in summaries], "refusals": [refusal_shape(r) for r in refusals]})
+        print_json(
+            {
+                "studies": [line_shape(s) for s in summaries],
+                "refusals": [refusal_shape(r) for r in refusals],
+                "model_trouble": model_trouble(settings.model),
+            }
+        )
         return
     dicom = settings.dicom
     _show_list(summaries, f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}")
     _show_refusals(refusals)
+    trouble = model_trouble(settings.model)
+    if trouble is not None:
+        typer.echo(f"\nmodel: {trouble}")
 
 
 def retry(context: typer.Context, study: StudyUid) -> None:

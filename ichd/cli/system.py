@@ -1,4 +1,4 @@
-"""demo, doctor, train."""
+"""demo, doctor."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ichd.cli.invocation import refuse_unknown, settings_of
-from ichd.cli.output import AsJson, console, print_json, progress, table
+from ichd.cli.output import AsJson, console, print_json, table
 from ichd.domain.errors import UserError
 from ichd.telemetry import configure_logging
 
@@ -16,7 +16,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(demo)
     app.command()(doctor)
-    app.command()(train)
 
 
 def demo(
@@ -73,31 +72,3 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
         console().print(table(None, ("check", "", "found, or how to mend it"), rows))
     if not all(c.ok for c in checks):
         raise typer.Exit(1)
-
-
-def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a recipe file.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, bundle.")],
-    as_json: AsJson = False,
-) -> None:
-    """Train a model from a recipe; ends in OUT/bundle and OUT/metrics.json."""
-    from training.run import Progress
-    from training.run import train as run_training
-
-    configure_logging("info")
-    with progress() as bar:
-        task = bar.add_task(recipe, total=None)
-
-        def show(progress_made: Progress) -> None:
-            bar.update(
-                task,
-                completed=progress_made.done,
-                total=progress_made.total,
-                description=f"{progress_made.stage} {progress_made.detail}",
-            )
-
-        result = run_training(recipe, out, on_progress=show)
-    if as_json:
-        print_json({"bundle": str(result.bundle), "metrics": result.metrics})
-        return
-    typer.echo(f"bundle: {result.bundle}\nmetrics: {out / 'metrics.json'}\n{result.minutes:.0f} minutes")

@@ -14,7 +14,7 @@ from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.reader import Reader
 from ichd.vision.scan import HeadScan, SliceSource, Upright, load_scan
 from tests.vision.images import one_image_a_slice
-from training.evaluate import score_files
+from training.evaluation.phantoms import score_files
 from training.recipe import load_recipe
 
 #: Far from the seeds that recipes draw.

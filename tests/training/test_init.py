@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from ichd.domain.errors import UserError
 from ichd.vision.starting_point import import_backbone, save_starting_point
 from tests.training.conftest import TINY
-from training.loop import Learner
+from training.learner import Learner
 from training.recipe import load_recipe
 from training.run import train
 

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from ichd.domain.finding import CLASSES
-from training.calibrate import calibrated, fit_calibration, fix_thresholds
-from training.metrics import METRIC_WEIGHTS, auc, auc_by_class, scan_level, weighted_log_loss
+from training.calibration import calibrated, fit_calibration, fix_thresholds
+from training.measures.basic import METRIC_WEIGHTS, auc, auc_by_class, scan_level, weighted_log_loss
 from training.recipe import Reading
 
 

@@ -1,41 +1,14 @@
-"""From logits to probabilities to calls, fitted on scans that the network has not learnt from.
+"""Scan-level thresholds for a wished sensitivity and specificity.
 
-Shapes: N slices or scans, C = 6 classes.
+Shapes: N scans, C = 6 classes.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from ichd.domain.finding import CLASSES
-from ichd.vision.manifest import Calibration, ThresholdSpec
-from training.metrics import Flags, Floats
+from ichd.vision.manifest import ThresholdSpec
+from training.measures.basic import Flags, Floats
 from training.recipe import Reading
-
-#: A calibration may soften or sharpen, never turn a class upside down; a slope outside this range is no calibration.
-_SLOPES = (0.05, 20.0)
-
-
-def fit_calibration(logits_NC: Floats, y_NC: Flags) -> dict[str, Calibration]:
-    """Platt scaling of each class on slices; a class without both answers is left as it is."""
-    fitted: dict[str, Calibration] = {}
-    for c, name in enumerate(CLASSES):
-        if y_NC[:, c].all() or not y_NC[:, c].any():
-            continue
-        line = LogisticRegression(C=1e4).fit(logits_NC[:, c : c + 1], y_NC[:, c])
-        scale, bias = float(line.coef_[0, 0]), float(line.intercept_[0])
-        if _SLOPES[0] < scale < _SLOPES[1]:
-            fitted[name] = Calibration(scale=scale, bias=bias)
-    return fitted
-
-
-def calibrated(logits_NC: Floats, calibration: Mapping[str, Calibration]) -> Floats:
-    """Probabilities, as the engine computes them from a bundle."""
-    lines = [calibration.get(name, Calibration()) for name in CLASSES]
-    scale = np.array([line.scale for line in lines])
-    bias = np.array([line.bias for line in lines])
-    return np.asarray(1 / (1 + np.exp(-(logits_NC * scale + bias))))
 
 
 def fix_thresholds(p_NC: Floats, y_NC: Flags, reading: Reading) -> dict[str, ThresholdSpec]:

@@ -4,65 +4,17 @@ Shapes: S slices, G the model's grid, C = 6 classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from ichd.domain.finding import CLASSES, Presence, conclude
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.eager import EagerEngine
-from ichd.vision.manifest import Calibration, InputSpec, ThresholdSpec
-from ichd.vision.network import CnnLstm
-from ichd.vision.preprocess import normalise
+from ichd.vision.manifest import Calibration, ThresholdSpec
 from ichd.vision.reader import Reader
 from ichd.vision.scan import SliceSource, load_scan
-from training.calibrate import calibrated
-from training.metrics import Flags, Floats, auc_by_class, scan_level, weighted_log_loss
-from training.synthetic import LabelledScan
-
-_SLICES_AT_ONCE = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readings:
-    """What a network said about scans whose truth is known: one array [S, C] a scan."""
-
-    logits_SC: tuple[Floats, ...]
-    truth_SC: tuple[Flags, ...]
-
-    @property
-    def slice_logits(self) -> Floats:
-        """All slices of all scans, [N, C]."""
-        return np.concatenate(self.logits_SC)
-
-    @property
-    def slice_truth(self) -> Flags:
-        return np.concatenate(self.truth_SC)
-
-    @property
-    def scan_truth(self) -> Flags:
-        """A scan has what one of its slices has, [N, C]."""
-        return np.asarray(scan_level(self.truth_SC), dtype=np.bool_)
-
-    def slice_probabilities(self, calibration: Mapping[str, Calibration]) -> Floats:
-        return calibrated(self.slice_logits, calibration)
-
-    def scan_probabilities(self, calibration: Mapping[str, Calibration]) -> Floats:
-        return np.asarray(scan_level([calibrated(scan, calibration) for scan in self.logits_SC]), dtype=np.float64)
-
-
-@torch.inference_mode()
-def read_phantoms(network: CnnLstm, scans: Sequence[LabelledScan], spec: InputSpec) -> Readings:
-    """Every scan as one sequence, as the engine reads it."""
-    logits = []
-    for scan in scans:
-        x_SCGG = normalise(scan.hu().float(), spec)
-        embeddings_SF = torch.cat([network.embed(part) for part in torch.split(x_SCGG, _SLICES_AT_ONCE)])
-        logits.append(network.classify(embeddings_SF).double().numpy())
-    return Readings(logits_SC=tuple(logits), truth_SC=tuple(scan.presence_SC.numpy() for scan in scans))
+from training.measures.basic import Flags, auc_by_class, weighted_log_loss
+from training.reading import Readings
 
 
 def measure(

@@ -13,9 +13,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ichd.domain.errors import UserError
 from ichd.phantom import BLEED_KINDS
-from ichd.vision.preprocess import AIR_HU
-from training.recipe import Augmentation, Range
+from ichd.vision.manifest import InputSpec
+from ichd.vision.preprocess import AIR_HU, normalise
+from training.lessons.batch import Batch
+from training.lessons.lesson import Lesson
+from training.recipe import Range, WideAugmentation
 
 #: HU around which tissue contrast turns.
 _BRAIN_HU = 32.0
@@ -23,7 +27,31 @@ _BRAIN_HU = 32.0
 _MARKED_FROM = 0.4
 
 
-def augment(hu_VSGG: Tensor, label_VSgg: Tensor, spec: Augmentation, generator: Generator) -> tuple[Tensor, Tensor]:
+def prepare(batch: Batch, spec: WideAugmentation, grid: InputSpec, *, seed: int) -> Lesson:
+    """A micro-batch on the model's grid, changed and windowed; a function of its seed.
+
+    Raises:
+        UserError: the data does not know where the blood is, or does not lie on the model's grid.
+    """
+    if batch.label_VSgg is None or batch.hu_VSHW.shape[-1] != grid.image_size:
+        raise UserError(
+            'augmentation.kind = "wide" needs phantoms on the model\'s grid; use "paper" for packed studies'
+        )
+    generator = torch.Generator().manual_seed(seed)
+    hu, marks = augment(batch.hu_VSHW, batch.label_VSgg, spec, generator)
+    return Lesson(
+        x_NCGG=normalise(hu.flatten(0, 1), grid).to(memory_format=torch.channels_last),
+        lengths_V=batch.lengths_V,
+        gap_VS=batch.gap_VS,
+        target_VSC=batch.target_VSC,
+        weight_VSC=batch.weight_VSC,
+        somewhere_VC=batch.somewhere_VC,
+        marks_NKgg=marks.flatten(0, 1),
+        names=batch.names,
+    )
+
+
+def augment(hu_VSGG: Tensor, label_VSgg: Tensor, spec: WideAugmentation, generator: Generator) -> tuple[Tensor, Tensor]:
     """Changed HU, float32 [V, S, G, G], and marks 0 or 1, float32 [V, S, K, g, g], of int16 HU and label bits."""
     windows = len(hu_VSGG)
     matrix, waves = draw_geometry(windows, spec, generator)
@@ -38,7 +66,7 @@ def augment(hu_VSGG: Tensor, label_VSgg: Tensor, spec: Augmentation, generator: 
     return hu, (warped > _MARKED_FROM).float()
 
 
-def draw_geometry(windows: int, spec: Augmentation, generator: Generator) -> tuple[Tensor, Tensor]:
+def draw_geometry(windows: int, spec: WideAugmentation, generator: Generator) -> tuple[Tensor, Tensor]:
     """Affine matrices [V, 2, 3] and slow displacements [V, 2, 5, 5], target to source, in units of half the grid."""
     angle = _uniform(windows, (-spec.rotation_deg, spec.rotation_deg), generator) * (math.pi / 180)
     scale = 1 / _uniform(windows, spec.scale, generator)
@@ -63,7 +91,7 @@ def warp(values_VCGG: Tensor, matrix_V23: Tensor, waves_V255: Tensor) -> Tensor:
     return functional.grid_sample(values_VCGG, grid + slow.permute(0, 2, 3, 1), align_corners=False)
 
 
-def change_tissue(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor:
+def change_tissue(hu_VSGG: Tensor, spec: WideAugmentation, generator: Generator) -> Tensor:
     """Brighter or darker tissue, more or less contrast within it, denser or thinner bone: monotone in HU."""
     windows = len(hu_VSGG)
     offset = _wide(spec.offset_hu * torch.randn(windows, generator=generator))
@@ -76,7 +104,7 @@ def change_tissue(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> 
     return hu_VSGG + change * fade + (bone - 1) * (hu_VSGG - 200).clamp(min=0)
 
 
-def shading(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor:
+def shading(hu_VSGG: Tensor, spec: WideAugmentation, generator: Generator) -> Tensor:
     """Slow waves a slice and cupping a window, inside the body only."""
     windows, slices, height, width = hu_VSGG.shape
     by_slice = torch.randn(windows, slices, 4, 4, generator=generator)
@@ -88,7 +116,7 @@ def shading(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor
     return amplitude * (0.6 * waves + cup) * (hu_VSGG > -300)
 
 
-def change_resolution(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor:
+def change_resolution(hu_VSGG: Tensor, spec: WideAugmentation, generator: Generator) -> Tensor:
     """Softer, sharper, or coarser: one kernel a window."""
     windows = len(hu_VSGG)
     sharp = _wide(_chosen(windows, spec.sharpen_share, generator))
@@ -104,7 +132,7 @@ def change_resolution(hu_VSGG: Tensor, spec: Augmentation, generator: Generator)
     return hu
 
 
-def noise(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor:
+def noise(hu_VSGG: Tensor, spec: WideAugmentation, generator: Generator) -> Tensor:
     """White to grainy noise; the amplitude (standard deviation in HU) differs by window, and a little by slice."""
     windows, slices = hu_VSGG.shape[:2]
     share = torch.rand(windows, generator=generator) ** 2
@@ -115,7 +143,7 @@ def noise(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor:
     return amplitude * by_slice * unit * (hu_VSGG > -300)
 
 
-def streaks(hu_VSGG: Tensor, spec: Augmentation, generator: Generator) -> Tensor:
+def streaks(hu_VSGG: Tensor, spec: WideAugmentation, generator: Generator) -> Tensor:
     """On some slices, bands along one direction, as dense bone and motion make them."""
     windows, slices, height, width = hu_VSGG.shape
     count = windows * slices

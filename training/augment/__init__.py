@@ -1,0 +1,1 @@
+"""Random changes of slices, in batched tensor operations on any device."""

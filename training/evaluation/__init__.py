@@ -1,0 +1,1 @@
+"""A network or a bundle in front of scans that it has not learnt from."""
