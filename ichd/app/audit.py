@@ -12,14 +12,17 @@ import structlog
 from sqlalchemy import Engine
 
 from ichd import __version__
+from ichd.app.checks import require_database
 from ichd.app.clock import utc_now
 from ichd.domain.audit import AuditEvent, AuditOutcome
-from ichd.domain.errors import Transient
+from ichd.domain.errors import IchdError, Transient
+from ichd.domain.finding import ModelIdentity
 from ichd.publish.audit_message import AuditSource
 from ichd.publish.syslog import Collector
 from ichd.settings import Settings
 from ichd.settings.base import host_of, port_of
 from ichd.store.audit import Audit
+from ichd.store.engine import check_schema, open_database
 from ichd.store.settings_seen import record_settings
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +73,36 @@ class RoleTrail:
             )
         except Transient as error:
             _log.warning("role_not_recorded", recording=event, role=self._role, reason=error.reason)
+
+
+def record_model_change(
+    settings: Settings, *, did: str, model: ModelIdentity, before: ModelIdentity, gate: str
+) -> str | None:
+    """Tell the trail that another model is in force, and why it could not be told; the change holds all the same."""
+    try:
+        require_database(settings.database.url)
+        engine = open_database(settings.database.url)
+        try:
+            check_schema(engine)
+            Audit(engine).record(
+                at=utc_now(),
+                event=AuditEvent.MODEL_CHANGED,
+                outcome=AuditOutcome.SUCCESS,
+                actor=user_name(),
+                subject={
+                    "did": did,
+                    "model": f"{model.name} {model.version}",
+                    "weights_sha256": model.weights_sha256,
+                    "bundle_sha256": model.bundle_sha256,
+                    "before": f"{before.name} {before.version}",
+                    "gate": gate,
+                },
+            )
+        finally:
+            engine.dispose()
+    except IchdError as error:
+        return str(error)
+    return None
 
 
 def user_name() -> str:

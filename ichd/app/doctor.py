@@ -13,9 +13,10 @@ from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
 from ichd.app.destinations import sender_of
-from ichd.app.engine import describe_engine
+from ichd.app.engine import describe_engine, load_in_force
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
+from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
 from ichd.app.web import accounts_of, web_tls_files
 from ichd.domain.errors import CodedError, IchdError
@@ -28,7 +29,6 @@ from ichd.publish.syslog import Collector, greet
 from ichd.settings import DestinationSettings, DicomSettings, Settings, SourceSettings, WebSettings
 from ichd.store.engine import check_schema, check_writable, open_database
 from ichd.store.spool import Spool
-from ichd.vision.bundle import find_bundle, load_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,9 +163,13 @@ def _disk(settings: Settings) -> str:
 
 
 def _model(settings: Settings) -> str:
-    identity = load_bundle(find_bundle(settings.model.bundle)).identity
+    found = in_force(settings.model)
+    identity = load_in_force(settings.model).identity
+    trouble = trouble_with(settings.model, found)
+    if trouble is not None:
+        raise _NotOk(trouble)
     note = f"; {identity.statement}" if identity.statement else ""
-    return f"{identity.name} {identity.version}, weights {identity.weights_sha256[:12]}{note}"
+    return f"{identity.name} {identity.version}, weights {identity.weights_sha256[:12]}, {found.source}{note}"
 
 
 def _source(source: SourceSettings, settings: Settings) -> str:
@@ -182,7 +186,7 @@ def _collector(collector: Collector) -> str:
 def _destination(destination: DestinationSettings, settings: Settings) -> str:
     sender = sender_of(destination, settings)
     answer = sender.check()
-    model = load_bundle(find_bundle(settings.model.bundle)).identity
+    model = load_in_force(settings.model).identity
     if model.demonstration and not sender.is_loopback and not settings.model.allow_demo:
         raise _NotOk(
             f"{answer}, but results of the demonstration model {model.name} are held back from it; "

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from ichd.app.model import check_bundle
+from ichd.app.model import check_model
 from ichd.app.storage import open_storage
 from ichd.app.supervise import Role, supervise
 from ichd.settings import Settings
@@ -26,7 +26,7 @@ def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.E
         UserError: the database has another schema, the spool is not this database's, the model can't be used, or a role
             can't run under these settings.
     """
-    check_bundle(settings.model.bundle)
+    check_model(settings.model)
     create_if_empty(settings.database.url)
     open_storage(settings).engine.dispose()
     supervise(

@@ -17,6 +17,7 @@ from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
 from ichd.app.feedback import hl7_door
+from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
@@ -36,7 +37,6 @@ from ichd.store.heatmaps import HeatMaps
 from ichd.store.reviews import Reviews
 from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
-from ichd.vision.shelf import find_bundle
 from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
 from ichd.web.doorstep import DoorCaps, Doorstep
@@ -222,15 +222,19 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
     dicom = settings.dicom
 
     def model() -> ModelIdentity:
-        return read_manifest(find_bundle(settings.model.bundle)).identity
+        return read_manifest(in_force(settings.model).folder).identity
 
     def database() -> str:
         check_schema(storage.engine)
         return "reachable, schema up to date"
 
     def model_named() -> str:
-        identity = model()
-        return f"{identity.name} {identity.version}"
+        found = in_force(settings.model)
+        identity = read_manifest(found.folder).identity
+        named = f"{identity.name} {identity.version}, {found.source}"
+        # Studies are still read, by the model before: a warning, and no reason to turn images away.
+        trouble = trouble_with(settings.model, found)
+        return f"{named}; {trouble}" if trouble else named
 
     def disk() -> str:
         return check_disk(storage.spool, high_watermark=settings.spool.high_watermark)

@@ -6,7 +6,7 @@ import socket
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
 
@@ -15,33 +15,29 @@ import structlog
 from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
-from ichd.app.engine import load_reader
 from ichd.app.policies import reading_policy, tick_policy, worker_policy
+from ichd.app.serving import Equipment, Serving, start_succession
 from ichd.app.storage import Storage, open_storage
-from ichd.domain.errors import UserError
 from ichd.domain.job import JobKind
-from ichd.pipeline.ahead import Ahead
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.couriers import Couriers
 from ichd.pipeline.deliver import Courier, DeliveryPolicy
-from ichd.pipeline.heat import Explainer, LastSeen
+from ichd.pipeline.explainers import Explainers
+from ichd.pipeline.heat import LastSeen
 from ichd.pipeline.idle import IdleWork, Piece
 from ichd.pipeline.maps import Maps
 from ichd.pipeline.rendering import Renderer
 from ichd.pipeline.ship import AuditShipper
+from ichd.pipeline.succession import Succession
 from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
 from ichd.settings import Settings
-from ichd.store.arriving import Arriving
 from ichd.store.audit import Audit
 from ichd.store.deliveries import Deliveries
-from ichd.store.embeddings import Embeddings
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import Outbox
 from ichd.store.promises import Promises
 from ichd.store.queue import Job, Queue
-from ichd.vision.attribution import Attribution
-from ichd.vision.reader import Reader
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +52,14 @@ class _Bench:
 
     settings: Settings
     storage: Storage
-    reader: Reader
-    embeddings: Embeddings
+    #: The model in force, and those that follow it.
+    succession: Succession[Serving]
     heat_maps: HeatMaps
     last_seen: LastSeen
     outbox: Outbox
     delivery: DeliveryPolicy
-    #: None where the model can't be looked into, or heat maps are switched off.
-    explainer: Explainer | None
+    #: None where heat maps are switched off.
+    explainers: Explainers | None
 
 
 def run_worker(settings: Settings, stop: threading.Event) -> None:
@@ -75,10 +71,8 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     storage = open_storage(settings)
     # Ready before anything is claimed: no study should wait for what happens once.
     started = perf_counter()
-    reader = load_reader(settings.model)
-    reader.warm_up()
+    bench = _bench(settings, storage)
     warm_up_s = round(perf_counter() - started, 1)
-    bench = _bench(settings, storage, reader)
     if not bench.delivery.routes:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
@@ -104,7 +98,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         utc_now,
         study_ready=bell.set,
         sweeps={
-            "embeddings": bench.embeddings.sweep,
+            "embeddings": partial(_sweep_embeddings, bench),
             "heat_maps": bench.heat_maps.sweep,
             "outbox": lambda now: bench.outbox.sweep(
                 older_than=timedelta(days=settings.spool.outbox_days), orphans_after=_SWEEP_ORPHANS_AFTER, now=now
@@ -116,12 +110,13 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     couriers.start()
-    identity = reader.engine.bundle.identity
+    first = bench.succession.present
     log.info(
         "worker_ready",
-        model=identity.name,
-        weights=identity.weights_sha256[:12],
-        engine=reader.engine.name,
+        model=first.identity.name,
+        version=first.identity.version,
+        weights=first.identity.weights_sha256[:12],
+        engine=first.reader.engine.name,
         warm_up_s=warm_up_s,
     )
     try:
@@ -133,42 +128,36 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             couriers.join()
         finally:
             put_down.close()
+            bench.succession.close()
             trail.stopped()
             ticks.shutdown(wait=True)
             storage.engine.dispose()
     log.info("worker_stopped")
 
 
-def _bench(settings: Settings, storage: Storage, reader: Reader) -> _Bench:
-    embeddings = Embeddings(storage.spool, reader.engine.fingerprint)
+def _bench(settings: Settings, storage: Storage) -> _Bench:
     last_seen = LastSeen()
-    explainer = None
-    if settings.worker.heat_maps:
-        try:
-            attribution = Attribution(reader.engine.bundle)
-        except UserError as error:
-            log.warning("no_heat_maps", why=str(error))
-        else:
-            explainer = Explainer(attribution=attribution, reader=reader, embeddings=embeddings, last_seen=last_seen)
+    succession, explainers = start_succession(settings, Equipment(settings, storage, last_seen))
     return _Bench(
         settings=settings,
         storage=storage,
-        reader=reader,
-        embeddings=embeddings,
+        succession=succession,
         heat_maps=HeatMaps(storage.engine, storage.spool),
         last_seen=last_seen,
         outbox=Outbox(storage.engine, storage.spool),
         delivery=delivery_policy(settings),
-        explainer=explainer,
+        explainers=explainers,
     )
 
 
 def _read(bench: _Bench, couriers: Couriers, job: Job) -> None:
+    # Asked for once: whoever is in force by the end of it, the study is read by one model.
+    serving = bench.succession.look()
     analyse(
         job,
         studies=bench.storage.studies,
-        reader=bench.reader,
-        embeddings=bench.embeddings,
+        reader=serving.reader,
+        embeddings=serving.embeddings,
         last_seen=bench.last_seen,
         policy=reading_policy(bench.settings),
         destinations=bench.delivery.destinations,
@@ -182,7 +171,7 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
     courier = Courier(
         deliveries=Deliveries(storage.engine, storage.spool),
         outbox=bench.outbox,
-        renderer=Renderer(outbox=bench.outbox, heat_maps=bench.heat_maps, explainer=bench.explainer, clock=utc_now),
+        renderer=Renderer(outbox=bench.outbox, heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now),
         promises=Promises(storage.engine),
         policy=bench.delivery,
         clock=utc_now,
@@ -206,17 +195,34 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
 
 def _idle_work(bench: _Bench) -> tuple[IdleWork, ExitStack]:
     """What this worker does while no job waits, the more urgent first, and what ends it with the worker."""
-    tasks: dict[str, Piece] = {}
+    tasks: dict[str, Piece] = {"succession": partial(_look_for_successor, bench)}
     put_down = ExitStack()
-    if bench.settings.worker.ahead and bench.reader.sees_slices_alone:
-        arriving = Arriving(bench.storage.engine, bench.storage.spool)
-        tasks["ahead"] = Ahead(arriving=arriving, reader=bench.reader, embeddings=bench.embeddings, clock=utc_now).step
-    if bench.explainer is not None:
+    if bench.settings.worker.ahead:
+        tasks["ahead"] = partial(_work_ahead, bench)
+    if bench.explainers is not None:
         patience = _COURIERS_FIRST if wants_pictures(bench.settings) else timedelta()
-        maps = Maps(heat_maps=bench.heat_maps, explainer=bench.explainer, clock=utc_now, patience=patience)
+        maps = Maps(heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now, patience=patience)
         tasks["heat_maps"] = maps.step
         put_down.callback(maps.close)
     return IdleWork(tasks, utc_now), put_down
+
+
+def _sweep_embeddings(bench: _Bench, now: datetime) -> int:
+    """Those of the model in force are in use; an earlier one's stay for the week in which it may be rolled back to."""
+    return bench.succession.present.embeddings.sweep(now)
+
+
+def _look_for_successor(bench: _Bench) -> bool:
+    """A glance, and no work: the successor is made ready by a thread of its own."""
+    bench.succession.look()
+    if bench.explainers is not None:
+        bench.explainers.sweep(utc_now())
+    return False
+
+
+def _work_ahead(bench: _Bench) -> bool:
+    ahead = bench.succession.present.ahead
+    return ahead is not None and ahead.step()
 
 
 def owner_name() -> str:

@@ -15,7 +15,7 @@ from ichd.domain.finding import Finding
 from ichd.domain.heatmap import HeatMap, MapWanted, maps_wanted
 from ichd.domain.reason import Reason
 from ichd.domain.record import finding_of, skipped_of
-from ichd.pipeline.heat import Explainer, Reading
+from ichd.pipeline.heat import Explains, Reading
 from ichd.report.document import ReportContext
 from ichd.report.hl7_letter import Addressee
 from ichd.report.identity import Edition
@@ -31,7 +31,7 @@ class Desk:
     """What the objects of one revision are made of, each fetched when the first of them needs it."""
 
     def __init__(
-        self, work: DeliveryWork, addressee: Addressee, heat_maps: HeatMaps, explainer: Explainer | None
+        self, work: DeliveryWork, addressee: Addressee, heat_maps: HeatMaps, explainer: Explains | None
     ) -> None:
         self.work = work
         self.addressee = addressee
@@ -111,7 +111,8 @@ class Desk:
 
     def _explained(self, finding: Finding, wanted: Sequence[MapWanted]) -> list[HeatMap] | None:
         """None where this worker can't explain the finding."""
-        if self._explainer is None or not wanted or not self._explainer.explains(finding):
+        explainer = self._explainer.of(finding) if self._explainer is not None and wanted else None
+        if explainer is None:
             return None
         work = self.work
         reading = Reading(
@@ -122,8 +123,8 @@ class Desk:
             stored=self.images.stored,
         )
         try:
-            seen = self._explainer.see(reading)
-            return [heat for each in wanted for heat in self._explainer.maps(seen, each)]
+            seen = explainer.see(reading)
+            return [heat for each in wanted for heat in explainer.maps(seen, each)]
         except NotAnalysable as refusal:
             # The report says what was found all the same.
             log.warning("heat_maps_not_made", study=work.study_uid, reason=refusal.reason, detail=refusal.detail)

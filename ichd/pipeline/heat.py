@@ -4,11 +4,12 @@ import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichd.domain.finding import Finding, Prediction, SlicePrediction
+from ichd.domain.finding import Finding, ModelIdentity, Prediction, SlicePrediction
 from ichd.domain.heatmap import HeatMap, MapWanted
 from ichd.store.embeddings import Embeddings, slice_key
 from ichd.store.spool import StoredFile
@@ -24,6 +25,8 @@ class Seen:
     scan: HeadScan
     #: [S, F]
     embeddings_SF: NDArray[np.float32]
+    #: Whose embeddings they are: two models' are worlds apart, and look alike.
+    model: ModelIdentity
 
 
 class LastSeen:
@@ -62,6 +65,13 @@ class Reading:
     stored: Mapping[str, StoredFile]
 
 
+class Explains(Protocol):
+    """Whoever may know how to explain a finding."""
+
+    def of(self, finding: Finding) -> "Explainer | None":
+        """The explainer of the model that made the finding; None where that model is not at hand."""
+
+
 class Explainer:
     """Makes heat maps with the model that made the finding. Safe for any number of threads."""
 
@@ -75,9 +85,14 @@ class Explainer:
         #: The network is looked into by hooks, one look at a time.
         self._looking = threading.Lock()
 
-    def explains(self, finding: Finding) -> bool:
-        """Whether the finding is of this model: another one's heat would be somebody else's."""
-        return finding.prediction.model == self._reader.engine.bundle.identity
+    def of(self, finding: Finding) -> "Explainer | None":
+        """Itself, where the finding is of this model: another one's heat would be somebody else's."""
+        return self if finding.prediction.model == self.model else None
+
+    @property
+    def model(self) -> ModelIdentity:
+        """Whose findings it explains."""
+        return self._reader.engine.bundle.identity
 
     def see(self, reading: Reading) -> Seen:
         """The scan as it was read.
@@ -100,7 +115,7 @@ class Explainer:
             NotAnalysable: as `see`.
         """
         last = self._last_seen.get(reading.study_id, reading.revision)
-        if last is not None:
+        if last is not None and last.model == self.model:
             return last
         scan = load_again(reading.finding.prediction, reading.files)
         yield
@@ -111,7 +126,7 @@ class Explainer:
                 (known_F,) = self._reader.embed(scan, [index])
                 yield
             rows_F.append(known_F)
-        return Seen(scan=scan, embeddings_SF=np.stack(rows_F))
+        return Seen(scan=scan, embeddings_SF=np.stack(rows_F), model=self.model)
 
     def maps(self, seen: Seen, wanted: MapWanted) -> tuple[HeatMap, ...]:
         """The maps of one slice, one a class; of an averaged slice, in the image that the finding names."""

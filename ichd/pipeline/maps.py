@@ -10,7 +10,7 @@ from ichd.domain.errors import NotAnalysable, Transient
 from ichd.domain.heatmap import HeatMap, maps_wanted
 from ichd.domain.record import finding_of
 from ichd.pipeline.clock import Clock
-from ichd.pipeline.heat import Explainer, Reading
+from ichd.pipeline.heat import Explains, Reading
 from ichd.store.heatmaps import BeingMade, HeatMaps, MapWork
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ class Maps:
     """The idle work of one worker: findings in the order of their making, a slice at a time."""
 
     def __init__(
-        self, *, heat_maps: HeatMaps, explainer: Explainer, clock: Clock, patience: timedelta = timedelta()
+        self, *, heat_maps: HeatMaps, explainer: Explains, clock: Clock, patience: timedelta = timedelta()
     ) -> None:
         """A finding is left alone for its first moments, `patience`, in which a courier may need its maps sooner."""
         self._heat_maps = heat_maps
@@ -115,14 +115,16 @@ class Maps:
     def _pieces(self, work: MapWork) -> Generator[None, None, None]:
         finding = finding_of(work.record)
         wanted = maps_wanted(finding)
-        if not wanted or not self._explainer.explains(finding):
+        # Asked for once: what is begun with a model is finished with it, whatever is in force by then.
+        explainer = self._explainer.of(finding) if wanted else None
+        if explainer is None:
             self._heat_maps.keep(work, ())
             return
         reading = Reading(
             study_id=work.study_id, revision=work.revision, finding=finding, files=work.files, stored=work.stored
         )
         try:
-            seen = yield from self._explainer.pieces(reading)
+            seen = yield from explainer.pieces(reading)
         except NotAnalysable as refusal:
             # It was read a moment ago; now it is not, and the study shows no maps.
             log.warning("heat_maps_not_made", study=work.study_uid, reason=refusal.reason, detail=refusal.detail)
@@ -130,7 +132,7 @@ class Maps:
             return
         maps: list[HeatMap] = []
         for each in wanted:
-            maps += self._explainer.maps(seen, each)
+            maps += explainer.maps(seen, each)
             yield
         self._heat_maps.keep(work, maps)
         log.info("heat_maps_made", study=work.study_uid, revision=work.revision, maps=len(maps))

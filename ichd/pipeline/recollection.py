@@ -75,7 +75,8 @@ class Recollection:
             known |= dict(zip(missing, self._reader.embed(scan, missing), strict=True))
         embedded = perf_counter()
         prediction = self._reader.read(scan, known=known)
-        self.seen = Seen(scan=scan, embeddings_SF=np.stack([known[index] for index in range(self._slices)]))
+        embeddings_SF = np.stack([known[index] for index in range(self._slices)])
+        self.seen = Seen(scan=scan, embeddings_SF=embeddings_SF, model=prediction.model)
         if keys:
             self._remember(scan, keys, {index: known[index] for index in missing})
         spent = {"recall": (recalled - started) * 1e3, "embed": (embedded - recalled) * 1e3}

@@ -7,7 +7,7 @@ import structlog
 from ichd.domain.delivery import ObjectKind, Outgoing
 from ichd.pipeline.clock import Clock
 from ichd.pipeline.desk import Desk
-from ichd.pipeline.heat import Explainer
+from ichd.pipeline.heat import Explains
 from ichd.pipeline.makers import MAKERS
 from ichd.report.hl7_letter import Addressee
 from ichd.store.deliveries import DeliveryWork
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class Renderer:
     """Makes what couriers send. Safe for any number of threads, which take turns."""
 
-    def __init__(self, *, outbox: Outbox, heat_maps: HeatMaps, explainer: Explainer | None, clock: Clock) -> None:
+    def __init__(self, *, outbox: Outbox, heat_maps: HeatMaps, explainer: Explains | None, clock: Clock) -> None:
         """Without an `explainer` pictures show heat only where some other worker has made it."""
         self._outbox = outbox
         self._heat_maps = heat_maps

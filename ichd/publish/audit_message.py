@@ -75,6 +75,9 @@ _EVENTS = {
     AuditEvent.SETTINGS_CHANGED: _Event(
         id=_ALERT, type=_Code(value="110131", meaning="Software Configuration"), action="E"
     ),
+    AuditEvent.MODEL_CHANGED: _Event(
+        id=_ALERT, type=_Code(value="110131", meaning="Software Configuration"), action="E"
+    ),
     AuditEvent.LOG_IN: _Event(
         id=_Code(value="110114", meaning="User Authentication"),
         type=_Code(value="110122", meaning="Login"),
@@ -108,6 +111,9 @@ def render(entry: AuditEntry, source: AuditSource) -> bytes:
         case AuditEvent.SETTINGS_CHANGED:
             changed = ", ".join(entry.subject["changed"])
             _alert(message, source, "settings changed: " + changed if changed else "settings seen for the first time")
+        case AuditEvent.MODEL_CHANGED:
+            subject = entry.subject
+            _alert(message, source, f"model {subject['did']}: {subject['model']}, gate: {subject['gate']}")
     return (_DECLARATION + tostring(message, encoding="unicode")).encode()
 
 
@@ -141,6 +147,9 @@ def _participants(message: Element, entry: AuditEntry, source: AuditSource) -> N
         case AuditEvent.SETTINGS_CHANGED:
             _ourselves(message, source, requestor=True)
             _participant(message, entry.actor)
+        case AuditEvent.MODEL_CHANGED:
+            _participant(message, entry.actor, requestor=True)
+            _ourselves(message, source)
         case AuditEvent.LOG_IN:
             _participant(message, entry.actor, entry.address, requestor=True)
             _ourselves(message, source)

@@ -65,6 +65,12 @@ class ModelSettings(Section):
     cache: str = Field(
         default="var/engine-cache", description="Folder of converted models, so that the next start is quick."
     )
+    promoted: str = Field(
+        default="var/models", description="Folder of promoted models, which `ichd model promote` copies there."
+    )
+    reference: str = Field(
+        default="", description="What a candidate is measured on: a folder of packed studies, or phantoms."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of the engine; all cores when left out.")
     allow_demo: bool = Field(
         default=False, description="Let results of a demonstration model go to destinations that are not loopback."

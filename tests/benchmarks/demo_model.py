@@ -13,10 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
+from lightning_fabric import Fabric
 
 from ichd.vision.bundle import demo_bundle, load_bundle
 from tests.benchmarks.figures import Figure, arguments, print_figures
-from training.evaluate import measure, read_phantoms, score_files
+from training.evaluation.phantoms import measure, score_files
+from training.lessons.source import PhantomSource
+from training.reading import read
 from training.recipe import load_recipe
 from training.synthetic import generate, load_split
 
@@ -34,9 +37,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         generate(recipe, Path(scratch))
-        readings = read_phantoms(
-            bundle.network(), load_split(Path(scratch), "test", recipe.data), bundle.manifest.input
-        )
+        source = PhantomSource(load_split(Path(scratch), "test", recipe.phantoms), recipe)
+        fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+        readings = read(bundle.network(), source, recipe, fabric)
     measured = measure(readings, bundle.manifest.calibration, bundle.manifest.thresholds)
 
     figures: dict[str, Figure] = {

@@ -137,7 +137,8 @@ def test_the_scan_that_was_read_last_is_not_decoded_again(house: House, reader: 
     work = ward.heat_maps.begin(number)
     assert work is not None
     ward.heat_maps.let_go(work)
-    seen = Seen(scan=ward.scan, embeddings_SF=reader.embed(ward.scan, range(len(ward.scan.hu_SHW))))
+    embeddings_SF = reader.embed(ward.scan, range(len(ward.scan.hu_SHW)))
+    seen = Seen(scan=ward.scan, embeddings_SF=embeddings_SF, model=reader.engine.bundle.identity)
     ward.last_seen.put(work.study_id, work.revision, seen)
 
     assert run_out(ward.worker()) == pieces - 1 - len(head)

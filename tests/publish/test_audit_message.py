@@ -31,6 +31,13 @@ SUBJECTS: dict[AuditEvent, dict[str, Any]] = {
         "status": "0x0000",
     },
     AuditEvent.SETTINGS_CHANGED: {"changed": ["dicom.port", "source[ct].token"]},
+    AuditEvent.MODEL_CHANGED: {
+        "did": "promoted",
+        "model": "r50 2",
+        "weights_sha256": "ab" * 32,
+        "before": "r50 1",
+        "gate": "passed on 40 phantoms",
+    },
     AuditEvent.LOG_IN: {},
 }
 
@@ -76,6 +83,7 @@ def participants(root: etree._Element) -> list[tuple[str, str, list[str]]]:
         (AuditEvent.INSTANCES_STORED, ("110104", "DICOM Instances Transferred"), None, "C"),
         (AuditEvent.RESULTS_SENT, ("110104", "DICOM Instances Transferred"), None, "C"),
         (AuditEvent.SETTINGS_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
+        (AuditEvent.MODEL_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.LOG_IN, ("110114", "User Authentication"), ("110122", "Login"), "E"),
     ],
 )
