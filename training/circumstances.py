@@ -29,7 +29,7 @@ def circumstances(recipe: Recipe, data: Mapping[str, Any], fabric: Fabric) -> di
         "processes": fabric.world_size,
         "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "threads": recipe.optimisation.threads,
+        "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
     }
 

@@ -24,9 +24,9 @@ def launch(recipe: Recipe, *, device: str = "auto") -> Fabric:
         raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu, or look at nvidia-smi")
     accelerator = "cuda" if cuda and device != "cpu" else "cpu"
     processes, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    if accelerator == "cpu":
+    if accelerator == "cpu" and recipe.optimisation.threads is not None:
         torch.set_num_threads(recipe.optimisation.threads)
-    else:
+    if accelerator == "cuda":
         # One seed, one curve: the fastest of an autotuner's choices differs from run to run.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True

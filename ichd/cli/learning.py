@@ -1,5 +1,6 @@
 """train."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +54,8 @@ def train(
         typer.echo(str(draw_first_batch(recipe, out, show_batch, overrides=overrides, data=data)))
         return
     with progress() as bar:
+        # Of several processes, one speaks.
+        bar.disable = bar.disable or int(os.environ.get("RANK", "0")) > 0
         task = bar.add_task(recipe, total=None)
 
         def show(stage: Stage) -> None:

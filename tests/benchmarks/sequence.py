@@ -45,6 +45,7 @@ SMALL: dict[str, Any] = {
     "optimisation.epsilon": 1e-8,
     "optimisation.accumulate": 1,
     "optimisation.precision": "32-true",
+    "optimisation.threads": 1,
 }  # fmt: skip
 LSTM = {"network.recurrent": {"layers": 1, "hidden": 64}}
 

@@ -33,7 +33,7 @@ PUBLISHED: dict[str, object] = TINY | {
     "loss": {},
     "optimisation": {
         "epochs": 4, "warmup": 1, "slices_per_update": 16, "accumulate": 2, "window_slices": [4],
-        "learning_rate": 1e-3, "epsilon": 1e-3, "precision": "32-true",
+        "learning_rate": 1e-3, "epsilon": 1e-3, "precision": "32-true", "threads": 1,
     },
 }  # fmt: skip
 for _key in [key for key in PUBLISHED if key.startswith(("optimisation.", "loss."))]:

@@ -7,7 +7,7 @@ Shapes: N scans, C = 6 classes in the order of `ichd.domain.finding.CLASSES`.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from ichd.domain.finding import CLASSES
 from ichd.vision.manifest import Manifest
 from training.cases.cq500_reads import Predictions
 from training.measures.basic import Flags, Floats, auc
+from training.measures.bootstrap import auc_of, bootstrap
 from training.measures.interval import Interval
 from training.measures.roc import Comparison, delong, delong_test
 
@@ -122,34 +123,6 @@ def table2(cases: Sequence[CaseReading], predictions: Predictions | None, *, see
     )
 
 
-def bootstrap(
-    score: Callable[[Floats, Flags], float | None], p_N: Floats, y_N: Flags, *, seed: int, resamples: int = _RESAMPLES
-) -> Interval | None:
-    """A figure with the 95 % percentile interval of patients drawn again, each row being one.
-
-    Draws of one side only have no figure and are left out; None where the data have none.
-    """
-    value = score(p_N, y_N)
-    if value is None:
-        return None
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(0, len(y_N), len(y_N)) for _ in range(resamples))
-    figures = [figure for rows in draws if (figure := score(p_N[rows], y_N[rows])) is not None]
-    low, high = np.percentile(figures, (2.5, 97.5))
-    return Interval(value=value, low=float(low), high=float(high))
-
-
-def area(p_N: Floats, y_N: Flags) -> float | None:
-    """`training.measures.basic.auc` by ranks alone, which a bootstrap can afford thousands of times."""
-    positives = int(y_N.sum())
-    negatives = len(y_N) - positives
-    if not positives or not negatives:
-        return None
-    ordered = np.sort(p_N[~y_N])
-    below = np.searchsorted(ordered, p_N[y_N], side="left") + np.searchsorted(ordered, p_N[y_N], side="right")
-    return float(below.sum()) / (2 * positives * negatives)
-
-
 def _row(c: int, cases: Sequence[CaseReading], predictions: Predictions | None, seed: int) -> Row:
     read = [(case, case.p_C) for case in cases if case.p_C is not None]
     y_N = _flags([case for case, _ in read], c)
@@ -165,7 +138,7 @@ def _row(c: int, cases: Sequence[CaseReading], predictions: Predictions | None, 
         positives=int(y_N.sum()),
         scans=len(y_N),
         ours=delong(p_N, y_N),
-        ours_bootstrap=bootstrap(area, p_N, y_N, seed=seed),
+        ours_bootstrap=bootstrap(auc_of(p_N, y_N), [case.name for case, _ in read], rounds=_RESAMPLES, seed=seed),
         comparator=comparator,
         comparator_all=auc(every_q, _flags(predicted, c)) if predicted else None,
         against_comparator=delong_test(p_N[both], q_N, y_N[both]) if comparator is not None else None,

@@ -37,16 +37,10 @@ def bootstrap(
     None where there is no figure, where there are fewer than `FEWEST_GROUPS`, where most draws have none, or where all
     agree (an area of 1): resampling can't see beyond its sample, and would call that certain.
     """
-    _, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
-    groups = int(group_N.max()) + 1 if len(group_N) else 0
-    if groups < FEWEST_GROUPS:
+    if len(np.unique(np.asarray(groups_N))) < FEWEST_GROUPS:
         return None
-    value = statistic(np.ones(len(group_N)), *arrays)
-    rng = np.random.default_rng(seed)
-    drawn = np.empty(rounds)
-    for k in range(rounds):
-        counts_G = np.bincount(rng.integers(0, groups, groups), minlength=groups).astype(np.float64)
-        drawn[k] = statistic(counts_G[group_N], *arrays)
+    value = statistic(np.ones(len(groups_N)), *arrays)
+    drawn = resampled(statistic, groups_N, *arrays, rounds=rounds, seed=seed)
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or len(drawn) < _LEAST_SHARE * rounds:
         return None
@@ -54,6 +48,20 @@ def bootstrap(
     if low == high:
         return None
     return Interval(value=value, low=min(value, float(low)), high=max(value, float(high)))
+
+
+def resampled(
+    statistic: Statistic, groups_N: Sequence[str] | NDArray[Any], *arrays: NDArray[Any], rounds: int, seed: int
+) -> Floats:
+    """`statistic(weights_N, *arrays)` of each round; NaN where a draw has none."""
+    _, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
+    groups = int(group_N.max()) + 1
+    rng = np.random.default_rng(seed)
+    drawn = np.empty(rounds)
+    for k in range(rounds):
+        counts_G = np.bincount(rng.integers(0, groups, groups), minlength=groups).astype(np.float64)
+        drawn[k] = statistic(counts_G[group_N], *arrays)
+    return drawn
 
 
 def auc_of(scores_N: Floats, y_N: Flags) -> Callable[[Floats], float]:

@@ -32,8 +32,8 @@ class Optimisation(Part):
     #: Weights of the bundle are this moving average; 0 takes the last ones.
     average_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
-    #: Of the loop itself on a CPU; batches are made by processes beside it.
-    threads: int = Field(default=1, ge=1)
+    #: Of the loop itself on a CPU; None leaves torch its own number. Batches are made by processes beside it.
+    threads: int | None = Field(default=None, ge=1)
     #: Besides the one after every epoch.
     checkpoint_every_min: float = Field(default=10.0, gt=0.0)
 

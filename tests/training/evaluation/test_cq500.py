@@ -25,7 +25,7 @@ from ichd.vision.manifest import read_manifest
 from ichd.vision.reader import Reader
 from training.cases.cq500 import find_cq500
 from training.cases.cq500_reads import Predictions
-from training.evaluation.cq500 import CaseReading, area, require_never_learnt, table2
+from training.evaluation.cq500 import CaseReading, require_never_learnt, table2
 from training.evaluation.published import PUBLISHED
 from training.layouts.cq500 import write_cq500_layout
 
@@ -126,12 +126,6 @@ def test_a_scan_that_was_not_read_can_be_counted_either_way() -> None:
 def test_without_positives_nothing_is_said() -> None:
     row = table2([_case("a", 0, 0.9), _case("b", 0, 0.1)], None).rows[0]
     assert (row.ours, row.ours_bootstrap, row.if_positive) == (None, None, None)
-
-
-def test_areas_by_ranks_are_those_of_a_library() -> None:
-    rng = np.random.default_rng(1)
-    p_N, y_N = rng.integers(0, 6, 80) / 5, rng.random(80) < 0.3
-    assert area(p_N, y_N) == pytest.approx(roc_auc_score(y_N, p_N))
 
 
 def test_a_model_that_learnt_from_cq500_is_refused_there() -> None:
