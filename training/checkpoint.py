@@ -1,6 +1,7 @@
 """Where a run stands, on disk: whole or not at all."""
 
 import dataclasses
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ class Training:
     average: AveragedModel | None
     #: Updates that are behind.
     update: int = 0
-    best_loss: float = float("inf")
+    #: The validation that the best weights were chosen by.
+    best: Validation | None = None
     #: Losses since the last report, [slices, localisation], and of how many updates.
     sums: Tensor
     summed: int = 0
@@ -80,77 +82,91 @@ def resume(training: Training, folder: Path, fabric: Fabric) -> Training:
     """Where the checkpoint in `folder` stands; where the run starts if there is none.
 
     Raises:
-        UserError: the checkpoint is damaged.
+        UserError: the checkpoint is damaged, or not the same for all processes.
     """
     path = folder / CHECKPOINT_NAME
-    if not path.is_file():
-        return training
+    if path.is_file():
+        training = _loaded(training, path, fabric)
+    if fabric.world_size > 1 and fabric.broadcast(training.update) != training.update:
+        raise UserError(f"the processes do not see the same {path}; --out must be a folder that all machines share")
+    return training
+
+
+def _loaded(training: Training, path: Path, fabric: Fabric) -> Training:
     state = _state(training, fabric)
     try:
-        rest = fabric.load(path, state, strict=False)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        kept: dict[str, Any] = torch.load(path, map_location=fabric.device, weights_only=True)
+        training.learner.load_state_dict(kept["model"])
+        training.optimiser.load_state_dict(kept["optimiser"])
+        if training.average is not None:
+            training.average.load_state_dict(kept["average"])
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} can't be read ({str(error).splitlines()[0]}); remove it to start again") from error
-    fabric.strategy.precision.load_state_dict(rest.get("precision", state.get("precision", {})))
+    if state["precision"]:
+        fabric.strategy.precision.load_state_dict(kept["precision"])
     return dataclasses.replace(
         training,
-        update=state["update"],
-        best_loss=state["best_loss"],
-        sums=state["sums"].to(fabric.device),
-        summed=state["summed"],
+        update=kept["update"],
+        best=None if kept["best"] is None else Validation(**kept["best"]),
+        sums=kept["sums"],
+        summed=kept["summed"],
     )
 
 
 def save(training: Training, folder: Path, fabric: Fabric) -> None:
-    """All of it, under its name once it is whole; every process takes part.
+    """All of it, under its name once it is whole; the first process writes, the others wait.
+
+    Written by torch itself: Fabric would write to the system's temporary folder first, which may be another disk.
 
     Raises:
         UserError: the disk is full; the checkpoint before stays.
     """
-    partial = folder / (CHECKPOINT_NAME + ".partial")
-    try:
-        fabric.save(partial, _state(training, fabric))
-        if fabric.is_global_zero:
-            partial.replace(folder / CHECKPOINT_NAME)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{folder / CHECKPOINT_NAME} can't be written ({str(error).splitlines()[0]}); make room, then start again: "
-            "the run goes on from the checkpoint before"
-        ) from error
+    state, path = _state(training, fabric), folder / CHECKPOINT_NAME
+    if fabric.is_global_zero:
+        partial = folder / (CHECKPOINT_NAME + ".partial")
+        try:
+            torch.save(state, partial)
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            before = "the run goes on from the checkpoint before" if path.is_file() else "there is no checkpoint yet"
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path} can't be written ({reason}); make room, then start again: {before}") from error
     fabric.barrier()
 
 
 def keep_best(training: Training, found: Validation, folder: Path, fabric: Fabric) -> Validation:
     """Keep the network's weights if they are the best so far (paper, selection); says whether they are."""
-    if not found.weighted_log_loss < training.best_loss:
+    if training.best is not None and not found.weighted_log_loss < training.best.weighted_log_loss:
         return found
-    training.best_loss = found.weighted_log_loss
+    training.best = dataclasses.replace(found, best=True)
     if fabric.is_global_zero:
         _write_weights(training.averaged, folder / BEST_NAME, found.update)
-    return dataclasses.replace(found, best=True)
+    return training.best
 
 
 def best_weights(training: Training, folder: Path) -> CnnLstm:
     """The network of the best epoch, or of the last update where none was chosen."""
     network = training.averaged.cpu()
     path = folder / BEST_NAME
-    if path.is_file():
+    if training.best is not None:
         network.load_state_dict(load_file(path))
     return network.eval().requires_grad_(False)
 
 
 def _state(training: Training, fabric: Fabric) -> dict[str, Any]:
-    state: dict[str, Any] = {
-        "model": training.model,
-        "optimiser": training.optimiser,
+    """Tensors and plain values only, so that nothing is run when it is read."""
+    return {
+        "model": training.learner.state_dict(),
+        "optimiser": training.optimiser.state_dict(),
+        "average": None if training.average is None else training.average.state_dict(),
         "update": training.update,
-        "best_loss": training.best_loss,
+        "best": None if training.best is None else dataclasses.asdict(training.best),
         "sums": training.sums,
         "summed": training.summed,
         # The scaler of fp16; empty otherwise.
-        "precision": fabric.strategy.precision.state_dict(),
+        "precision": dict(fabric.strategy.precision.state_dict()),
     }
-    return state if training.average is None else state | {"average": training.average}
 
 
 def _write_weights(network: CnnLstm, path: Path, update: int) -> None:

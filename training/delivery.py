@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ichd.domain.errors import UserError
 from training.augment.lessons import lesson_of
 from training.lessons.batch import Batch
 from training.lessons.course import Course, MicroBatch
@@ -14,6 +15,9 @@ from training.lessons.lesson import Lesson
 from training.lessons.source import Source
 from training.memory import keep_freed_memory
 from training.recipe import Recipe
+
+#: What is made beside the loop; an error that names its mend travels as one.
+Delivery = tuple[MicroBatch, Batch | Lesson | UserError]
 
 #: Batches that wait beside the loop, for each process that makes them.
 _AHEAD = 4
@@ -40,13 +44,15 @@ def deliver(
         worker_init_fn=_prepare_worker,
     )
     for made in loader:
-        micro, delivered = cast(tuple[MicroBatch, Batch | Lesson], made)
+        micro, delivered = cast(Delivery, made)
+        if isinstance(delivered, UserError):
+            raise delivered
         if isinstance(delivered, Batch):
             delivered = lesson_of(delivered, recipe, seed=micro.seed, device=device)
         yield micro, delivered.to(device)
 
 
-class _Deliveries(Dataset[tuple[MicroBatch, Batch | Lesson]]):
+class _Deliveries(Dataset[Delivery]):
     """Micro-batches by their place in one process's course; any worker may make any of them."""
 
     def __init__(
@@ -59,11 +65,15 @@ class _Deliveries(Dataset[tuple[MicroBatch, Batch | Lesson]]):
     def __len__(self) -> int:
         return (self._course.updates - self._first_update) * self._each
 
-    def __getitem__(self, place: int) -> tuple[MicroBatch, Batch | Lesson]:
+    def __getitem__(self, place: int) -> Delivery:
         update, index = divmod(place, self._each)
         every = list(self._course.of_update(self._first_update + update))
         micro = replace(every[self._rank + index * self._course.processes], last=index + 1 == self._each)
-        batch = self._source.batch(micro)
+        try:
+            batch = self._source.batch(micro)
+        except UserError as error:
+            # Raised here, it would reach a person as the end of a worker's traceback.
+            return micro, error
         if isinstance(batch, Lesson) or not self._change:
             return micro, batch
         return micro, lesson_of(batch, self._recipe, seed=micro.seed)

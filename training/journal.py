@@ -30,6 +30,8 @@ class Validation:
 
     update: int
     epoch: int
+    #: Of what the figures are: "slice", or "scan" where some slices' truth is not known.
+    level: str = "slice"
     weighted_log_loss: float
     #: None for a class without labels.
     by_class: Mapping[str, float | None] = field(default_factory=dict)

@@ -1,8 +1,10 @@
 """The training loop, to be read from top to bottom.
 
-One seed gives one curve, on any number of processes and across any kill: what an update learns from is a function of
-the seed and the update alone (`training.lessons.course`), chance inside the network is seeded anew each update, and a
-checkpoint holds all the rest. Another processor, thread count or version of torch rounds differently.
+One seed gives one curve, across any kill, and the same losses on any number of processes that deal its micro-batches
+evenly (norms count their running statistics in each process, and average them at the end of an epoch): what an update
+learns from is a function of the seed and the update alone (`training.lessons.course`), chance inside the network is
+seeded anew each update, and a checkpoint holds all the rest. Another processor, thread count or version of torch rounds
+differently.
 """
 
 import time
@@ -47,6 +49,15 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a run of the loop ends with."""
+
+    network: CnnLstm
+    #: The validation that its epoch was chosen by; None where the last weights were taken.
+    chosen: Validation | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """One micro-batch after it went through the network."""
 
@@ -55,10 +66,10 @@ class Seen:
     losses: Losses
 
 
-def fit(run: Run, fabric: Fabric, *, hear: Hear = lambda _line: None) -> CnnLstm:
+def fit(run: Run, fabric: Fabric, *, hear: Hear = lambda _line: None) -> Fitted:
     """Train from where the recipe starts, or from the checkpoint in the run's folder.
 
-    Returns the network in evaluation mode on the CPU: the best epoch's, averaged where the recipe averages.
+    The network is the best epoch's, averaged where the recipe averages, in evaluation mode on the CPU.
 
     Raises:
         UserError: the recipe does not fit its backbone, or this number of processes.
@@ -123,7 +134,7 @@ def fit(run: Run, fabric: Fabric, *, hear: Hear = lambda _line: None) -> CnnLstm
                     f"stopped after update {update + 1} of {course.updates}, saved; start it again to go on"
                 )
         watch.settle()
-    return best_weights(training, run.folder)
+    return Fitted(network=best_weights(training, run.folder), chosen=training.best)
 
 
 def _mean(seen: Sequence[Seen], which: str) -> Tensor:

@@ -73,6 +73,7 @@ def _packed(recipe: Recipe, data: Path | None) -> Material:
         "kind": "packed",
         "data_sha256": packed.data_sha256,
         "train_studies": len(train),
+        "selection": selection,
         "selection_studies": len(valid),
         "index": dict(packed.facts),
     }

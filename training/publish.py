@@ -12,7 +12,6 @@ from ichd.vision.manifest import Calibration, Manifest, ThresholdSpec, WeightsSp
 from ichd.vision.network import CnnLstm
 from training.calibration import fit_calibration, fix_thresholds
 from training.evaluation.phantoms import measure
-from training.journal import LOG_NAME, read_lines
 from training.material import Material
 from training.reading import read
 from training.recipe import Recipe
@@ -40,15 +39,18 @@ def publish(
         on_stage("calibration", len(material.calibrate))
         readings = read(network, material.calibrate, recipe, fabric)
         if recipe.reading.calibrate:
-            calibration = fit_calibration(readings.slice_logits, readings.slice_truth)
-        thresholds = fix_thresholds(readings.scan_probabilities(calibration), readings.scan_truth, recipe.reading)
+            calibration = fit_calibration(readings.slice_logits, readings.slice_truth, readings.slice_known)
+        thresholds = fix_thresholds(
+            readings.scan_probabilities(calibration), readings.scan_truth, recipe.reading, known_NC=readings.scan_known
+        )
 
     def export(metrics: dict[str, Any]) -> Bundle:
         manifest = _manifest(recipe, material, calibration, thresholds, metrics)
         save_bundle(folder, manifest, network.state_dict())
         return load_bundle(folder)
 
-    metrics: dict[str, Any] = {"run": dict(said), "validation": _best(out)}
+    run = dict(said)
+    metrics: dict[str, Any] = {"validation": run.pop("validation", {}), "run": run}
     if material.measure is not None:
         on_stage("measurement", len(material.measure))
         # Measured as shipped: the weights as they are stored, not as they were trained.
@@ -87,15 +89,6 @@ def _manifest(
         least_precision=publication.least_precision,
         weights=WeightsSpec(storage=publication.storage),
     )
-
-
-def _best(out: Path) -> dict[str, Any]:
-    """The validation that the weights were chosen by."""
-    lines = [line for line in read_lines(out / LOG_NAME) if line["kind"] == "validation" and line["best"]]
-    if not lines:
-        return {}
-    last = lines[-1]
-    return {"epoch": last["epoch"], "weighted_log_loss": last["weighted_log_loss"], "auc_slice": last["auc"]}
 
 
 def _flat(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ichd.domain.errors import UserError
 from ichd.vision.manifest import Calibration
 from ichd.vision.network import CnnLstm
 from training.augment.lessons import plain_lesson_of
@@ -51,6 +52,11 @@ class Readings:
     @property
     def slice_known(self) -> Flags:
         return np.concatenate(self.known_SC)
+
+    @property
+    def scan_known(self) -> Flags:
+        """Whether it is known of a scan what it has as a whole, [N, C]: of all its slices, or of the scan itself."""
+        return np.array([known_SC.all(axis=0) for known_SC in self.known_SC]) | self.scan_truth
 
     def slice_probabilities(self, calibration: Mapping[str, Calibration]) -> Floats:
         """[N, C] of all slices."""
@@ -118,18 +124,25 @@ def _scans(source: Source, recipe: Recipe, indices: Sequence[int]) -> Iterator[B
     loader = DataLoader(
         _Scans(source), batch_size=None, sampler=indices, num_workers=processes, worker_init_fn=_prepare_worker
     )
-    return iter(loader)
+    for scan in loader:
+        if isinstance(scan, UserError):
+            raise scan
+        yield scan
 
 
-class _Scans(Dataset[Batch | Lesson]):
+class _Scans(Dataset[Batch | Lesson | UserError]):
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> Batch | Lesson:
-        return self._source.scan(index)
+    def __getitem__(self, index: int) -> Batch | Lesson | UserError:
+        try:
+            return self._source.scan(index)
+        except UserError as error:
+            # Raised here, it would reach a person as the end of a worker's traceback.
+            return error
 
 
 def _prepare_worker(_worker: int) -> None:

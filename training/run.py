@@ -91,16 +91,20 @@ def train(
         return hear
 
     run = Run(recipe=recipe, learn=material.learn, select=material.select, folder=out)
-    network = fit(run, fabric, hear=heard("training"))
+    fitted = fit(run, fabric, hear=heard("training"))
+    said["validation"] = _figures(fitted.chosen, stage=1)
     if recipe.second_stage is not None:
-        telling = _teller(on_stage, "embedding")
-        network = refine(recipe, network, material, out, fabric, hear=heard("second stage"), on_embedded=telling)
+        telling, network = _teller(on_stage, "embedding"), fitted.network
+        refined = refine(recipe, network, material, out, fabric, hear=heard("second stage"), on_embedded=telling)
+        fitted = refined
+        if refined.chosen is not None:
+            said["validation"] = _figures(refined.chosen, stage=2)
     fabric.barrier()
     if not fabric.is_global_zero:
         return TrainingResult(bundle=out / "bundle", metrics={}, minutes=stopwatch.minutes)
     alone = Fabric(accelerator=fabric.device.type, devices=1, precision="32-true")
     metrics = publish(
-        network.to(alone.device),
+        fitted.network.to(alone.device),
         recipe,
         material,
         out,
@@ -127,6 +131,19 @@ def _claim(out: Path, recipe: Recipe, material: Material) -> None:
         if path.is_file() and path.read_text(encoding="utf-8") != text:
             raise UserError(f"{out} holds a run of {words[name]}; name another folder, or remove it to start again")
         _write(path, text)
+
+
+def _figures(chosen: Validation | None, *, stage: int) -> dict[str, Any]:
+    """The validation that the bundle's weights were chosen by, as it is stored."""
+    if chosen is None:
+        return {}
+    return {
+        "stage": stage,
+        "epoch": chosen.epoch,
+        "level": chosen.level,
+        "weighted_log_loss": chosen.weighted_log_loss,
+        "auc": dict(chosen.auc),
+    }
 
 
 def _detail(line: Progress) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ichd.vision.network import CnnLstm
@@ -21,7 +22,7 @@ from training.learner import Learner
 from training.lessons.course import MicroBatch
 from training.lessons.lesson import Lesson
 from training.lessons.source import Source
-from training.loop import Hear, Run, fit
+from training.loop import Fitted, Hear, Run, fit
 from training.material import Material
 from training.reading import embed
 from training.recipe import Loss, Optimisation, Recipe
@@ -41,10 +42,10 @@ def refine(
     *,
     hear: Hear = lambda _line: None,
     on_embedded: Callable[[int, int], None] = lambda _done, _all: None,
-) -> CnnLstm:
+) -> Fitted:
     """The network with its sequence model trained on from where it is, or as it was where that is no better.
 
-    The backbone stays as it is.
+    The backbone stays as it is. Nothing was chosen where it is as it was.
 
     Raises:
         Interrupted, Diverged, UserError: as `fit`.
@@ -65,14 +66,16 @@ def refine(
     plan = _plan(recipe)
     before = copy.deepcopy(network.decoder)
     run = Run(recipe=plan, learn=learn, select=select, folder=folder, make=lambda _recipe: SequenceLearner(network))
-    refined = fit(run, fabric, hear=hear).to(fabric.device)
-    if select is not None:
-        found = validate(refined, select, plan, fabric, update=0, epoch=0).weighted_log_loss
-        as_it_was = copy.deepcopy(refined)
-        as_it_was.decoder = before
-        if validate(as_it_was, select, plan, fabric, update=0, epoch=0).weighted_log_loss <= found:
-            return as_it_was.cpu()
-    return refined.cpu()
+    refined = fit(run, fabric, hear=hear)
+    if select is None:
+        return refined
+    refined.network.to(fabric.device)
+    as_it_was = copy.deepcopy(refined.network)
+    as_it_was.decoder = before
+    found, earlier = (validate(one, select, plan, fabric, update=0, epoch=0) for one in (refined.network, as_it_was))
+    if earlier.weighted_log_loss <= found.weighted_log_loss:
+        return Fitted(network=as_it_was.cpu(), chosen=None)
+    return Fitted(network=refined.network.cpu(), chosen=refined.chosen)
 
 
 class SequenceLearner(Learner):
@@ -135,7 +138,7 @@ class EmbeddedSource:
         return self._lesson((index,))
 
     def _lesson(self, indices: tuple[int, ...]) -> Lesson:
-        each = [load_file(self._path(index)) for index in indices]
+        each, names = zip(*(self._load(index) for index in indices), strict=True)
         padded = {
             key: torch.nn.utils.rnn.pad_sequence([scan[key] for scan in each], batch_first=True)
             for key in ("embeddings", "gap", "target", "weight")
@@ -147,8 +150,13 @@ class EmbeddedSource:
             target_VSC=padded["target"],
             weight_VSC=padded["weight"],
             somewhere_VC=torch.stack([scan["somewhere"] for scan in each]),
-            names=tuple(self._path(index).stem for index in indices),
+            names=names,
         )
+
+    def _load(self, index: int) -> tuple[dict[str, Tensor], str]:
+        with safe_open(str(self._path(index)), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict, though it looks it
+            return tensors, (file.metadata() or {})["name"]
 
     def _path(self, index: int) -> Path:
         return self._folder / f"{index:06d}.safetensors"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from ichd.vision.network import CnnLstm
+from ichd.domain.errors import UserError
 from training.journal import Progress, Validation
 from training.launch import launch
 from training.lessons.batch import Batch
 from training.lessons.course import MicroBatch
 from training.lessons.lesson import Lesson
 from training.lessons.source import PhantomSource
-from training.loop import Run, fit
+from training.loop import Fitted, Run, fit
 from training.recipe import Recipe
 from training.synthetic import load_split
 
@@ -37,6 +37,13 @@ class Spoiled(PhantomSource):
         return replace(batch, weight_VSC=weight)
 
 
+class Damaged(PhantomSource):
+    """Cannot be read, as a damaged shard can't."""
+
+    def batch(self, micro: MicroBatch) -> Batch:
+        raise UserError("slice 3 of a shard is damaged; pack it again")
+
+
 def run_of(
     recipe: Recipe, phantoms: Path, out: Path, *, select: bool = True, source: type[PhantomSource] = PhantomSource
 ) -> Run:
@@ -48,8 +55,8 @@ def run_of(
 
 def curve(
     run: Run, *, hear: Callable[[Progress | Validation], None] = lambda _line: None
-) -> tuple[list[float], CnnLstm]:
-    """The loss of every update, and the network."""
+) -> tuple[list[float], Fitted]:
+    """The loss of every update, and what the run ends with."""
     losses: list[float] = []
 
     def listen(line: Progress | Validation) -> None:
@@ -57,8 +64,7 @@ def curve(
         if isinstance(line, Progress):
             losses.append(line.slice_loss)
 
-    network = fit(run, launch(run.recipe, device="cpu"), hear=listen)
-    return losses, network
+    return losses, fit(run, launch(run.recipe, device="cpu"), hear=listen)
 
 
 def written(out: Path) -> list[tuple[int, float, float]]:

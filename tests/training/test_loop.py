@@ -13,7 +13,7 @@ import torch
 
 from ichd.domain.errors import UserError
 from tests.training.conftest import PUBLISHED, TINY
-from tests.training.fitting import Spoiled, curve, run_of, written
+from tests.training.fitting import Damaged, Spoiled, curve, run_of, written
 from training.checkpoint import BEST_NAME, CHECKPOINT_NAME
 from training.journal import Validation
 from training.recipe import Recipe, load_recipe
@@ -121,6 +121,21 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_studies(
     if (tmp_path / CHECKPOINT_NAME).is_file():
         state = torch.load(tmp_path / CHECKPOINT_NAME, weights_only=False)
         assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_a_damaged_shard_is_named_in_one_sentence(published: Recipe, tiny_phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        curve(run_of(published, tiny_phantoms, tmp_path, source=Damaged))
+    assert str(caught.value) == "slice 3 of a shard is damaged; pack it again"
+
+
+def test_the_chosen_validation_is_told(published: Recipe, tiny_phantoms: Path, tmp_path: Path) -> None:
+    heard: list[Validation] = []
+    _, fitted = curve(
+        run_of(published, tiny_phantoms, tmp_path),
+        hear=lambda line: heard.append(line) if isinstance(line, Validation) else None,
+    )
+    assert fitted.chosen == [line for line in heard if line.best][-1]
 
 
 def test_a_damaged_checkpoint_is_named(published: Recipe, tiny_phantoms: Path, straight: Path, tmp_path: Path) -> None:

@@ -121,3 +121,11 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
     broken.write_text("name = ", encoding="utf-8")
     with pytest.raises(UserError, match="no TOML"):
         load_recipe(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"), [("seed.x", 1, "seed is no section"), ("seed", "2020-01-01", "seed")]
+)
+def test_a_change_that_fits_nowhere_is_named(key: str, value: object, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        load_recipe("resnet50", {key: value})

@@ -11,18 +11,23 @@ from sklearn.linear_model import LogisticRegression
 
 from ichd.domain.finding import CLASSES
 from ichd.vision.manifest import Calibration
-from training.measures.basic import Flags, Floats
+from training.measures.basic import Flags, Floats, expit, logit
 from training.packed.reading import ScanReading
 
 #: A calibration may soften or sharpen, never turn a class upside down; a slope outside this range is no calibration.
 _SLOPES = (0.05, 20.0)
 
 
-def fit_calibration(logits_NC: Floats, y_NC: Flags) -> dict[str, Calibration]:
-    """Platt scaling of each class on slices; a class without both answers is left as it is."""
+def fit_calibration(logits_NC: Floats, y_NC: Flags, known_NC: Flags | None = None) -> dict[str, Calibration]:
+    """Platt scaling of each class on slices; a class without both answers is left as it is.
+
+    So is one whose truth is not known of some slice. Data that are labelled by scan know it of bleed-free scans alone,
+    and a fit on those would say that nobody bleeds.
+    """
     fitted: dict[str, Calibration] = {}
     for c, name in enumerate(CLASSES):
-        if y_NC[:, c].all() or not y_NC[:, c].any():
+        unknown = known_NC is not None and not known_NC[:, c].all()
+        if unknown or y_NC[:, c].all() or not y_NC[:, c].any():
             continue
         line = LogisticRegression(C=1e4).fit(logits_NC[:, c : c + 1], y_NC[:, c])
         scale, bias = float(line.coef_[0, 0]), float(line.intercept_[0])
@@ -36,24 +41,18 @@ def calibrated(logits_NC: Floats, calibration: Mapping[str, Calibration]) -> Flo
     lines = [calibration.get(name, Calibration()) for name in CLASSES]
     scale = np.array([line.scale for line in lines])
     bias = np.array([line.bias for line in lines])
-    return np.asarray(1 / (1 + np.exp(-(logits_NC * scale + bias))))
+    return expit(logits_NC * scale + bias)
 
 
 def fit_on_top(readings: Sequence[ScanReading]) -> dict[str, Calibration]:
-    """A line a class upon what the bundle's own calibration gave.
-
-    A class is left out where the truth of some slice is not known. Data that are labelled by scan know it of
-    bleed-free scans alone, and a fit on those would say that nobody bleeds.
-    """
+    """A line a class upon what the bundle's own calibration gave."""
     truth_NC = np.concatenate([reading.truth_SC for reading in readings])
-    fitted = fit_calibration(_logit(np.concatenate([reading.p_SC for reading in readings])), truth_NC == 1)
-    unknown_NC = truth_NC < 0
-    return {name: line for name, line in fitted.items() if not unknown_NC[:, CLASSES.index(name)].any()}
+    return fit_calibration(logit(np.concatenate([reading.p_SC for reading in readings])), truth_NC == 1, truth_NC >= 0)
 
 
 def with_lines(readings: Sequence[ScanReading], lines: Mapping[str, Calibration]) -> list[ScanReading]:
     """The readings as a bundle that has these lines on top would give them."""
-    return [replace(reading, p_SC=calibrated(_logit(reading.p_SC), lines)) for reading in readings]
+    return [replace(reading, p_SC=calibrated(logit(reading.p_SC), lines)) for reading in readings]
 
 
 def joined(first: Mapping[str, Calibration], second: Mapping[str, Calibration]) -> dict[str, Calibration]:
@@ -67,8 +66,3 @@ def joined(first: Mapping[str, Calibration], second: Mapping[str, Calibration]) 
 
 def _upon(first: Calibration, second: Calibration) -> Calibration:
     return Calibration(scale=second.scale * first.scale, bias=second.scale * first.bias + second.bias)
-
-
-def _logit(p: Floats) -> Floats:
-    inside = np.clip(p, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(inside) - np.log1p(-inside))

@@ -55,8 +55,14 @@ def split(images: pl.DataFrame, rule: SplitRule) -> tuple[pl.DataFrame, Mapping[
     if rule.stage1_test is not None:
         return _by_list(images, rule, read_image_ids(rule.stage1_test))
     used = images.filter(pl.col("left_out").is_null())
-    table = _places(used["patient_id"].unique().to_list(), {"test": rule.test, "valid": rule.valid}, rule.seed)
-    facts = {"rule": "by patient", "seed": rule.seed, "valid_share": rule.valid, "test_share": rule.test}
+    table, filled = _places(used["patient_id"].unique().to_list(), {"test": rule.test, "valid": rule.valid}, rule.seed)
+    facts = {
+        "rule": "by patient",
+        "seed": rule.seed,
+        "valid_share": rule.valid,
+        "test_share": rule.test,
+        "filled_up": list(filled),
+    }
     return images.join(table, on="patient_id", how="left"), facts
 
 
@@ -95,13 +101,14 @@ def _by_list(images: pl.DataFrame, rule: SplitRule, test_ids: frozenset[str]) ->
     if rule.shared_patients == "drop":
         images = leave_out(images, ~in_test & pl.col("patient_id").is_in(test_patients), SHARED)
         others = others.filter(~pl.col("patient_id").is_in(test_patients))
-    table = _places(others["patient_id"].unique().to_list(), {"valid": rule.valid}, rule.seed)
+    table, filled = _places(others["patient_id"].unique().to_list(), {"valid": rule.valid}, rule.seed)
     images = images.join(table, on="patient_id", how="left")
     images = images.with_columns(split=pl.when(in_test).then(pl.lit("test")).otherwise(pl.col("split")))
     facts = {
         "rule": "stage-1 test set by its list of images",
         "seed": rule.seed,
         "valid_share": rule.valid,
+        "filled_up": list(filled),
         "listed_images": len(test_ids),
         "listed_images_not_here": len(test_ids) - listed["image_id"].n_unique(),
         "shared_patients": shared["patient_id"].n_unique(),
@@ -111,8 +118,13 @@ def _by_list(images: pl.DataFrame, rule: SplitRule, test_ids: frozenset[str]) ->
     return images, facts
 
 
-def _places(patients: list[str], shares: Mapping[Split, float], seed: int) -> pl.DataFrame:
-    """Patients with their split. Of a handful chance may leave a split without any: then the nearest one has to go."""
+def _places(patients: list[str], shares: Mapping[Split, float], seed: int) -> tuple[pl.DataFrame, tuple[Split, ...]]:
+    """Patients with their split, and the splits that chance had left empty.
+
+    Of a handful that happens; then the nearest patient has to go there. Where he falls once there are more is another
+    matter: who was measured on then may be learnt from later, and the report says so.
+    """
+    filled: list[Split] = []
     drawn = sorted((draw(seed, patient), patient) for patient in patients)
     place: dict[str, Split] = {}
     low = 0.0
@@ -120,7 +132,8 @@ def _places(patients: list[str], shares: Mapping[Split, float], seed: int) -> pl
         inside = [patient for value, patient in drawn if low <= value < low + share]
         if share and not inside and len(drawn) > len(place) + 1:
             inside = [next(patient for _, patient in drawn if patient not in place)]
+            filled.append(name)
         place |= {patient: name for patient in inside if patient not in place}
         low += share
     rows = {"patient_id": patients, "split": [place.get(patient, "train") for patient in patients]}
-    return pl.DataFrame(rows, schema={"patient_id": pl.String, "split": pl.String})
+    return pl.DataFrame(rows, schema={"patient_id": pl.String, "split": pl.String}), tuple(filled)

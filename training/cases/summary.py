@@ -178,6 +178,8 @@ def _rule_in_words(how: Mapping[str, Any]) -> str:
     if "shared_patients" in how:
         done = {"keep": "kept", "drop": "not learnt from"}[how["shared_patients_rule"]]
         words += f"; patients on both sides: {how['shared_patients']}, {done}"
+    if how.get("filled_up"):
+        words += f"; too few patients: {' and '.join(how['filled_up'])} had none by chance and was given one"
     return words
 
 

@@ -144,7 +144,7 @@ def compare(
         auc_difference=auc_difference,
         log_loss_difference=log_loss_difference,
         objections=_objections(auc_difference, log_loss_difference, margin),
-        remarks=_remarks(auc_difference, margin, len(set(patients))),
+        remarks=_remarks(auc_difference, log_loss_difference, margin, len(set(patients))),
     )
 
 
@@ -157,12 +157,18 @@ def _objections(auc_difference: Difference, log_loss_difference: Difference, mar
     return tuple(found)
 
 
-def _remarks(auc_difference: Difference, margin: float, patients: int) -> tuple[str, ...]:
-    if auc_difference.low >= -margin:
-        return ()
-    return (
-        f"{patients} patients are too few to be sure: by chance alone the candidate's AUC may be lower by "
-        f"{-auc_difference.low:.3f}, more than the margin of {margin:g}",
+def _remarks(
+    auc_difference: Difference, log_loss_difference: Difference, margin: float, patients: int
+) -> tuple[str, ...]:
+    said = []
+    if auc_difference.low < -margin <= auc_difference.value:
+        said.append(f"AUC may be lower by {-auc_difference.low:.3f}")
+    if log_loss_difference.high > margin >= log_loss_difference.value:
+        said.append(f"log loss may be higher by {log_loss_difference.high:.3f}")
+    return tuple(
+        f"{patients} patients are too few to be sure: by chance alone the candidate's {one}, more than the margin of "
+        f"{margin:g}"
+        for one in said
     )
 
 

@@ -7,6 +7,7 @@ from time import perf_counter
 
 from ichd.domain.errors import UserError
 from ichd.vision.engines.engine import Engine
+from ichd.vision.manifest import Manifest
 from training.evaluation.figures import Difference, Evaluation, Report, Subject, write_report
 from training.evaluation.page import write_page
 from training.evaluation.result import ROUNDS, SHARED, compare, evaluate
@@ -113,7 +114,7 @@ def report_on(
         difference=difference,
         seconds_a_scan=read.seconds_a_scan,
         seconds_a_scan_flipped=read.seconds_a_scan_flipped,
-        caveats=tuple(_caveats(engine, read.subject.split, evaluation, difference)),
+        caveats=tuple(_caveats(engine, read.subject, evaluation, difference)),
     )
 
 
@@ -172,7 +173,20 @@ def _subject(engine: Engine, split: PackedSplit) -> Subject:
     )
 
 
-def _caveats(engine: Engine, split: str, evaluation: Evaluation, difference: Difference | None) -> list[str]:
+def _seen(manifest: Manifest, subject: Subject) -> str | None:
+    """What the model already knows of the scans, as far as its bundle or the split's name tells."""
+    run = manifest.metrics.get("run.data")
+    if isinstance(run, dict) and (run.get("data_sha256"), run.get("selection")) == (subject.data_sha256, subject.split):
+        return "Its epoch and its thresholds were chosen on these very scans"
+    fitted = [manifest.metrics.get(f"scan_calibration.{key}") for key in ("data_sha256", "split")]
+    if fitted == [subject.data_sha256, subject.split]:
+        return "Its calibration and its thresholds were fitted on these very scans"
+    if subject.split in _SEEN:
+        return f"The split is “{subject.split}”: {_SEEN[subject.split]}"
+    return None
+
+
+def _caveats(engine: Engine, subject: Subject, evaluation: Evaluation, difference: Difference | None) -> list[str]:
     manifest, counts = engine.bundle.manifest, evaluation.counts
     said = []
     if manifest.demonstration or "synthetic" in f"{manifest.statement} {manifest.training_data}".lower():
@@ -180,8 +194,9 @@ def _caveats(engine: Engine, split: str, evaluation: Evaluation, difference: Dif
             f"The model is a demonstration ({manifest.statement or manifest.training_data}): "
             "nothing here says how it reads patients."
         )
-    if split in _SEEN:
-        said.append(f"The split is “{split}”: {_SEEN[split]}, so that these figures flatter. Judge it on “test”.")
+    seen = _seen(manifest, subject)
+    if seen is not None:
+        said.append(f"{seen}, so that these figures flatter. Judge it on scans that it has not seen.")
     few = [name for name, one in evaluation.scans.by_class.items() if 0 < one.positives < _FEW]
     if few:
         said.append(f"Fewer than {_FEW} scans are positive for {', '.join(few)}: read the intervals, not the figures.")

@@ -20,6 +20,8 @@ Labels = NDArray[np.int8]
 METRIC_WEIGHTS: tuple[float, ...] = (2 / 7, 1 / 7, 1 / 7, 1 / 7, 1 / 7, 1 / 7)
 #: Probabilities closer to 0 or 1 than this count as if they were this close, so that one sure mistake stays finite.
 SUREST = 1e-7
+#: The same for log odds, which must stay apart where probabilities hardly do.
+SUREST_LOGIT = 1e-9
 
 
 def weighted_log_loss(p_NC: Floats, y_NC: Flags) -> float:
@@ -27,6 +29,17 @@ def weighted_log_loss(p_NC: Floats, y_NC: Flags) -> float:
     p = np.clip(p_NC, SUREST, 1 - SUREST)
     each = -np.where(y_NC, np.log(p), np.log1p(-p))
     return float((each * np.array(METRIC_WEIGHTS)).sum(axis=1).mean())
+
+
+def logit(p: Floats) -> Floats:
+    """Log odds, of any shape; of 0 and 1 as if they were a little inside."""
+    inside = np.clip(p, SUREST_LOGIT, 1 - SUREST_LOGIT)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def expit(logits: Floats) -> Floats:
+    """Probabilities of log odds, of any shape; by tanh, which never overflows."""
+    return np.asarray(0.5 * (1 + np.tanh(logits / 2)))
 
 
 def auc(scores_N: Floats, y_N: Flags) -> float | None:

@@ -31,7 +31,8 @@ def delong(scores_N: Floats, y_N: Flags) -> Interval | None:
 
     The variance is DeLong's, the interval symmetric in the logit of the area, so that it stays inside 0 to 1. Where
     nothing overlaps (an area of 0 or 1) that variance is 0, which is not knowledge but a small sample: the interval is
-    then Wilson's of a share of as many cases as the rarer side has.
+    then Wilson's of a share of as many cases as the rarer side has. So it is where a side has fewer than five rows,
+    whose variance nobody can tell.
 
     Source: DeLong et al., Biometrics 44 (1988) 837; midranks after Sun and Xu, IEEE Signal Proc. Lett. 21 (2014) 1389.
     """
@@ -39,8 +40,8 @@ def delong(scores_N: Floats, y_N: Flags) -> Interval | None:
         return None
     placed = _Placements.of(scores_N, y_N)
     area, deviation = placed.area, math.sqrt(placed.covariance(placed))
-    if deviation < _NOTHING or not 0 < area < 1:
-        rarer = min(len(placed.of_positives), len(placed.of_negatives))
+    rarer = min(len(placed.of_positives), len(placed.of_negatives))
+    if rarer < _FEWEST or deviation < _NOTHING or not 0 < area < 1:
         share = wilson(area * rarer, rarer)
         assert share is not None  # noqa: S101 - both sides have a row
         return Interval(value=area, low=min(area, share.low), high=max(area, share.high))
@@ -48,8 +49,8 @@ def delong(scores_N: Floats, y_N: Flags) -> Interval | None:
     return Interval(value=area, low=_expit(logit - spread), high=_expit(logit + spread))
 
 
-def delong_test(a_N: Floats, b_N: Floats, y_N: Flags) -> Comparison:
-    """Whether `a_N` has another area than `b_N` on the same rows.
+def delong_test(a_N: Floats, b_N: Floats, y_N: Flags) -> Comparison | None:
+    """Whether `a_N` has another area than `b_N` on the same rows; None where too few rows can tell.
 
     The interval of the difference is the normal one, not beyond -1 and 1. Scores that order the rows alike differ by 0
     with a p-value of 1.
@@ -64,10 +65,12 @@ def delong_test(a_N: Floats, b_N: Floats, y_N: Flags) -> Comparison:
     variance = a.covariance(a) + b.covariance(b) - 2 * a.covariance(b)
     deviation = math.sqrt(max(0.0, variance))
     if deviation < _NOTHING:
+        # Without spread, only what is alike is known to be.
         alike = abs(difference) < _NOTHING
-        return Comparison(
-            difference=Interval(value=difference, low=difference, high=difference), p_value=1.0 if alike else 0.0
-        )
+        same = Interval(value=difference, low=difference, high=difference)
+        return Comparison(difference=same, p_value=1.0) if alike else None
+    if min(len(a.of_positives), len(a.of_negatives)) < _FEWEST:
+        return None
     half = Z95 * deviation
     interval = Interval(value=difference, low=max(-1.0, difference - half), high=min(1.0, difference + half))
     return Comparison(difference=interval, p_value=float(2 * norm.sf(abs(difference) / deviation)))
@@ -75,6 +78,8 @@ def delong_test(a_N: Floats, b_N: Floats, y_N: Flags) -> Comparison:
 
 #: A standard deviation below this is one of rounding.
 _NOTHING = 1e-10
+#: Of fewer rows on a side the variance is not known.
+_FEWEST = 5
 
 
 @dataclass(frozen=True, kw_only=True)

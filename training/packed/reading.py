@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ichd.domain.finding import CLASSES
 from ichd.domain.scan_calibration import ScanCalibration
 from ichd.vision.engines.engine import Engine, Part
-from training.measures.basic import Floats
+from training.measures.basic import Floats, expit, logit
 from training.packed.study import PackedStudy
 
 Labels = NDArray[np.int8]
@@ -72,7 +72,7 @@ def read_studies(
         on_scan(done, len(studies))
         p_SC = _read(engine, study, mirrored=False)
         if flip:
-            p_SC = _expit((_logit(p_SC) + _logit(_read(engine, study, mirrored=True))) / 2)
+            p_SC = expit((logit(p_SC) + logit(_read(engine, study, mirrored=True))) / 2)
         yield ScanReading(
             study_id=study.study_id,
             patient_id=study.patient_id,
@@ -94,12 +94,3 @@ def _read(engine: Engine, study: PackedStudy, *, mirrored: bool) -> Floats:
     whole_image = engine.bundle.manifest.input.field_of_view_mm is None
     part = Part(hu_SHW=hu_SHW, pixel_spacing_mm=study.pixel_spacing_mm, centre=None if whole_image else (row, column))
     return engine.classify(*engine.embed([part]), z_mm=study.z_mm)
-
-
-def _logit(p: Floats) -> Floats:
-    inside = np.clip(p, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(inside) - np.log1p(-inside))
-
-
-def _expit(logits: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(logits / 2)))

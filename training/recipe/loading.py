@@ -85,7 +85,7 @@ def parse_recipe(content: Mapping[str, Any], *, source: str = "the recipe") -> R
     """
     try:
         # By way of JSON, where an array is a tuple and strict reading still tells 1 from "1".
-        return Recipe.model_validate_json(json.dumps(content))
+        return Recipe.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         raise UserError(f"{source}: {_explain(error)}") from error
 
@@ -102,8 +102,10 @@ def _find(name_or_path: str) -> Path:
 
 
 def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
+    for depth, key in enumerate(keys[:-1]):
         content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            raise UserError(f"{'.'.join(keys[: depth + 1])} is no section, so that it has no {keys[depth + 1]!r}")
     content[keys[-1]] = value
 
 

@@ -53,6 +53,7 @@ def test_the_test_is_delongs_on_the_covariance_of_both() -> None:
     variance = slow_covariance(a, a, y) + slow_covariance(b, b, y) - 2 * slow_covariance(a, b, y)
     difference = roc_auc_score(y, a) - roc_auc_score(y, b)
     found = delong_test(a, b, y)
+    assert found is not None
     assert found.difference.value == pytest.approx(difference)
     assert found.difference.high - found.difference.low == pytest.approx(2 * norm.ppf(0.975) * np.sqrt(variance))
     assert found.p_value == pytest.approx(2 * norm.sf(abs(difference) / np.sqrt(variance)))
@@ -71,7 +72,8 @@ def test_the_interval_covers_the_true_area_about_as_often_as_it_says() -> None:
 
 def test_equal_models_differ_significantly_in_one_of_twenty() -> None:
     rng, y = np.random.default_rng(6), np.arange(100) < 40
-    below = [delong_test(rng.normal(size=100) + y, rng.normal(size=100) + y, y).p_value < 0.05 for _ in range(400)]
+    found = [delong_test(rng.normal(size=100) + y, rng.normal(size=100) + y, y) for _ in range(400)]
+    below = [one is not None and one.p_value < 0.05 for one in found]
     assert 0.02 <= np.mean(below) <= 0.09
 
 
@@ -82,6 +84,18 @@ def test_a_perfect_area_of_few_cases_is_no_certainty() -> None:
     assert many is not None
     assert (few.value, few.high) == (1, 1)
     assert few.low < 0.6 < 0.95 < many.low
+
+
+@pytest.mark.parametrize("positives", [1, 2, 4])
+def test_of_a_few_rows_no_p_value_is_made(positives: int) -> None:
+    """One positive has no variance; two against two, wholly separated both ways, would differ for sure."""
+    y = np.arange(30) < positives
+    rng = np.random.default_rng(1)
+    assert delong_test(y.astype(float), 1 - y.astype(float), y) is None
+    assert delong_test(rng.random(30), rng.random(30), y) is None
+    found = delong(rng.random(30), y)
+    assert found is not None
+    assert found.high - found.low > 0.4
 
 
 def test_one_side_only_has_no_area() -> None:
@@ -95,7 +109,9 @@ def test_one_side_only_has_no_area() -> None:
 def test_only_the_order_of_scores_counts(rows: list[tuple[int, bool]]) -> None:
     scores, y = arrays(rows)
     assert delong(scores, y) == delong(np.exp(scores) - 3, y)
-    assert delong_test(scores, 5 * scores + 1, y).p_value == 1
+    alike = delong_test(scores, 5 * scores + 1, y)
+    assert alike is not None
+    assert alike.p_value == 1
 
 
 @settings(deadline=None)
