@@ -4,12 +4,17 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Parallel workers share the cores: without this each would start a thread a core for every matrix product, and the
 # threads would mostly wait for one another. It must be set before numpy or torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Timing decides no test: on a machine that does other work beside, any example may take long once.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 #: Set by .ci/run, which installs the peers: Orthanc, dcmtk, dicom3tools, OpenJPH, PostgreSQL.
 PEERS_PROMISED = "PEERS_PROMISED"

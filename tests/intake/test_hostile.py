@@ -211,7 +211,8 @@ def test_five_hundred_idle_connections_keep_nobody_out(house: House) -> None:
         started = time.monotonic()
         with house.sender() as sender:
             assert sender.store(encode(image(1)), uid(1)).status == SUCCESS
-        assert time.monotonic() - started < 1
+        # Sooner than the idle ones would have gone by themselves, after five seconds.
+        assert time.monotonic() - started < 4
         assert is_closed(idle[0]), "the oldest had to go"
         idle[-1].settimeout(0.05)
         assert not is_closed(idle[-1]), "the newest may stay"
