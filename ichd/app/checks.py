@@ -28,7 +28,7 @@ def open_existing(settings: Settings) -> Storage:
     require_database(settings.database.url)
     engine = open_database(settings.database.url)
     check_schema(engine)
-    spool = Spool(Path(settings.spool.url))
+    spool = Spool(settings.spool.root)
     return Storage(engine=engine, spool=spool, studies=Studies(engine, spool))
 
 

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from ichd.app.audit import collector_of
@@ -151,7 +150,7 @@ def _database(settings: Settings) -> str:
 
 
 def _spool(settings: Settings) -> str:
-    folder = Path(settings.spool.url)
+    folder = settings.spool.root
     existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         raise _NotOk(f"{existing} can't be written by this user; change its owner or spool.url")
@@ -159,7 +158,7 @@ def _spool(settings: Settings) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    return check_disk(Spool(Path(settings.spool.url)), high_watermark=settings.spool.high_watermark)
+    return check_disk(Spool(settings.spool.root), high_watermark=settings.spool.high_watermark)
 
 
 def _model(settings: Settings) -> str:

@@ -1,7 +1,6 @@
 """The database and the spool that the settings name."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -30,6 +29,6 @@ def open_storage(settings: Settings) -> Storage:
     """
     engine = open_database(settings.database.url)
     check_schema(engine)
-    spool = Spool(Path(settings.spool.url))
+    spool = Spool(settings.spool.root)
     claim_spool(engine, spool)
     return Storage(engine=engine, spool=spool, studies=Studies(engine, spool))

@@ -31,6 +31,9 @@ class Reason(StrEnum):
     PROMISE_UNKNOWN = "promise_unknown"
     # Instances that are kept, and flagged.
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    # Instances that were kept, and are not here now.
+    IMAGES_DROPPED = "images_dropped"
+    NOT_UPLOADED = "not_uploaded"
     # Series and studies that are not read.
     NO_CT_IMAGES = "no_ct_images"
     MISSING_GEOMETRY = "missing_geometry"
@@ -63,6 +66,11 @@ class Reason(StrEnum):
     WORKER_DIED = "worker_died"
     MODEL_UNUSABLE = "model_unusable"
     INTERNAL_ERROR = "internal_error"
+    TIME_LIMIT_EXCEEDED = "time_limit_exceeded"
+    MEMORY_EXHAUSTED = "memory_exhausted"
+    # What happens by the clock.
+    SELF_TEST_DRIFTED = "self_test_drifted"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
     # Images that were asked for.
     SOURCE_UNREACHABLE = "source_unreachable"
     SOURCE_REJECTED = "source_rejected"
@@ -127,6 +135,10 @@ MEANINGS: dict[Reason, str] = {
         "with dicom.tls.client_ca, show a certificate of its own"
     ),
     Reason.CONFLICTING_DUPLICATE: "the same SOP Instance UID arrived with other bytes; the first one is read",
+    Reason.IMAGES_DROPPED: "its images were dropped (spool.retention_days, or a full disk); send the study again",
+    Reason.NOT_UPLOADED: (
+        "the image is not in the bucket yet, and lies on the machine that took it; start `ichd listen` there"
+    ),
     Reason.NO_CT_IMAGES: "the study holds no CT image",
     Reason.MISSING_GEOMETRY: "Image Position, Image Orientation or Pixel Spacing (Patient) is missing or malformed",
     Reason.LOCALIZER: "a localizer (scout) is not read",
@@ -157,6 +169,13 @@ MEANINGS: dict[Reason, str] = {
     Reason.WORKER_DIED: "the worker died while it worked on this; run `ichd retry` once the cause is mended",
     Reason.MODEL_UNUSABLE: "the model bundle could not be used; run `ichd model verify`",
     Reason.INTERNAL_ERROR: "a defect of ichd; the log holds the traceback, please report it",
+    Reason.TIME_LIMIT_EXCEEDED: "the job took longer than worker.time_limit_s, and its worker was ended",
+    Reason.MEMORY_EXHAUSTED: "the job took far more memory than worker.memory_mb, and its worker was ended",
+    Reason.SELF_TEST_DRIFTED: (
+        "the live model reads a stored phantom otherwise than it used to; stop trusting it, run `ichd model verify`, "
+        "and look at what changed on the machine (driver, library, memory)"
+    ),
+    Reason.CERTIFICATE_EXPIRING: "a certificate ends soon, or has ended; renew it, its file is read again by itself",
     Reason.SOURCE_UNREACHABLE: "the source does not answer; check its address, that it runs, and its TLS settings",
     Reason.SOURCE_REJECTED: "the source does not let us in; check AE titles, account or token on both sides",
     Reason.SOURCE_LOST: (

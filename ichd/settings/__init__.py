@@ -16,6 +16,7 @@ from ichd.settings.sections import (
     Settings,
     SpoolSettings,
     StudySettings,
+    TickSettings,
     WebSettings,
     WorkerSettings,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "SourceSettings",
     "SpoolSettings",
     "StudySettings",
+    "TickSettings",
     "TlsClientSettings",
     "TlsSettings",
     "WebSettings",

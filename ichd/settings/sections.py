@@ -24,17 +24,66 @@ class DatabaseSettings(Section):
 
 
 class SpoolSettings(Section):
-    """Where received images live."""
+    """Where received images live, and for how long."""
 
-    url: str = Field(default="var/spool", description="Folder for received images.")
+    url: str = Field(
+        default="var/spool", description="Folder for received images, or bucket of an object store: s3://BUCKET/PREFIX."
+    )
+    folder: Path = Field(
+        default=Path("var/spool"), description="With a bucket, where images are written first and kept at hand."
+    )
+    durability: Literal["local", "remote"] = Field(
+        default="local",
+        description="With a bucket, when an image is acknowledged: once it is on this disk, or in the bucket too.",
+    )
+    endpoint: str | None = Field(default=None, description="URL of an S3-compatible server; Amazon's when left out.")
+    access_key: str | None = Field(default=None, description="Access key; the usual places of AWS when left out.")
+    secret_key: str | None = Field(default=None, description="Its secret.")
+    retention_days: float | None = Field(
+        default=None, gt=0, description="Images of a finished study are dropped after so long; never when left out."
+    )
     high_watermark: float = Field(
-        default=0.95, gt=0, le=1, description="Used share of the disk from which images are refused with 0xA700."
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Used share of the disk from which images are refused with 0xA700, and old ones are dropped.",
+    )
+    low_watermark: float = Field(
+        default=0.85, gt=0, le=1, description="Used share below which images are taken again, and no more are dropped."
     )
     outbox_days: float = Field(
         default=7.0,
         gt=0,
         description="For so long reports stay as they were sent, once they are.",
     )
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether images end in an object store, and not in a folder."""
+        return "://" in self.url
+
+    @property
+    def root(self) -> Path:
+        """The folder on this machine where images are written first."""
+        return self.folder if self.is_bucket else Path(self.url)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.is_bucket and not self.url.startswith("s3://"):
+            raise ValueError(f"url {self.url!r} is neither a folder nor a bucket; write a path, or s3://BUCKET/PREFIX")
+        if not self.is_bucket and self.durability == "remote":
+            raise ValueError('durability = "remote" needs a bucket; set url to s3://BUCKET/PREFIX')
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("access_key and secret_key go together; give both or none")
+        # A site that only ever set the high one must not be turned away for a default.
+        if "low_watermark" in self.model_fields_set and self.low_watermark > self.high_watermark:
+            raise ValueError("low_watermark is above high_watermark; images would never be taken again")
+        return self
+
+    @property
+    def low(self) -> float:
+        """`low_watermark`, never above `high_watermark`."""
+        return min(self.low_watermark, self.high_watermark)
 
 
 class StudySettings(Section):
@@ -86,6 +135,16 @@ class WorkerSettings(Section):
     retry_first_s: Seconds = Field(default=2.0, description="Wait before the second attempt; doubles each time.")
     retry_ceiling_s: Seconds = Field(default=300.0, description="Longest wait between two attempts.")
     max_attempts: int = Field(default=300, ge=1, description="Attempts before a reading is dead.")
+    deaths_allowed: int = Field(
+        default=2, ge=1, description="A study over which so many workers died, one after the other, is dead."
+    )
+    concurrency: int = Field(default=1, ge=1, description="Workers side by side, a process each; GPUs are dealt out.")
+    time_limit_s: Seconds = Field(
+        default=900.0, description="A job that takes longer is ended with its process, and tried again."
+    )
+    memory_mb: int | None = Field(
+        default=None, ge=256, description="Resident memory, MiB, at which a worker is replaced between two jobs."
+    )
     ahead: bool = Field(default=True, description="Let an idle worker embed slices of studies that still arrive.")
     heat_maps: bool = Field(default=True, description="Let an idle worker make heat maps of what was found.")
 
@@ -141,6 +200,20 @@ class AuditSettings(Section):
         return None if value is None else existing_port(value)
 
 
+class TickSettings(Section):
+    """What happens by the clock; one worker of all does it."""
+
+    self_test_h: float | None = Field(
+        default=24.0, gt=0, description="How often the live model reads a stored phantom, hours; never when left out."
+    )
+    self_test_tolerance: float = Field(
+        default=0.02, gt=0, le=1, description="Drift of its probabilities from which it is an alert."
+    )
+    certificate_days: float = Field(
+        default=30.0, ge=0, description="A certificate that ends within so many days is an alert."
+    )
+
+
 class LogSettings(Section):
     """What is written to standard error."""
 
@@ -171,6 +244,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    tick: TickSettings = TickSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
     feedback: FeedbackSettings = FeedbackSettings()

@@ -8,7 +8,8 @@ expired, which studies still receive, and what arrived last.
 from ichd.store.columns import Base
 from ichd.store.tables.arrivals import AnnouncementRow, ArrivalRow, AssociationRow, CommitmentRow, RefusalRow
 from ichd.store.tables.audit import AuditCursorRow, AuditRow
-from ichd.store.tables.studies import ConflictRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.tables.studies import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
+from ichd.store.tables.upkeep import StatisticRow, TickRow
 from ichd.store.tables.work import (
     DestinationRow,
     FindingRow,
@@ -40,5 +41,8 @@ __all__ = [
     "RenditionRow",
     "ReviewRow",
     "SeriesRow",
+    "StatisticRow",
     "StudyRow",
+    "TickRow",
+    "UploadRow",
 ]

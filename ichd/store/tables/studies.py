@@ -16,7 +16,12 @@ class StudyRow(Base):
     """A study and where it stands."""
 
     __tablename__ = "study"
-    __table_args__ = (Index(None, "state", "received_at"), Index(None, "received_at"))
+    __table_args__ = (
+        Index(None, "state", "received_at"),
+        Index(None, "received_at"),
+        # Which finished study still has its images, the oldest first.
+        Index(None, "images_dropped_at", "finished_at"),
+    )
 
     id: Mapped[Id]
     study_instance_uid: Mapped[str] = mapped_column(unique=True)
@@ -35,6 +40,8 @@ class StudyRow(Base):
     closing_detail: Mapped[str] = mapped_column(default="")
     reason: Mapped[Reason | None]
     detail: Mapped[str] = mapped_column(default="")
+    #: Since when its images are gone, all that it had then; NULL while they are here, or when it is received again.
+    images_dropped_at: Mapped[datetime | None]
 
 
 class SeriesRow(Base):
@@ -66,6 +73,8 @@ class InstanceRow(Base):
     revision: Mapped[int]
     received_at: Mapped[datetime]
     association_id: Mapped[int] = mapped_column(ForeignKey("association.id"))
+    #: Its file went by retention; a resend brings it back.
+    dropped_at: Mapped[datetime | None]
 
 
 class ConflictRow(Base):
@@ -85,3 +94,20 @@ class ConflictRow(Base):
     path: Mapped[str] = mapped_column(unique=True)
     received_at: Mapped[datetime]
     association_id: Mapped[int] = mapped_column(ForeignKey("association.id"))
+    dropped_at: Mapped[datetime | None]
+
+
+class UploadRow(Base):
+    """A file that is durable on one machine and still owed to the bucket; there is none once it is there."""
+
+    __tablename__ = "upload"
+    __table_args__ = (Index(None, "machine", "id"),)
+
+    id: Mapped[Id]
+    #: As in `instance.path` and `conflict.path`.
+    path: Mapped[str] = mapped_column(unique=True)
+    sha256: Mapped[str]
+    size: Mapped[int]
+    #: Where the file lies; nobody else can bring it.
+    machine: Mapped[str]
+    stored_at: Mapped[datetime]

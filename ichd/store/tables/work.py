@@ -84,6 +84,8 @@ class JobRow(Base):
     #: Leases in a row that ended with the death of their worker.
     deaths: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
+    #: The owner of the present lease has really begun; a lease that ran out before that kills nobody's count.
+    begun: Mapped[bool] = mapped_column(default=False)
     #: NULL unless leased, so that the index finds expired leases among millions of finished jobs.
     lease_until: Mapped[datetime | None] = mapped_column(index=True)
     #: Done without being done: a newer revision made it pointless.
