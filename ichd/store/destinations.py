@@ -11,8 +11,9 @@ from datetime import datetime
 from sqlalchemy import BindParameter, Select, or_, select, update
 from sqlalchemy.orm import Session
 
-from ichd.domain.job import JobState, RetryPolicy, retry_delay
+from ichd.domain.job import RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
+from ichd.store.job_row import IS_LEASED
 from ichd.store.tables import DestinationRow, JobRow
 from ichd.store.transaction import insert_link
 
@@ -38,7 +39,7 @@ def closed_destinations(now: BindParameter[datetime]) -> Select[str]:
     It depends on no row of the statement around it, so that a claim works it out once, however many reports wait. With
     PostgreSQL, workers that ask in the same instant may each try a destination once.
     """
-    being_tried = select(JobRow.destination).where(JobRow.state == JobState.LEASED, JobRow.destination.is_not(None))
+    being_tried = select(JobRow.destination).where(IS_LEASED, JobRow.destination.is_not(None))
     left_alone = or_(DestinationRow.closed_until > now, DestinationRow.name.in_(being_tried))
     return select(DestinationRow.name).where(DestinationRow.failures > 0, left_alone)
 

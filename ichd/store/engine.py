@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ichd.domain.errors import UserError
+from ichd.store.liveness import watch_liveness
 from ichd.store.tables import DestinationRow
 from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated, writing
 
@@ -179,8 +180,9 @@ def _open(url: URL, *, foreign_keys: bool = True, impatient: bool = True) -> Eng
 
 def _open_postgresql(url: URL, *, impatient: bool) -> Engine:
     """`impatient` gives every statement the time that SQLite's writers have; a migration may take hours."""
-    # A connection that a restarted server dropped is noticed before work starts on it, not in the middle.
-    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_S)
+    # The connection that was used last is the one that is least in doubt.
+    engine = create_engine(url, pool_timeout=BUSY_TIMEOUT_S, pool_use_lifo=True)
+    watch_liveness(engine)
     if not impatient:
         return engine
 
