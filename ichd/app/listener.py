@@ -4,7 +4,7 @@ import gc
 import threading
 
 from ichd.app.audit import RoleTrail
-from ichd.app.clock import utc_now
+from ichd.app.clock import clock_of
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
@@ -29,6 +29,7 @@ from ichd.store.reviews import Reviews
 def run_listener(settings: Settings, stop: threading.Event) -> None:
     """Listen until `stop` is set."""
     storage = open_storage(settings)
+    clock = clock_of(storage.engine)
     arrivals = Arrivals(storage.engine)
     dicom = settings.dicom
     counter = Counter(
@@ -39,11 +40,11 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         max_visit_bytes=dicom.max_association_mb << 20,
     )
     commitments, sources = Commitments(storage.engine), sources_by_ae_title(settings)
-    reporter = CommitmentReporter(commitments, arrivals, storage.spool, sources, utc_now)
+    reporter = CommitmentReporter(commitments, arrivals, storage.spool, sources, clock)
     commitment = CommitmentRequests(commitments, arrivals, answerable=sources, filed=reporter.wake)
     announcements = Announcements(storage.engine)
     announced = AnnouncedStudies(announcements)
-    expected = ExpectedCounts(announcements, counting_sources(settings), utc_now)
+    expected = ExpectedCounts(announcements, counting_sources(settings), clock)
     promised = PromisedResults(Promises(storage.engine), arrivals)
     key_objects = KeyObjects(Reviews(storage.engine), arrivals)
     #: By SOP class UID.
@@ -58,7 +59,7 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         listener_config(dicom),
         counter,
         arrivals,
-        utc_now,
+        clock,
         services=services,
         objects={KEY_OBJECT_SELECTION: key_objects.accept},
         # A destination that we asked for commitment opens an association to us, and is its provider there too.

@@ -15,7 +15,7 @@ from fastapi import APIRouter, FastAPI
 from ichd import __version__
 from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
-from ichd.app.clock import utc_now
+from ichd.app.clock import Clock, clock_of, utc_now
 from ichd.app.feedback import hl7_door
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
@@ -64,6 +64,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
         IchdError: the server ended by itself.
     """
     storage = open_storage(settings)
+    clock = clock_of(storage.engine)
     counter = Counter(
         Arrivals(storage.engine),
         storage.spool,
@@ -75,7 +76,9 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     entry = _entry(settings.web, storage)
     listening = _bind(settings.web)
     config = uvicorn.Config(
-        _application(settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1])),
+        _application(
+            settings, storage, entry, clock, _door(settings, storage, counter, clock, listening.getsockname()[1])
+        ),
         http=patient_protocol(listening, partial(was_let_in, asks=entry.accounts is not None)),
         # Only connections that this loop accepts and that speak HTTP alone are counted.
         loop="asyncio",
@@ -204,21 +207,21 @@ def _note_log_ins(storage: Storage) -> NoteLogIn:
     return note
 
 
-def _door(settings: Settings, storage: Storage, counter: Counter, port: int) -> APIRouter:
+def _door(settings: Settings, storage: Storage, counter: Counter, clock: Clock, port: int) -> APIRouter:
     """STOW-RS."""
     try:
-        counter.open(now=utc_now())
+        counter.open(now=clock())
     except Transient as error:
         # The page must come up all the same: it says what is wrong. The first image tries again.
         log.warning("spool_not_ready", error=str(error))
     place = f"{socket.gethostname()}/web:{port}"
-    Arrivals(storage.engine).end_interrupted(listener=place, now=utc_now())
+    Arrivals(storage.engine).end_interrupted(listener=place, now=clock())
     config = StowConfig(place=place, max_request_bytes=settings.web.max_request_mb << 20)
     key_objects = KeyObjects(Reviews(storage.engine), Arrivals(storage.engine))
-    return stow_router(config, counter, clock=utc_now, account_of=account_of, key_objects=key_objects)
+    return stow_router(config, counter, clock=clock, account_of=account_of, key_objects=key_objects)
 
 
-def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRouter) -> FastAPI:
+def _application(settings: Settings, storage: Storage, entry: Entry, clock: Clock, door: APIRouter) -> FastAPI:
     dicom = settings.dicom
 
     def model() -> ModelIdentity:
@@ -247,7 +250,7 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         reviews=Reviews(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk},
-        clock=utc_now,
+        clock=clock,
         entry=entry,
         doors=[door],
     )

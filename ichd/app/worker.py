@@ -13,7 +13,7 @@ from time import perf_counter
 import structlog
 
 from ichd.app.audit import RoleTrail, audit_source, collector_of
-from ichd.app.clock import utc_now
+from ichd.app.clock import Clock, clock_of
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
 from ichd.app.policies import reading_policy, tick_policy, worker_policy
 from ichd.app.serving import Equipment, Serving, start_succession
@@ -30,9 +30,10 @@ from ichd.pipeline.rendering import Renderer
 from ichd.pipeline.ship import AuditShipper
 from ichd.pipeline.succession import Succession
 from ichd.pipeline.ticks import start_ticks
-from ichd.pipeline.worker import Worker
+from ichd.pipeline.worker import Worker, WorkerPolicy
 from ichd.settings import Settings
 from ichd.store.audit import Audit
+from ichd.store.bell import JobBell, has_bell
 from ichd.store.deliveries import Deliveries
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import Outbox
@@ -44,6 +45,9 @@ log = structlog.get_logger(__name__)
 #: For so long a courier may still need the heat of a finding, before an idle worker makes all of its maps.
 _COURIERS_FIRST = timedelta(seconds=5)
 _SWEEP_ORPHANS_AFTER = timedelta(minutes=10)
+#: Where a bell says when a job comes, polls are for what comes by time: a retry, a destination that is tried again, and
+#: a bell that is lost. Their pauses begin at two seconds, and an idle lane costs one look a second.
+_POLL_BESIDE_BELL_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class _Bench:
 
     settings: Settings
     storage: Storage
+    #: The one that times in the database go by.
+    clock: Clock
     #: The model in force, and those that follow it.
     succession: Succession[Serving]
     heat_maps: HeatMaps
@@ -83,19 +89,29 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         queue=Queue(storage.engine),
         studies=storage.studies,
         steps={JobKind.ANALYSE: partial(_read, bench, couriers)},
-        policy=worker_policy(settings),
-        clock=utc_now,
+        policy=_rhythm(bench),
+        clock=bench.clock,
         idle=idle,
         bell=bell,
+    )
+
+    def ring_all() -> None:
+        bell.set()
+        couriers.ring()
+
+    job_bell = JobBell(
+        storage.engine,
+        ring=lambda destination: bell.set() if destination is None else couriers.ring(destination),
+        ring_all=ring_all,
     )
     collector = collector_of(settings)
     ship_audit = None
     if collector is not None:
-        ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
+        ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), bench.clock).ship
     ticks = start_ticks(
         storage.studies,
         tick_policy(settings),
-        utc_now,
+        bench.clock,
         study_ready=bell.set,
         sweeps={
             "embeddings": partial(_sweep_embeddings, bench),
@@ -110,6 +126,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     couriers.start()
+    job_bell.start()
     first = bench.succession.present
     log.info(
         "worker_ready",
@@ -124,6 +141,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     finally:
         # Also where a defect ends the readings: the couriers must not outlive them.
         stop.set()
+        job_bell.stop()
         try:
             couriers.join()
         finally:
@@ -141,6 +159,7 @@ def _bench(settings: Settings, storage: Storage) -> _Bench:
     return _Bench(
         settings=settings,
         storage=storage,
+        clock=clock_of(storage.engine),
         succession=succession,
         heat_maps=HeatMaps(storage.engine, storage.spool),
         last_seen=last_seen,
@@ -148,6 +167,13 @@ def _bench(settings: Settings, storage: Storage) -> _Bench:
         delivery=delivery_policy(settings),
         explainers=explainers,
     )
+
+
+def _rhythm(bench: _Bench) -> WorkerPolicy:
+    policy = worker_policy(bench.settings)
+    if not has_bell(bench.storage.engine):
+        return policy
+    return replace(policy, poll_s=max(policy.poll_s, _POLL_BESIDE_BELL_S))
 
 
 def _read(bench: _Bench, couriers: Couriers, job: Job) -> None:
@@ -161,7 +187,7 @@ def _read(bench: _Bench, couriers: Couriers, job: Job) -> None:
         last_seen=bench.last_seen,
         policy=reading_policy(bench.settings),
         destinations=bench.delivery.destinations,
-        clock=utc_now,
+        clock=bench.clock,
     )
     couriers.ring()
 
@@ -171,10 +197,12 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
     courier = Courier(
         deliveries=Deliveries(storage.engine, storage.spool),
         outbox=bench.outbox,
-        renderer=Renderer(outbox=bench.outbox, heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now),
+        renderer=Renderer(
+            outbox=bench.outbox, heat_maps=bench.heat_maps, explainer=bench.explainers, clock=bench.clock
+        ),
         promises=Promises(storage.engine),
         policy=bench.delivery,
-        clock=utc_now,
+        clock=bench.clock,
     )
     bells = {each.name: threading.Event() for each in settings.destination}
     lanes = {
@@ -183,8 +211,8 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
             queue=Queue(storage.engine),
             studies=storage.studies,
             steps={JobKind.PUBLISH: courier.publish},
-            policy=replace(worker_policy(settings), retry=patience_with(each, settings)),
-            clock=utc_now,
+            policy=replace(_rhythm(bench), retry=patience_with(each, settings)),
+            clock=bench.clock,
             bell=bells[each.name],
             destination=each.name,
         )
@@ -201,10 +229,10 @@ def _idle_work(bench: _Bench) -> tuple[IdleWork, ExitStack]:
         tasks["ahead"] = partial(_work_ahead, bench)
     if bench.explainers is not None:
         patience = _COURIERS_FIRST if wants_pictures(bench.settings) else timedelta()
-        maps = Maps(heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now, patience=patience)
+        maps = Maps(heat_maps=bench.heat_maps, explainer=bench.explainers, clock=bench.clock, patience=patience)
         tasks["heat_maps"] = maps.step
         put_down.callback(maps.close)
-    return IdleWork(tasks, utc_now), put_down
+    return IdleWork(tasks, bench.clock), put_down
 
 
 def _sweep_embeddings(bench: _Bench, now: datetime) -> int:
@@ -216,7 +244,7 @@ def _look_for_successor(bench: _Bench) -> bool:
     """A glance, and no work: the successor is made ready by a thread of its own."""
     bench.succession.look()
     if bench.explainers is not None:
-        bench.explainers.sweep(utc_now())
+        bench.explainers.sweep(bench.clock())
     return False
 
 

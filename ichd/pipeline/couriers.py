@@ -26,10 +26,11 @@ class Couriers:
         for thread in self._threads:
             thread.start()
 
-    def ring(self) -> None:
-        """There is something to deliver."""
-        for bell in self._bells.values():
-            bell.set()
+    def ring(self, destination: str | None = None) -> None:
+        """There is something to deliver: to one destination, which may be another machine's, or to any."""
+        for name, bell in self._bells.items():
+            if destination in {None, name}:
+                bell.set()
 
     def join(self) -> None:
         """Wait until each lane has finished or given back its job, which takes the grace period at most.

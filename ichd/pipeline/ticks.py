@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.errors import Transient
 from ichd.domain.job import RetryPolicy
-from ichd.pipeline.clock import Clock
+from ichd.pipeline.clock import Clock, utc_now
 from ichd.store.studies import Studies
 
 log = structlog.get_logger(__name__)
@@ -72,12 +72,13 @@ def start_ticks(
             log.error("deliveries_to_unknown_destinations", jobs=stranded)
 
     def sweep_spool() -> None:
-        swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=clock())
+        # Files have the times of this machine, whatever clock the database goes by.
+        swept = studies.sweep_spool(older_than=ORPHAN_AFTER, now=utc_now())
         if swept:
             log.warning("orphans_swept", files=swept)
 
     def sweep_outlived(what: str) -> None:
-        outlived = sweeps[what](clock())
+        outlived = sweeps[what](utc_now())
         if outlived:
             log.info("outlived_swept", what=what, files=outlived)
 

@@ -27,7 +27,7 @@ def watch_liveness(engine: Engine) -> None:
     """Have the pool of a PostgreSQL engine replace a connection that is gone before anybody begins work on it."""
 
     @event.listens_for(engine, "checkout")
-    def look(connection: "Connection[Any]", entry: ConnectionPoolEntry, _proxy: object) -> None:
+    def look(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
         idle_s = time.monotonic() - entry.info.get(_LAST_USE, time.monotonic())
         if idle_s < _TRUSTED_S and not _has_word(connection):
             return
