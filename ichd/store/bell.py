@@ -70,7 +70,7 @@ class JobBell:
         """Not the pool's: it would be in use for ever."""
         arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
         connection: Connection[Any] = self._engine.dialect.loaded_dbapi.connect(
-            *arguments, **(_KEEPALIVE | {"autocommit": True} | options)
+            *arguments, **{**_KEEPALIVE, "autocommit": True, **options}
         )
         return connection
 

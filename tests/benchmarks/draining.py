@@ -48,7 +48,8 @@ class Drained:
 
 def drained_by(processes: int, drain: Callable[[str, Barrier], Share], url: str, jobs: int) -> Drained:
     """Have `processes` of them empty the queue behind `url`, which holds `jobs`."""
-    context = multiprocessing.get_context("spawn")
+    # What they need is imported once, by the script that starts them, and not by each on the cores that are measured.
+    context = multiprocessing.get_context("forkserver")
     with context.Manager() as manager:
         barrier: Any = manager.Barrier(processes)
         with context.Pool(processes) as pool:
