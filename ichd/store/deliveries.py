@@ -50,6 +50,7 @@ class Deliveries:
         with writing(self._engine) as session:
             study = locked(session, job.study_id)
             row = held(session, job)
+            row.begun = True
             newest = study.revision
             if job.revision != newest:
                 # Not left to its lease: the newer revision's report would wait for that.

@@ -157,7 +157,7 @@ class Queue:
     ) -> JobState:
         """End an attempt: queued again for `retry_at`, or dead where that is None. Returns which.
 
-        With `crashes_allowed` it crashed its worker, and is dead after so many in a row.
+        With `crashes_allowed` it crashed its worker, and is dead after so many in a row, deaths of workers included.
 
         Raises:
             LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
@@ -166,7 +166,7 @@ class Queue:
         row.reason, row.detail = reason, detail
         row.deaths = 0 if crashes_allowed is None else row.deaths + 1
         settle(row, reason)
-        if retry_at is None or row.deaths == crashes_allowed:
+        if retry_at is None or (crashes_allowed is not None and row.deaths >= crashes_allowed):
             bury(row, now=now)
         else:
             give_back(row, run_at=retry_at)
@@ -224,6 +224,7 @@ def _claim(kinds: tuple[JobKind, ...], to_one: bool) -> ReturningUpdate[Any]:
         .values(
             state=move_job(JobState.QUEUED, JobState.LEASED),
             owner=bindparam("its_owner"),
+            begun=False,
             attempt=JobRow.attempt + 1,
             lease_until=bindparam("its_end", type_=UtcDateTime()),
         )
