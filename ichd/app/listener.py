@@ -5,6 +5,7 @@ import threading
 
 from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
+from ichd.app.notify import NOBODY, Watcher
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
@@ -25,8 +26,11 @@ from ichd.store.commitments import Commitments
 from ichd.store.promises import Promises
 from ichd.store.reviews import Reviews
 
+#: For so long the door may be busy with one connection before it looks for the next.
+_SLOWEST_DOOR_S = 30.0
 
-def run_listener(settings: Settings, stop: threading.Event) -> None:
+
+def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY) -> None:
     """Listen until `stop` is set."""
     storage = open_storage(settings)
     arrivals = Arrivals(storage.engine)
@@ -72,7 +76,10 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     expected.start()
     trail = RoleTrail(storage.engine, settings, "listen")
     trail.started()
+    watcher.ready(f"takes images at {listener.place}")
+    watcher.watch(lambda: listener.idle_s() < _SLOWEST_DOOR_S)
     stop.wait()
+    watcher.stopping()
     trail.stopped()
     listener.stop()
     reporter.stop()

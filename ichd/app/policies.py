@@ -1,7 +1,7 @@
 """From settings to the policies of the pipeline."""
 
 from ichd.domain.completeness import CompletenessPolicy
-from ichd.domain.job import RetryPolicy
+from ichd.domain.job import DEATHS_ALLOWED, JobKind, RetryPolicy
 from ichd.domain.refusal import SelectionPolicy
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.pipeline.ticks import TickPolicy
@@ -30,8 +30,18 @@ def worker_policy(settings: Settings) -> WorkerPolicy:
     """Rhythm of the worker."""
     worker = settings.worker
     return WorkerPolicy(
-        poll_s=worker.poll_s, lease_s=worker.lease_s, grace_s=worker.grace_s, retry=retry_policy(settings)
+        poll_s=worker.poll_s,
+        lease_s=worker.lease_s,
+        grace_s=worker.grace_s,
+        retry=retry_policy(settings),
+        time_limit_s=worker.time_limit_s,
+        deaths_allowed=deaths_allowed(settings),
     )
+
+
+def deaths_allowed(settings: Settings) -> dict[JobKind, int]:
+    """After how many deaths of its workers in a row a job is dead."""
+    return {**DEATHS_ALLOWED, JobKind.ANALYSE: settings.worker.deaths_allowed}
 
 
 def tick_policy(settings: Settings) -> TickPolicy:
@@ -45,4 +55,5 @@ def tick_policy(settings: Settings) -> TickPolicy:
         ),
         retry=retry_policy(settings),
         lease_s=settings.worker.lease_s,
+        deaths_allowed=deaths_allowed(settings),
     )

@@ -17,6 +17,7 @@ from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
 from ichd.app.feedback import hl7_door
+from ichd.app.notify import NOBODY, Watcher
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.audit import AuditEvent, AuditOutcome
@@ -55,7 +56,22 @@ _MOST_PER_ADDRESS = 64
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
-def run_web(settings: Settings, stop: threading.Event) -> None:
+#: For so long the event loop may be held up by one request.
+_SLOWEST_TURN_S = 30.0
+
+
+class _Server(uvicorn.Server):
+    """One whose event loop is seen to turn."""
+
+    turned_at = 0.0
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by the loop itself, ten times a second."""
+        self.turned_at = time.monotonic()
+        return await super().on_tick(counter)
+
+
+def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY) -> None:
     """Serve pages and DICOMweb until `stop` is set.
 
     Raises:
@@ -88,7 +104,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     )
     config.load()
     config.ssl = encryption
-    server = uvicorn.Server(config)
+    server = _Server(config)
     trail = RoleTrail(storage.engine, settings, "web")
     # In a thread of its own the server leaves the signals to whoever set `stop` up.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
@@ -101,9 +117,12 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
         if thread.is_alive():
             log.info("web_ready", host=settings.web.host, port=listening.getsockname()[1])
             trail.started()
+            watcher.ready(f"shows pages at {settings.web.host}:{listening.getsockname()[1]}")
+            watcher.watch(lambda: time.monotonic() - server.turned_at < _SLOWEST_TURN_S)
         while not stop.wait(0.2):
             if not thread.is_alive():
                 raise IchdError("the web server ended by itself; the log says why")
+        watcher.stopping()
         trail.stopped()
     finally:
         server.should_exit = True

@@ -15,9 +15,12 @@ import structlog
 from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
+from ichd.app.notify import NOBODY, Watcher
 from ichd.app.policies import reading_policy, tick_policy, worker_policy
 from ichd.app.serving import Equipment, Serving, start_succession
+from ichd.app.slots import Slot, cores_here, seated
 from ichd.app.storage import Storage, open_storage
+from ichd.domain.ending import Ending
 from ichd.domain.job import JobKind
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.couriers import Couriers
@@ -30,6 +33,7 @@ from ichd.pipeline.rendering import Renderer
 from ichd.pipeline.ship import AuditShipper
 from ichd.pipeline.succession import Succession
 from ichd.pipeline.ticks import start_ticks
+from ichd.pipeline.vigil import Vigil
 from ichd.pipeline.worker import Worker
 from ichd.settings import Settings
 from ichd.store.audit import Audit
@@ -38,6 +42,7 @@ from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import Outbox
 from ichd.store.promises import Promises
 from ichd.store.queue import Job, Queue
+from ichd.vision.engines.device import gpu_count
 
 log = structlog.get_logger(__name__)
 
@@ -62,12 +67,13 @@ class _Bench:
     explainers: Explainers | None
 
 
-def run_worker(settings: Settings, stop: threading.Event) -> None:
-    """Work until `stop` is set.
+def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher: Watcher = NOBODY) -> Ending:
+    """Work until `stop` is set, or until this process is to be replaced; returns the exit code, which says so.
 
     Raises:
         WorkerHarmed: a step met a defect; the supervisor starts another worker.
     """
+    settings = seated(settings, slot, gpus=gpu_count(), cores=cores_here())
     storage = open_storage(settings)
     # Ready before anything is claimed: no study should wait for what happens once.
     started = perf_counter()
@@ -76,10 +82,11 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     if not bench.delivery.routes:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
-    couriers = _couriers(bench, stop)
+    vigil = Vigil(Queue(storage.engine), utc_now, memory_mb=settings.worker.memory_mb)
+    couriers = _couriers(bench, stop, slot, vigil)
     idle, put_down = _idle_work(bench)
     worker = Worker(
-        owner=owner_name(),
+        owner=owner_name(slot),
         queue=Queue(storage.engine),
         studies=storage.studies,
         steps={JobKind.ANALYSE: partial(_read, bench, couriers)},
@@ -87,6 +94,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         clock=utc_now,
         idle=idle,
         bell=bell,
+        vigil=vigil,
     )
     collector = collector_of(settings)
     ship_audit = None
@@ -119,10 +127,14 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         engine=first.reader.engine.name,
         warm_up_s=warm_up_s,
     )
+    watcher.ready(f"reads with {first.identity.name} {first.identity.version}")
+    watcher.watch(vigil.is_well)
     try:
         worker.run(stop)
     finally:
-        # Also where a defect ends the readings: the couriers must not outlive them.
+        watcher.stopping()
+        vigil.dismissed = stop.is_set()
+        # Also where a defect ends the readings, or this process is replaced: the couriers must not outlive them.
         stop.set()
         try:
             couriers.join()
@@ -133,6 +145,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             ticks.shutdown(wait=True)
             storage.engine.dispose()
     log.info("worker_stopped")
+    return vigil.exit_code
 
 
 def _bench(settings: Settings, storage: Storage) -> _Bench:
@@ -166,7 +179,7 @@ def _read(bench: _Bench, couriers: Couriers, job: Job) -> None:
     couriers.ring()
 
 
-def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
+def _couriers(bench: _Bench, stop: threading.Event, slot: Slot, vigil: Vigil) -> Couriers:
     storage, settings = bench.storage, bench.settings
     courier = Courier(
         deliveries=Deliveries(storage.engine, storage.spool),
@@ -179,7 +192,7 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
     bells = {each.name: threading.Event() for each in settings.destination}
     lanes = {
         each.name: Worker(
-            owner=owner_name(),
+            owner=owner_name(slot),
             queue=Queue(storage.engine),
             studies=storage.studies,
             steps={JobKind.PUBLISH: courier.publish},
@@ -187,6 +200,7 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
             clock=utc_now,
             bell=bells[each.name],
             destination=each.name,
+            vigil=vigil,
         )
         for each in settings.destination
     }
@@ -225,6 +239,6 @@ def _work_ahead(bench: _Bench) -> bool:
     return ahead is not None and ahead.step()
 
 
-def owner_name() -> str:
+def owner_name(slot: Slot) -> str:
     """Who holds a lease: unique for each start of a worker, readable for people."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+    return f"{socket.gethostname()}/{slot.name}/{os.getpid()}/{secrets.token_hex(4)}"

@@ -4,7 +4,7 @@ Every tick is one idempotent transaction, so any number of workers may run them 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,7 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.errors import Transient
-from ichd.domain.job import RetryPolicy
+from ichd.domain.job import DEATHS_ALLOWED, JobKind, RetryPolicy
 from ichd.pipeline.clock import Clock
 from ichd.store.studies import Studies
 
@@ -38,6 +38,7 @@ class TickPolicy:
     completeness: CompletenessPolicy
     retry: RetryPolicy
     lease_s: float
+    deaths_allowed: dict[JobKind, int] = field(default_factory=lambda: dict(DEATHS_ALLOWED))
 
 
 def start_ticks(
@@ -62,7 +63,7 @@ def start_ticks(
             study_ready()
 
     def reap_leases() -> None:
-        reaped = studies.reap(now=clock(), retry=policy.retry)
+        reaped = studies.reap(now=clock(), retry=policy.retry, deaths_allowed=policy.deaths_allowed)
         if reaped:
             log.warning("leases_reaped", jobs=reaped)
 
