@@ -8,12 +8,7 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -21,7 +16,10 @@ from ichd.domain.errors import UserError
 from ichd.store.tables import DestinationRow
 from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated, writing
 
+# Alembic is loaded by those who migrate. A daemon that only asks whether it fits would wait longer for it than for the
+# answer, and a scanner for the daemon.
 if TYPE_CHECKING:
+    from alembic.config import Config
     from psycopg import Connection as PostgresqlConnection
 
 
@@ -46,6 +44,9 @@ def migrate(url: str) -> str:
         UserError: the URL can't be used, or the database belongs to a newer version of ichd.
         Transient: the database does not answer.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     # SQLite changes a table by copying it; with foreign keys enforced, dropping the old one would delete its children.
     engine = _open(_parse(url), foreign_keys=False, impatient=False)
     try:
@@ -81,7 +82,7 @@ def check_schema(engine: Engine) -> None:
         UserError: it is; names the mend.
         Transient: the database does not answer.
     """
-    expected = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    expected = newest_revision()
     found = _revision(engine)
     if found != expected:
         raise UserError(
@@ -113,6 +114,9 @@ def draft_migration(message: str) -> Path:
 
     For developers: python -c "from ichd.store.engine import draft_migration; draft_migration('what changes')"
     """
+    from alembic import command
+    from alembic.script import Script
+
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/draft.db"
         number = int(migrate(url)) + 1
@@ -124,8 +128,15 @@ def draft_migration(message: str) -> Path:
     return Path(drafted.path)
 
 
-def _config(engine: Engine) -> Config:
+def newest_revision() -> str:
+    """The schema that this version needs: each migration's file begins with its revision, and they are in order."""
+    return max(path.name.partition("_")[0] for path in (_migrations_folder() / "versions").glob("[0-9]*_*.py"))
+
+
+def _config(engine: Engine) -> "Config":
     """What an alembic.ini would say."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
     config.attributes["engine"] = engine
@@ -134,7 +145,10 @@ def _config(engine: Engine) -> Config:
 
 def _revision(engine: Engine) -> str | None:
     with reading(engine) as session:
-        return MigrationContext.configure(session.connection()).get_current_revision()
+        if not inspect(session.connection()).has_table("alembic_version"):
+            return None
+        found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
 
 
 def _migrations_folder() -> Path:
