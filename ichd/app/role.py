@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -38,6 +39,8 @@ class Role:
     #: It says that it takes work.
     is_ready: bool = False
     watchdog_s: float = _WATCHDOG_S
+    #: Its child loads itself and then waits for our word, since we don't know yet whether it may run.
+    held: bool = False
     #: Of its last sign of life; None before the first, and once it stops by itself.
     beat_at: float | None = None
     ear: Ear | None = None
@@ -51,7 +54,25 @@ class Role:
         command = list(self.command)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - our own
         self.started_at = time.monotonic()
+        if not self.held:
+            self.release()
+
+    def release(self) -> None:
+        """Let it run, and those that follow it too."""
+        self.held = False
+        if self.process is None or self.process.stdin is None:
+            return
+        with suppress(BrokenPipeError):  # it has ended already, which is seen at its next look
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
         log.info("role_started", role=self.name, pid=self.process.pid)
+
+    def cancel(self) -> None:
+        """End a child that was held: it has done nothing."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.hang_up()
 
     def listen(self) -> None:
         """Take note of what it said since the last time."""

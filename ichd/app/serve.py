@@ -3,17 +3,16 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from ichd.app.model import check_model
 from ichd.app.notify import Watcher
 from ichd.app.slots import Slot
-from ichd.app.storage import open_storage
 from ichd.app.supervise import Role, supervise
 from ichd.domain.errors import IchdError
 from ichd.settings import Settings
-from ichd.store.engine import create_if_empty
 
 #: On top of the worker's own grace: the time to say goodbye.
 _EXTRA_GRACE_S = 5.0
+#: Images must find the door open first; a listener that is not up by then will be some time.
+_DOOR_ALONE_S = 5.0
 
 
 def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.Event, watcher: Watcher) -> None:
@@ -28,17 +27,31 @@ def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.E
         UserError: the database has another schema, the spool is not this database's, the model can't be used, or a role
             can't run under these settings.
     """
-    check_model(settings.model, weights=False)
-    create_if_empty(settings.database.url)
-    open_storage(settings).engine.dispose()
+    door = _role("listen", command, "--held")
+    door.held = True
+    # It takes as long to load as our checks do, and there are two processors.
+    door.start()
+    try:
+        # Loaded here, and not before the child: they take half of the time until a scanner is answered.
+        from ichd.app.model import check_model
+        from ichd.app.storage import open_storage
+        from ichd.store.engine import create_if_empty
+
+        check_model(settings.model, weights=False)
+        create_if_empty(settings.database.url)
+        open_storage(settings).engine.dispose()
+    except BaseException:
+        door.cancel()
+        raise
     beside = _Beside(lambda: check_model(settings.model))
+    door.release()
     supervise(
-        # Images must find the door open first.
-        [_role("listen", command), *_workers(settings.worker.concurrency, command), _role("web", command)],
+        [door, *_workers(settings.worker.concurrency, command), _role("web", command)],
         stop=stop,
         grace_s=settings.worker.grace_s + _EXTRA_GRACE_S,
         watcher=watcher,
         trouble=beside.trouble,
+        first_alone_s=_DOOR_ALONE_S,
     )
 
 
@@ -50,6 +63,9 @@ def run_workers(
     Raises:
         UserError: as `run_supervisor`.
     """
+    from ichd.app.model import check_model
+    from ichd.app.storage import open_storage
+
     check_model(settings.model)
     open_storage(settings).engine.dispose()
     grace_s = settings.worker.grace_s + _EXTRA_GRACE_S

@@ -40,22 +40,25 @@ def supervise(
     patience_s: float = _PATIENCE_S,
     watcher: Watcher = NOBODY,
     trouble: Callable[[], IchdError | None] = lambda: None,
+    first_alone_s: float = 0.0,
 ) -> None:
     """Keep the roles alive until `stop` is set, then stop them: SIGTERM, and SIGKILL after `grace_s`.
 
     `watcher` hears that all is ready once the first role is: it is the one that work comes to. `trouble` is what was
-    found out meanwhile and makes it pointless to go on.
+    found out meanwhile and makes it pointless to go on. Until the first role is ready, but for `first_alone_s` at most,
+    no other starts: what they load would keep the processor from it.
 
     Raises:
         UserError: for `patience_s` a role ended again and again with what a person must mend; all roles are stopped.
         IchdError: that of `trouble`; all roles are stopped.
     """
     report = _Report(roles, watcher)
-    turned_at = time.monotonic()
+    turned_at = began_at = time.monotonic()
     try:
         while not stop.is_set():
             paused_s, turned_at = time.monotonic() - turned_at, time.monotonic()
-            for role in roles:
+            is_alone = not roles[0].is_ready and turned_at - began_at < first_alone_s
+            for role in roles[:1] if is_alone else roles:
                 if paused_s > _PAUSE_S:
                     role.sleep(paused_s)
                 _tend(role, patience_s)

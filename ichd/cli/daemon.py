@@ -22,10 +22,12 @@ from ichd.telemetry import configure_logging
 log = structlog.get_logger(__name__)
 
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input closes.")]
+Held = Annotated[bool, typer.Option("--held", hidden=True, help="Begin at a word from standard input.")]
 Concurrency = Annotated[
     int | None,
     typer.Option("--concurrency", min=1, help="Workers side by side, a process each; else worker.concurrency."),
 ]
+_LOOK_S = 0.05
 #: From the supervisor, to each of several workers; one without it is alone, or their supervisor.
 SlotOption = Annotated[str | None, typer.Option("--slot", hidden=True, help="NUMBER/OF of a worker among several.")]
 
@@ -48,11 +50,11 @@ def serve(context: typer.Context) -> None:
         run_supervisor(settings, _this_command(invocation(context).config), stop, _watcher())
 
 
-def listen(context: typer.Context, supervised: Supervised = False) -> None:
+def listen(context: typer.Context, supervised: Supervised = False, held: Held = False) -> None:
     """The listener alone: takes images, stores them, queues their studies."""
     from ichd.app.listener import run_listener
 
-    settings, stop = _start(context, supervised=supervised)
+    settings, stop = _start(context, supervised=supervised, held=held)
     with _crashes_in_the_log("listen"):
         run_listener(settings, stop, _watcher())
 
@@ -98,14 +100,18 @@ def migrate(context: typer.Context) -> None:
 
 
 def _start(
-    context: typer.Context, *, supervised: bool = False, process: str | None = None
+    context: typer.Context, *, supervised: bool = False, held: bool = False, process: str | None = None
 ) -> tuple[Settings, threading.Event]:
     settings = settings_of(context)
     configure_logging(settings.log.level, settings.log.format, process=process)
     stop = threading.Event()
     stop_on_signals(stop)
     if supervised:
-        stop_with_supervisor(stop)
+        go = threading.Event()
+        stop_with_supervisor(stop, go)
+        while held and not go.wait(_LOOK_S):
+            if stop.is_set():
+                raise typer.Exit
     return settings, stop
 
 
