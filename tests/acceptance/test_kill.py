@@ -41,6 +41,8 @@ def test_killed_at_random_moments_every_acknowledged_study_is_reported_once(tmp_
             tmp_path / "daemon",
             [Destination(ae_title=pacs.ae_title, port=pacs.port)],
             extra_settings="[study]\ninterrupted_period_s = 15.0\n",
+            # It is we who kill, and no study is poison.
+            worker_settings="deaths_allowed = 100",
         )
         with running(daemon):
             scanners = [Scanner(daemon, folder) for folder in folders]
