@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ichd.app.storage import Storage
+from ichd.app.storage import Storage, spool_of
 from ichd.domain.errors import UserError
 from ichd.intake.dimse.tls import TlsFiles, expiry
 from ichd.settings import Settings
@@ -28,7 +28,7 @@ def open_existing(settings: Settings) -> Storage:
     require_database(settings.database.url)
     engine = open_database(settings.database.url)
     check_schema(engine)
-    spool = Spool(settings.spool.root)
+    spool = spool_of(settings.spool, engine)
     return Storage(engine=engine, spool=spool, studies=Studies(engine, spool))
 
 

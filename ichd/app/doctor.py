@@ -17,6 +17,7 @@ from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
+from ichd.app.storage import bucket_of
 from ichd.app.web import accounts_of, web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
@@ -153,8 +154,14 @@ def _spool(settings: Settings) -> str:
     folder = settings.spool.root
     existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise _NotOk(f"{existing} can't be written by this user; change its owner or spool.url")
-    return f"{folder} can be written"
+        key = "spool.folder" if settings.spool.is_bucket else "spool.url"
+        raise _NotOk(f"{existing} can't be written by this user; change its owner or {key}")
+    if not settings.spool.is_bucket:
+        return f"{folder} can be written"
+    bucket = bucket_of(settings.spool)
+    bucket.rehearse()
+    when = "before" if settings.spool.durability == "remote" else "after"
+    return f"{bucket.url} takes, gives and removes objects; images go there {when} they are acknowledged, by {folder}"
 
 
 def _disk(settings: Settings) -> str:

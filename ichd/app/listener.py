@@ -7,6 +7,7 @@ from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
+from ichd.app.uploading import uploading
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
 from ichd.intake.ask.expected import ExpectedCounts
 from ichd.intake.commitment import PUSH_MODEL, CommitmentRequests
@@ -71,9 +72,10 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     reporter.start()
     expected.start()
     trail = RoleTrail(storage.engine, settings, "listen")
-    trail.started()
-    stop.wait()
-    trail.stopped()
+    with uploading(storage):
+        trail.started()
+        stop.wait()
+        trail.stopped()
     listener.stop()
     reporter.stop()
     expected.stop()

@@ -19,6 +19,7 @@ from ichd.app.clock import utc_now
 from ichd.app.feedback import hl7_door
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
+from ichd.app.uploading import uploading
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
@@ -95,6 +96,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     words = ExitStack()
     try:
         words.enter_context(hl7_door(settings, storage))
+        words.enter_context(uploading(storage))
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.01)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import structlog
 
-from ichd.domain.errors import Transient
+from ichd.domain.errors import CodedError, Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
 from ichd.store.arrivals import ArrivalKind, Arrivals
@@ -40,13 +40,22 @@ class Shelf:
     def keep(self, draft: Draft, facts: InstanceFacts, *, association_id: int, now: datetime) -> ArrivalKind:
         """Take one image; when this returns, its bytes and its row survive a loss of power.
 
+        With a bucket and `spool.durability = "remote"` they survive the loss of this machine as well.
+
         Raises:
-            Transient: the spool or the database fails; the image may be sent again.
+            Transient: the spool, its bucket or the database fails; the image may be sent again.
         """
         stored = draft.seal()
+        try:
+            self._spool.secure(stored)
+        except CodedError as trouble:
+            # It has no row and nobody was told yes; a sender that tries all night must not fill the disk.
+            self._discard(stored)
+            raise Transient(Reason.STORE_UNAVAILABLE, trouble.detail) from trouble
         # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
         # spool sets aside what has no row.
-        kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
+        debtor = self._spool.debtor
+        kind = self._arrivals.record(facts, stored, association_id=association_id, now=now, debtor=debtor)
         if kind is ArrivalKind.DUPLICATE:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
@@ -70,6 +79,7 @@ class Shelf:
         first = self._arrivals.first_file(facts)
         if first is None or first.sha256 != stored.sha256 or self._spool.is_intact(first):
             return ArrivalKind.DUPLICATE
-        kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now)
+        debtor = self._spool.debtor
+        kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now, debtor=debtor)
         _log.warning("damaged_file_replaced", study=facts.study_instance_uid, file=first.path)
         return kind

@@ -43,7 +43,7 @@ def analyse(
     last_seen.forget()
     rule = reader.engine.bundle.rule
     recollection = Recollection(reader=reader, embeddings=embeddings, stored=work.stored, clock=clock)
-    outcome = read_study(work.facts, work.files, recollection.see, rule, policy)
+    outcome = read_study(work.facts, work.files, recollection.see, rule, policy, bring=work.bring)
     if isinstance(outcome, UnreadStudy):
         record = unread_record(
             study_uid=job.study_uid,

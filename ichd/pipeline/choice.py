@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 
 from ichd.domain.errors import NotAnalysable
+from ichd.domain.image_file import AnyImage, Bring, all_here
 from ichd.domain.placed import position_mm
 from ichd.domain.refusal import Refusal, SelectionPolicy
 from ichd.domain.selection import Candidate, Ranked, best_first, notes_on, ranking_of, select_series
@@ -16,7 +16,7 @@ from ichd.vision.headness import SECTIONS_LOOKED_AT, require_head
 from ichd.vision.quality import inspect, require_hounsfield
 from ichd.vision.scan import HeadScan, SliceSource, load_scan
 
-Files = Mapping[str, Path]
+Files = Mapping[str, AnyImage]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,11 @@ class Chosen:
 class Choice:
     """The stacks of one study on their way to a decision; `files` by SOP Instance UID."""
 
-    def __init__(self, study: Unfolded, files: Files, policy: SelectionPolicy, *, head_only: bool) -> None:
+    def __init__(
+        self, study: Unfolded, files: Files, policy: SelectionPolicy, *, head_only: bool, bring: Bring = all_here
+    ) -> None:
         self._files = files
+        self._bring = bring
         self._head_only = head_only
         self._chosen: Candidate | None = None
         selection = select_series(study.facts, policy, pixels_to_come=head_only)
@@ -68,7 +71,7 @@ class Choice:
         while (best := self._best()) is not None:
             found = perf_counter()
             try:
-                scan = load_stack(best.stack, self._files, head_only=self._head_only)
+                scan = load_stack(best.stack, self._files, head_only=self._head_only, bring=self._bring)
             except NotAnalysable as refusal:
                 self._open.remove(best)
                 self._closed.append(_refused(best, refusal))
@@ -86,7 +89,7 @@ class Choice:
         while self._head_only and self._open and self._open[0].evidence is None:
             first = self._open.pop(0)
             try:
-                sections = load_sections(first.stack, self._files)
+                sections = load_sections(first.stack, self._files, self._bring)
                 require_hounsfield(sections)
                 evidence = require_head(sections)
             except NotAnalysable as refusal:
@@ -101,7 +104,7 @@ def _refused(candidate: Candidate, refusal: NotAnalysable) -> Candidate:
     return replace(candidate, refusal=Refusal(reason=refusal.reason, detail=refusal.detail))
 
 
-def unfold(study: StudyFacts, files: Files) -> Unfolded:
+def unfold(study: StudyFacts, files: Files, bring: Bring = all_here) -> Unfolded:
     """Read the frames of a study's multi-frame images."""
     damaged: dict[str, Refusal] = {}
 
@@ -109,6 +112,7 @@ def unfold(study: StudyFacts, files: Files) -> Unfolded:
         if image.number_of_frames == 1 and image.sop_class_uid not in MULTI_FRAME_CT:
             return (image,)
         try:
+            bring([image.sop_instance_uid])
             return frame_facts(files[image.sop_instance_uid], image)
         except NotAnalysable as refusal:
             damaged[image.sop_instance_uid] = Refusal(reason=refusal.reason, detail=refusal.detail)
@@ -120,20 +124,20 @@ def unfold(study: StudyFacts, files: Files) -> Unfolded:
     return Unfolded(facts=replace(study, series=series), damaged=damaged)
 
 
-def load_stack(stack: Stack, files: Files, *, head_only: bool) -> HeadScan:
+def load_stack(stack: Stack, files: Files, *, head_only: bool, bring: Bring = all_here) -> HeadScan:
     """The scan of a stack, with the notes on its choice and its quality.
 
     Raises:
         NotAnalysable: the pixels can't be decoded, form no scan, or (with `head_only`) show too little of a head.
     """
-    scan = load_images(stack.instances, files)
+    scan = load_images(stack.instances, files, bring)
     inspection = inspect(scan)
     if head_only:
         inspection.require()
     return replace(scan, notes=(*notes_on(stack), *scan.notes, *inspection.notes))
 
 
-def load_sections(stack: Stack, files: Files) -> HeadScan:
+def load_sections(stack: Stack, files: Files, bring: Bring = all_here) -> HeadScan:
     """A few of its slices, from end to end, as if they were all.
 
     Raises:
@@ -142,13 +146,14 @@ def load_sections(stack: Stack, files: Files) -> HeadScan:
     ordered = sorted(stack.instances, key=lambda i: (position_mm(i) or 0.0, i.sop_instance_uid))
     count = min(len(ordered), SECTIONS_LOOKED_AT)
     last = max(count - 1, 1)
-    return load_images([ordered[round(n * (len(ordered) - 1) / last)] for n in range(count)], files)
+    return load_images([ordered[round(n * (len(ordered) - 1) / last)] for n in range(count)], files, bring)
 
 
-def load_images(images: Sequence[InstanceFacts], files: Files) -> HeadScan:
+def load_images(images: Sequence[InstanceFacts], files: Files, bring: Bring = all_here) -> HeadScan:
     """The scan that some images form.
 
     Raises:
         NotAnalysable: they form none.
     """
+    bring([i.sop_instance_uid for i in images])
     return load_scan([SliceSource(path=files[i.sop_instance_uid], frame_number=i.frame_number) for i in images])

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ichd.domain.finding import Finding, Prediction, ReadingRule, conclude
+from ichd.domain.image_file import AnyImage, Bring, all_here
 from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.selection import Ranked, skipped_by
@@ -44,10 +44,17 @@ class UnreadStudy:
 
 
 def read_study(
-    study: StudyFacts, files: Mapping[str, Path], see: See, rule: ReadingRule, policy: ReadingPolicy
+    study: StudyFacts,
+    files: Mapping[str, AnyImage],
+    see: See,
+    rule: ReadingRule,
+    policy: ReadingPolicy,
+    *,
+    bring: Bring = all_here,
 ) -> ReadStudy | UnreadStudy:
-    """Read the best series of a study whose pixels can be read; `files` by SOP Instance UID."""
-    choice = Choice(unfold(study, files), files, policy.selection, head_only=policy.require_head)
+    """Read the best series of a study whose pixels can be read; `files` by SOP Instance UID, brought as needed."""
+    unfolded = unfold(study, files, bring)
+    choice = Choice(unfolded, files, policy.selection, head_only=policy.require_head, bring=bring)
     chosen = choice.settle()
     ranking = choice.ranking
     skipped = skipped_by(ranking)

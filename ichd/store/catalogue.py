@@ -4,7 +4,7 @@ Conflicting duplicates are not in it: under each SOP Instance UID there are the 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, SQLColumnExpression, and_, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from ichd.domain.image_file import ImageFile
 from ichd.domain.study import InstanceFacts
 from ichd.store.facts import facts_from_json, storable_text
 from ichd.store.spool import Spool, StoredFile
@@ -52,6 +53,11 @@ class CataloguedInstance:
     stored: StoredFile
     #: Where the file lies.
     path: Path
+
+    @property
+    def file(self) -> ImageFile:
+        """The file with what its bytes must be, for who decodes it."""
+        return ImageFile(path=self.path, sha256=self.stored.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +149,10 @@ class Catalogue:
             if len(batch) < _FILES_BATCH:
                 return
             last = batch[-1][0].id
+
+    def bring(self, instances: Collection[CataloguedInstance]) -> None:
+        """Make sure that their files lie on this machine, as far as they are to be had."""
+        self._spool.bring([instance.stored for instance in instances])
 
     def is_whole(self, instance: CataloguedInstance) -> bool:
         """Whether its file lies where it was stored, with its size."""

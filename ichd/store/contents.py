@@ -1,14 +1,14 @@
 """What a study holds, as values: its images for a reader, its finding for a report."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Select, select, union_all
 from sqlalchemy.orm import Session, undefer
 
 from ichd.domain.delivery import Receipt
+from ichd.domain.image_file import Bring, ImageFile, all_here
 from ichd.domain.record import Record
 from ichd.domain.study import SeriesFacts, StudyFacts
 from ichd.store.facts import facts_from_json
@@ -23,9 +23,11 @@ class StudyFiles:
     facts: StudyFacts
     revision: int
     #: By SOP Instance UID.
-    files: Mapping[str, Path]
+    files: Mapping[str, ImageFile]
     #: The same as the spool knows them, with their checksums.
     stored: Mapping[str, StoredFile]
+    #: To be called before files are opened: they may lie in a bucket.
+    bring: Bring = all_here
     #: When it was complete, and when somebody began to read it.
     ready_at: datetime
     started_at: datetime
@@ -62,9 +64,11 @@ class DeliveryWork:
 class ReadImages:
     """The images behind a finding, by SOP Instance UID."""
 
-    files: Mapping[str, Path]
+    files: Mapping[str, ImageFile]
     #: The same as the spool knows them.
     stored: Mapping[str, StoredFile]
+    #: To be called before files are opened: they may lie in a bucket.
+    bring: Bring = all_here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +97,18 @@ def images_of(session: Session, study_id: int, *, series_uid: str | None = None)
     return [StoredImage(series_instance_uid=uid, row=row) for uid, row in session.execute(statement)]
 
 
-def files_of(images: Iterable[StoredImage], spool: Spool) -> dict[str, Path]:
-    """Where images lie, by SOP Instance UID."""
-    return {image.row.sop_instance_uid: spool.locate(image.row.path) for image in images}
+def files_of(images: Iterable[StoredImage], spool: Spool) -> dict[str, ImageFile]:
+    """Where images lie and what they must be, by SOP Instance UID."""
+    return {image.row.sop_instance_uid: spool.image(image.stored) for image in images}
+
+
+def bringing(stored: Mapping[str, StoredFile], spool: Spool) -> Bring:
+    """What brings images to this machine; of those that are not among them it knows nothing."""
+
+    def bring(sop_uids: Collection[str]) -> None:
+        spool.bring([stored[uid] for uid in dict.fromkeys(sop_uids) if uid in stored])
+
+    return bring
 
 
 def study_facts(study_uid: str, images: Iterable[StoredImage]) -> StudyFacts:

@@ -13,6 +13,7 @@ from ichd.store.contents import (
     DeliveryWork,
     Predecessor,
     ReadImages,
+    bringing,
     files_of,
     images_of,
     predecessor_of,
@@ -76,10 +77,8 @@ class Deliveries:
     def _images(self, study_id: int, series_uid: str | None) -> ReadImages:
         with reading(self._engine) as session:
             images = images_of(session, study_id, series_uid=series_uid)
-        return ReadImages(
-            files=files_of(images, self._spool),
-            stored={image.row.sop_instance_uid: image.stored for image in images},
-        )
+        stored = {image.row.sop_instance_uid: image.stored for image in images}
+        return ReadImages(files=files_of(images, self._spool), stored=stored, bring=bringing(stored, self._spool))
 
     def sent(self, job: Job, receipt: Receipt, *, look_at: datetime, now: datetime) -> None:
         """Keep a receipt that wants proof; the job comes again at `look_at`, with attempts and age counted anew.

@@ -19,7 +19,7 @@ from ichd.domain.study import InstanceFacts, StudyState
 from ichd.store.facts import facts_to_json, storable_text
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
-from ichd.store.tables import ArrivalRow, ConflictRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.tables import ArrivalRow, ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
 
 
 class ArrivalKind(StrEnum):
@@ -41,6 +41,8 @@ class Arrival:
     stored: StoredFile
     association_id: int
     at: datetime
+    #: The machine that owes the file to a bucket; None where there is none, or it has it.
+    debtor: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -87,12 +89,23 @@ def _unless_there(dialect: str) -> dict[str, Insert]:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     tables: list[Table] = [
         table.__table__  # type: ignore[misc]
-        for table in (StudyRow, SeriesRow, InstanceRow, ConflictRow, ArrivalRow)
+        for table in (StudyRow, SeriesRow, InstanceRow, ConflictRow, ArrivalRow, UploadRow)
     ]
     return {table.name: insert(table).on_conflict_do_nothing().returning(*table.primary_key) for table in tables}
 
 
 _INSERTS = {dialect: _unless_there(dialect) for dialect in ("postgresql", "sqlite")}
+
+
+def owed(stored: StoredFile, debtor: str, now: datetime) -> dict[str, Any]:
+    """The row of a file that a machine owes to the bucket."""
+    return {
+        "path": stored.path,
+        "sha256": stored.sha256,
+        "size": stored.size,
+        "machine": debtor,
+        "stored_at": now,
+    }
 
 
 def record_all(connection: Connection, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
@@ -125,6 +138,8 @@ class _Recording:
     def _record(self, arrival: Arrival) -> ArrivalKind:
         study = self._studies[arrival.facts.study_instance_uid]
         kind = self._place(study, arrival)
+        if arrival.debtor is not None and kind is not ArrivalKind.DUPLICATE:
+            self._insert("upload", owed(arrival.stored, arrival.debtor, arrival.at))
         if kind is ArrivalKind.NEW and study.state is not StudyState.RECEIVING:
             with Session(self._connection) as session:
                 reopened = reopen(session, study.id, now=arrival.at)

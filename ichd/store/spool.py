@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from ichd.domain.image_file import ImageFile
 from ichd.store.disk import disk_trouble, make_durably, named, sync_folder
 from ichd.store.draft import PARTIAL, Buffers, Draft, Fragment, StoredFile
 
@@ -48,6 +49,16 @@ class Spool:
         """Where the spool says whose it is."""
         return self._root / _OWNER
 
+    @property
+    def place(self) -> str:
+        """What a person calls it."""
+        return str(self._root)
+
+    @property
+    def debtor(self) -> str | None:
+        """Which machine owes an image to a bucket once it is acknowledged; None where nothing is owed."""
+        return None
+
     def owner(self) -> str | None:
         """The code of the database that the spool belongs to; None where it has not been given one.
 
@@ -68,21 +79,10 @@ class Spool:
         Raises:
             Transient: the spool can't be written.
         """
-        draft = self._root / f"{_OWNER}.{secrets.token_hex(8)}{PARTIAL}"
-        with disk_trouble():
-            make_durably(self._root)
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(f"{code}\n".encode())
-                    file.flush()
-                    os.fsync(descriptor)
-                with suppress(FileExistsError):
-                    os.link(draft, self.owner_file)
-            finally:
-                draft.unlink()
-            sync_folder(self._root)
-            return self.owner_file.read_text("utf-8").strip()
+        return self._write_once(_OWNER, code)
+
+    def move_in(self, code: str) -> None:
+        """Let the folder of this machine belong to the database of the whole spool: here they are the same."""
 
     def holds_images(self) -> bool:
         """Whether any file of an image lies here, finished or not.
@@ -140,6 +140,14 @@ class Spool:
             raise ValueError(f"{path!r} is not a path of the spool")
         return self._root / path
 
+    def image(self, stored: StoredFile) -> ImageFile:
+        """The file with what its bytes must be, for who decodes it.
+
+        Raises:
+            ValueError: as `locate`.
+        """
+        return ImageFile(path=self.locate(stored.path), sha256=stored.sha256)
+
     def holds(self, stored: StoredFile) -> bool:
         """Whether the file lies where it was stored, with its size.
 
@@ -168,6 +176,24 @@ class Spool:
             if error.errno in {errno.EIO, errno.ENOENT}:
                 return False
             raise named(error) from error
+
+    def secure(self, stored: StoredFile) -> None:
+        """Do what must be done between a file and its row; nothing here: a sealed file is durable."""
+
+    def bring(self, files: Collection[StoredFile]) -> None:
+        """Make sure that files lie on this machine; here they do, or nowhere."""
+
+    def drop(self, stored: StoredFile) -> None:
+        """Remove an image for good, wherever it lies; it may be gone already.
+
+        Raises:
+            Transient: the disk fails; to be done again.
+        """
+        self.discard(stored.path)
+
+    def evict(self, stored: StoredFile) -> bool:  # noqa: ARG002 - a spool with a bucket looks at it
+        """Remove a copy that can be had again from elsewhere; False: here there is no elsewhere."""
+        return False
 
     def discard(self, path: str) -> None:
         """Remove a file that no row names; it may be gone already.
@@ -228,6 +254,24 @@ class Spool:
             except FileNotFoundError:
                 usage = os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
         return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
+
+    def _write_once(self, name: str, word: str) -> str:
+        """Write a word into a file of the root that says nothing yet; returns what it says then, durably."""
+        target, draft = self._root / name, self._root / f"{name}.{secrets.token_hex(8)}{PARTIAL}"
+        with disk_trouble():
+            make_durably(self._root)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(f"{word}\n".encode())
+                    file.flush()
+                    os.fsync(descriptor)
+                with suppress(FileExistsError):
+                    os.link(draft, target)
+            finally:
+                draft.unlink()
+            sync_folder(self._root)
+            return target.read_text("utf-8").strip()
 
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""

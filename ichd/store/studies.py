@@ -16,6 +16,7 @@ from ichd.domain.study import StudyState, move_study
 from ichd.store.arrivals import Arrivals
 from ichd.store.contents import (
     StudyFiles,
+    bringing,
     files_of,
     images_of,
     last_sent_revision,
@@ -70,11 +71,13 @@ class Studies:
                 study.state = move_study(study.state, StudyState.ANALYSING)
                 study.started_at = now
             images = images_of(session, study.id)
+        stored = {image.row.sop_instance_uid: image.stored for image in images}
         return StudyFiles(
             facts=study_facts(job.study_uid, images),
             revision=job.revision,
             files=files_of(images, self._spool),
-            stored={image.row.sop_instance_uid: image.stored for image in images},
+            stored=stored,
+            bring=bringing(stored, self._spool),
             ready_at=study.ready_at or now,
             started_at=study.started_at or now,
         )

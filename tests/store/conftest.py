@@ -17,6 +17,7 @@ from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 from ichd.store.tables import Base
 from tests.peers.postgresql import PostgresqlAbsent, running_postgresql
+from tests.store.bucket_house import s3, site  # noqa: F401 - fixtures
 from tests.store.house import House
 
 BOTH = ("sqlite", "postgresql")

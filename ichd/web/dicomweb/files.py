@@ -35,6 +35,7 @@ def whole_files(catalogue: Catalogue, criteria: Criteria) -> list[CataloguedInst
         Transient: the database or the spool does not answer.
     """
     found = list(catalogue.files(criteria))
+    catalogue.bring(found)
     for instance in found:
         if not catalogue.is_whole(instance):
             raise damaged(instance)
@@ -87,18 +88,15 @@ def read_whole(instance: CataloguedInstance) -> FileDataset:
 
 
 def read_header(instance: CataloguedInstance) -> FileDataset:
-    """What a file says before its pixels.
+    """What a file says before its pixels, once all of it was found to be what it was.
 
     Raises:
         Permanent: FILE_DAMAGED.
         Transient: the disk fails.
     """
+    content = b"".join(verified_chunks(instance))
     try:
-        return dcmread(instance.path, stop_before_pixels=True)
-    except FileNotFoundError as error:
-        raise damaged(instance) from error
-    except OSError as error:
-        raise Transient(Reason.STORE_UNAVAILABLE, f"spool: {error.strerror}") from error
+        return dcmread(BytesIO(content), stop_before_pixels=True)
     except PARSE_ERRORS as error:
         raise damaged(instance) from error
 

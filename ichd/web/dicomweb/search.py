@@ -6,10 +6,12 @@ and stops where it has looked at many: then it says so.
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom import Dataset, dcmread
 
+from ichd.domain.errors import Transient
 from ichd.store.catalogue import Catalogue, CataloguedInstance, CataloguedSeries, CataloguedStudy, Criteria
 from ichd.vision.parsed import PARSE_ERRORS
 from ichd.web.dicomweb.attributes import RETURNED, Level, tag_of
@@ -45,7 +47,7 @@ def search(catalogue: Catalogue, query: Query, *, described: Sequence[Level], ro
     warnings = [f"ignored, since nothing is found by it: {', '.join(query.ignored)}"] if query.ignored else []
     pages = _pages(catalogue, query)
     if query.patterns:
-        hits, is_cut = _read_through(pages, query)
+        hits, is_cut = _read_through(catalogue, pages, query)
         if is_cut:
             warnings.append(
                 f"the newest {_MOST_LOOKS} results were looked at for a patient; narrow the search by StudyDate, "
@@ -58,6 +60,7 @@ def search(catalogue: Catalogue, query: Query, *, described: Sequence[Level], ro
     hits = hits[: query.limit]
     if query.level is Level.INSTANCE and len(described) > 1:
         hits = _placed(catalogue, query, hits)
+    _bring(catalogue, hits)
     results = []
     unreadable = 0
     for hit in hits:
@@ -89,7 +92,7 @@ def _pages(catalogue: Catalogue, query: Query) -> Callable[[int, int], list[Hit]
     return {Level.STUDY: studies, Level.SERIES: series, Level.INSTANCE: instances}[query.level]
 
 
-def _read_through(pages: Callable[[int, int], list[Hit]], query: Query) -> tuple[list[Hit], bool]:
+def _read_through(catalogue: Catalogue, pages: Callable[[int, int], list[Hit]], query: Query) -> tuple[list[Hit], bool]:
     """One result more than the page holds, where there is one, and whether the search stopped before the end."""
     tags = tuple(tag_of(keyword) for keyword in query.patterns)
     matched: list[Hit] = []
@@ -97,6 +100,7 @@ def _read_through(pages: Callable[[int, int], list[Hit]], query: Query) -> tuple
     while len(matched) <= query.offset + query.limit and looked < _MOST_LOOKS:
         page = pages(_PAGE, looked)
         looked += len(page)
+        _bring(catalogue, page)
         for hit in page:
             header = _header(hit.sample, tags)
             if header is not None and all(_matches(header, *pattern) for pattern in query.patterns.items()):
@@ -105,6 +109,12 @@ def _read_through(pages: Callable[[int, int], list[Hit]], query: Query) -> tuple
             return matched[query.offset :], False
     is_cut = len(matched) <= query.offset + query.limit and bool(pages(1, looked))
     return matched[query.offset :], is_cut
+
+
+def _bring(catalogue: Catalogue, hits: Sequence[Hit]) -> None:
+    """Fetch what lies elsewhere; what can't be had just now is one of the files that are missing, and said so."""
+    with suppress(Transient):
+        catalogue.bring([hit.sample for hit in hits])
 
 
 def _matches(header: Dataset, keyword: str, pattern: str) -> bool:
