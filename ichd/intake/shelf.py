@@ -77,7 +77,7 @@ class Shelf:
     def _mend(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
         """A repeated image is thrown away only where the first one is still whole; else it takes its place."""
         first = self._arrivals.first_file(facts)
-        if first is None or first.sha256 != stored.sha256 or self._spool.is_intact(first):
+        if first is None or first.sha256 != stored.sha256 or not self._spool.wants(first):
             return ArrivalKind.DUPLICATE
         debtor = self._spool.debtor
         kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now, debtor=debtor)

@@ -6,7 +6,7 @@ a copy that is damaged here is replaced by the one in the bucket, and what the b
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -144,6 +144,29 @@ class BucketSpool(Spool):
             Transient: the bucket, the database or the disk does not answer.
         """
         return super().is_intact(stored) or self._fetch(stored) or bool(self._elsewhere([stored]))
+
+    def wants(self, stored: StoredFile) -> bool:
+        """As without a bucket, but where the bytes that were sent again went to the bucket first.
+
+        They then have mended the object of that name, and only the copy here tells that somebody may have been refused
+        for it: its study is read again.
+        """
+        copied = self.locate(stored.path).exists()
+        return not super().is_intact(stored) if self._at_once and copied else not self.is_intact(stored)
+
+    def strays(self) -> Iterator[str]:
+        """Names of objects that no row knows. To be shown and nothing else.
+
+        A database that was restored has forgotten images that were acknowledged, and a sender that was never answered
+        sends again, to the same name: nothing is gained by removing them that a person could not decide better. Those
+        of the last minutes may be of arrivals under way.
+
+        Raises:
+            Transient: the bucket or the database does not answer.
+        """
+        listed = list(self._bucket.objects())
+        known = self._uploads.checksums()
+        return (name for name, _ in listed if bytes.fromhex(name) not in known)
 
     def drop(self, stored: StoredFile) -> None:
         """Remove an image for good, here and in the bucket; copies of other machines stay until they are evicted.

@@ -195,6 +195,14 @@ class Spool:
         """Remove a copy that can be had again from elsewhere; False: here there is no elsewhere."""
         return False
 
+    def wants(self, stored: StoredFile) -> bool:
+        """Whether the same bytes, sent again, should take the place of this file: it is gone or damaged.
+
+        Raises:
+            Transient: as `is_intact`.
+        """
+        return not self.is_intact(stored)
+
     def discard(self, path: str) -> None:
         """Remove a file that no row names; it may be gone already.
 

@@ -177,8 +177,7 @@ def test_what_is_damaged_in_both_places_stays_damaged_until_it_is_sent_again(sit
     overwrite(site.bucket, stored, b"")
     spool.bring([stored])
     assert spool.locate(stored.path).read_bytes() != CONTENT
-    # The resend itself brings the right bytes to the object of the same name, and the first file is whole again.
-    site.keep(spool, image(1))
+    assert site.keep(spool, image(1)) is ArrivalKind.NEW, "its study is read again"
     spool.bring([site.first(image(1))])
     assert spool.locate(site.first(image(1)).path).read_bytes() == CONTENT
 
@@ -327,6 +326,15 @@ def test_an_uploader_that_is_killed_leaves_no_debt_and_no_half_an_object(site: S
     assert count(site, UploadRow) == 0
     digests = {hashlib.sha256(uid.encode()).hexdigest(): len(uid) for uid in uids}
     assert dict(site.bucket.objects()) == digests
+
+
+def test_objects_without_a_row_are_shown_and_stay(site: Site) -> None:
+    spool = site.spool("a", durability="remote")
+    site.keep(spool, image(1))
+    forgotten = spool.write([b"of a database that was restored"])
+    spool.upload(forgotten)
+    assert list(spool.strays()) == [forgotten.sha256]
+    assert len(list(site.bucket.objects())) == 2
 
 
 def test_the_backlog_is_counted(site: Site) -> None:
