@@ -17,6 +17,7 @@ from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.manifest import InputSpec, Manifest, NetworkSpec, RecurrentSpec, WeightsSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.reader import Reader
+from tests.store.bucket_house import s3, site  # noqa: F401 - fixtures
 from tests.store.house import House
 
 

@@ -16,7 +16,7 @@ from ichd.store.embeddings import Embeddings
 from ichd.vision.reader import Reader
 from tests.peers.s3 import overwrite
 from tests.pipeline.delivering import tell
-from tests.store.bucket_house import Site, local_files, s3, site  # noqa: F401 - fixtures
+from tests.store.bucket_house import Site, local_files
 
 POLICY = ReadingPolicy(selection=SelectionPolicy(), require_head=True)
 
@@ -27,7 +27,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_series(render(recipe), tmp_path_factory.mktemp("head"))
 
 
-def read_on(site: Site, spool: BucketSpool, reader: Reader) -> dict[str, object]:  # noqa: F811
+def read_on(site: Site, spool: BucketSpool, reader: Reader) -> dict[str, object]:
     """The study's record, once a machine has read it."""
     house = site.on(spool)
     (study_uid,) = house.close()
@@ -41,6 +41,7 @@ def read_on(site: Site, spool: BucketSpool, reader: Reader) -> dict[str, object]
         destinations=tell("PACS"),
         clock=lambda: house.now,
     )
+    site.house.now = house.now
     record = house.studies.detail(study_uid).record
     assert record is not None
     return dict(record)
@@ -49,7 +50,7 @@ def read_on(site: Site, spool: BucketSpool, reader: Reader) -> dict[str, object]
 def test_another_machine_reads_and_reports_what_one_took(
     site: Site,
     reader: Reader,
-    head: list[Path],  # noqa: F811
+    head: list[Path],
 ) -> None:
     taker, worker, courier = site.spool("a"), site.spool("b"), site.spool("c")
     for path in head:
@@ -65,7 +66,7 @@ def test_another_machine_reads_and_reports_what_one_took(
     assert len(local_files(courier)) == 1
 
 
-def test_an_object_with_a_flipped_bit_is_never_read(site: Site, reader: Reader, head: list[Path]) -> None:  # noqa: F811
+def test_an_object_with_a_flipped_bit_is_never_read(site: Site, reader: Reader, head: list[Path]) -> None:
     taker, worker = site.spool("a", durability="remote"), site.spool("b")
     for path in head:
         site.keep(taker, read_facts(path), path.read_bytes())
