@@ -15,6 +15,7 @@ from ichd.app.destinations import sender_of
 from ichd.app.engine import describe_engine, load_in_force
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
+from ichd.app.policies import watermarks
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
 from ichd.app.web import accounts_of, web_tls_files
@@ -22,6 +23,7 @@ from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
 from ichd.intake.dimse.tls import TlsFiles, own_certificate
+from ichd.intake.disk_gate import DiskGate
 from ichd.publish.echo import echo
 from ichd.publish.peer import DimsePeer
 from ichd.publish.syslog import Collector, greet
@@ -158,7 +160,7 @@ def _spool(settings: Settings) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    return check_disk(Spool(settings.spool.root), high_watermark=settings.spool.high_watermark)
+    return check_disk(DiskGate(Spool(settings.spool.root).free_fraction, watermarks(settings)))
 
 
 def _model(settings: Settings) -> str:

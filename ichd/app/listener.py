@@ -5,6 +5,7 @@ import threading
 
 from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
+from ichd.app.policies import watermarks
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
@@ -34,7 +35,7 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     counter = Counter(
         arrivals,
         storage.spool,
-        min_free_fraction=1 - settings.spool.high_watermark,
+        watermarks=watermarks(settings),
         max_instance_bytes=dicom.max_instance_mb << 20,
         max_visit_bytes=dicom.max_association_mb << 20,
     )

@@ -17,6 +17,7 @@ from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
 from ichd.app.feedback import hl7_door
+from ichd.app.policies import watermarks
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.audit import AuditEvent, AuditOutcome
@@ -24,6 +25,7 @@ from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.tls import ServerTls, TlsFiles
+from ichd.intake.disk_gate import DiskGate
 from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
@@ -67,7 +69,7 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     counter = Counter(
         Arrivals(storage.engine),
         storage.spool,
-        min_free_fraction=1 - settings.spool.high_watermark,
+        watermarks=watermarks(settings),
         max_instance_bytes=settings.dicom.max_instance_mb << 20,
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
@@ -75,7 +77,9 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     entry = _entry(settings.web, storage)
     listening = _bind(settings.web)
     config = uvicorn.Config(
-        _application(settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1])),
+        _application(
+            settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1]), counter.gate
+        ),
         http=patient_protocol(listening, partial(was_let_in, asks=entry.accounts is not None)),
         # Only connections that this loop accepts and that speak HTTP alone are counted.
         loop="asyncio",
@@ -218,7 +222,7 @@ def _door(settings: Settings, storage: Storage, counter: Counter, port: int) -> 
     return stow_router(config, counter, clock=utc_now, account_of=account_of, key_objects=key_objects)
 
 
-def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRouter) -> FastAPI:
+def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRouter, gate: DiskGate) -> FastAPI:
     dicom = settings.dicom
 
     def model() -> ModelIdentity:
@@ -237,7 +241,7 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         return f"{named}; {trouble}" if trouble else named
 
     def disk() -> str:
-        return check_disk(storage.spool, high_watermark=settings.spool.high_watermark)
+        return check_disk(gate)
 
     return create_app(
         studies=storage.studies,

@@ -15,7 +15,7 @@ import structlog
 from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
-from ichd.app.policies import reading_policy, tick_policy, worker_policy
+from ichd.app.policies import reading_policy, retention_policy, tick_policy, worker_policy
 from ichd.app.serving import Equipment, Serving, start_succession
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.job import JobKind
@@ -38,6 +38,7 @@ from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import Outbox
 from ichd.store.promises import Promises
 from ichd.store.queue import Job, Queue
+from ichd.store.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +93,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     ship_audit = None
     if collector is not None:
         ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
+    retention = Retention(storage.engine, storage.spool, retention_policy(settings))
     ticks = start_ticks(
         storage.studies,
         tick_policy(settings),
@@ -100,6 +102,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         sweeps={
             "embeddings": partial(_sweep_embeddings, bench),
             "heat_maps": bench.heat_maps.sweep,
+            "images": lambda now: retention.run(now).total.images,
             "outbox": lambda now: bench.outbox.sweep(
                 older_than=timedelta(days=settings.spool.outbox_days), orphans_after=_SWEEP_ORPHANS_AFTER, now=now
             ),

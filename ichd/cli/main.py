@@ -21,6 +21,7 @@ from ichd.cli import (
     models,
     pull,
     reports,
+    retention,
     studies,
     system,
 )
@@ -39,6 +40,7 @@ for commands in (
     accounts,
     daemon,
     studies,
+    retention,
     audit,
     images,
     reports,

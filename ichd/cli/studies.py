@@ -12,7 +12,7 @@ from ichd.domain.finding import CLASSES
 from ichd.domain.job import JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.listing import StudyDetail, StudySummary
+from ichd.store.listing import StudyDetail, StudySummary, images_gone
 from ichd.store.refusals import Refusal
 from ichd.store.reviews import GivenReview, standing
 from ichd.telemetry import configure_logging
@@ -140,6 +140,7 @@ def _show_detail(detail: StudyDetail) -> None:
         ("accession", summary.accession_number or "-"),
         ("state", f"{summary.state}, revision {summary.revision}"),
         ("images", f"{summary.slices} in {summary.series} series, last at {_when(summary.last_instance_at)}"),
+        *([("", words)] if (words := images_gone(summary)) else []),
         ("closed by", f"{summary.closing}: {summary.closing.meaning}" if summary.closing else "still receiving"),
     ]
     if summary.closing_detail:

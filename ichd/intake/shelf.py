@@ -8,6 +8,7 @@ import structlog
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
+from ichd.intake.disk_gate import DiskGate
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.spool import Draft, Spool, StoredFile
 
@@ -20,11 +21,10 @@ _SWEPT_AFTER_S = 30.0
 class Shelf:
     """The spool and the rows of what lies there, kept in step. Shared by all doors and their threads."""
 
-    def __init__(self, arrivals: Arrivals, spool: Spool, *, min_free_fraction: float) -> None:
+    def __init__(self, arrivals: Arrivals, spool: Spool, gate: DiskGate) -> None:
         self._arrivals = arrivals
         self._spool = spool
-        #: Below this free share of the spool's disk nothing is taken; it recovers by itself.
-        self._min_free_fraction = min_free_fraction
+        self._gate = gate
 
     def draft(self) -> Draft:
         """Begin a file.
@@ -32,9 +32,7 @@ class Shelf:
         Raises:
             Transient: the disk is nearly full (DISK_LOW), or the spool can't be written.
         """
-        free = self._spool.free_fraction()
-        if free < self._min_free_fraction:
-            raise Transient(Reason.DISK_LOW, f"{free:.1%} of the disk is free, {self._min_free_fraction:.1%} needed")
+        self._gate.require_open()
         return self._spool.draft()
 
     def keep(self, draft: Draft, facts: InstanceFacts, *, association_id: int, now: datetime) -> ArrivalKind:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from ichd import __version__
+from ichd.domain.reason import Reason
 from ichd.domain.record import Record, record_of, unread_record
 from ichd.domain.study import StudyState
 from ichd.pipeline.clock import Clock
@@ -55,7 +56,9 @@ def analyse(
             skipped=outcome.skipped,
             ranking=outcome.ranking,
         )
-        studies.not_analysed(job, record=record, destinations=destinations(record), now=clock())
+        # What was said of it when its images were here still stands: no "not analysed" may replace that in an archive.
+        told = () if outcome.reason is Reason.IMAGES_DROPPED else destinations(record)
+        studies.not_analysed(job, record=record, destinations=told, now=clock())
         log.info("study_not_analysed", study=job.study_uid, reason=outcome.reason, detail=outcome.detail)
         return
     record = record_of(

@@ -1,4 +1,8 @@
-"""Which stack of a study is read: headers decide first, then a look at the pixels of those that could win."""
+"""Which stack of a study is read: headers decide first, then a look at the pixels of those that could win.
+
+A stack that its headers would let pass and that misses an image, since retention has dropped it, is none to read: of a
+head that lacks its middle the model would speak as of a whole one.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +11,7 @@ from time import perf_counter
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.placed import position_mm
+from ichd.domain.reason import Reason
 from ichd.domain.refusal import Refusal, SelectionPolicy
 from ichd.domain.selection import Candidate, Ranked, best_first, notes_on, ranking_of, select_series
 from ichd.domain.stacks import Stack
@@ -24,7 +29,8 @@ class Unfolded:
     """A study with each frame of a multi-frame image in place of the image."""
 
     facts: StudyFacts
-    #: Of images whose frames can't be told apart, by SOP Instance UID: they stay whole, and no rule lets them pass.
+    #: Of images whose frames can't be told apart, or are not here, by SOP Instance UID: they stay whole, and no rule
+    #: lets them pass.
     damaged: Mapping[str, Refusal]
 
 
@@ -39,15 +45,17 @@ class Chosen:
 
 
 class Choice:
-    """The stacks of one study on their way to a decision; `files` by SOP Instance UID."""
+    """The stacks of one study on their way to a decision; `files` by SOP Instance UID, without those dropped."""
 
     def __init__(self, study: Unfolded, files: Files, policy: SelectionPolicy, *, head_only: bool) -> None:
         self._files = files
         self._head_only = head_only
         self._chosen: Candidate | None = None
         selection = select_series(study.facts, policy, pixels_to_come=head_only)
-        self._open = list(selection.candidates)
-        self._closed = [
+        readable = [replace(c, refusal=_dropped(c.stack.instances, files)) for c in selection.candidates]
+        self._open = [c for c in readable if c.refusal is None]
+        self._closed = [c for c in readable if c.refusal is not None]
+        self._closed += [
             replace(c, refusal=study.damaged.get(c.stack.instances[0].sop_instance_uid, c.refusal))
             for c in selection.refused
         ]
@@ -97,6 +105,12 @@ class Choice:
         return self._open[0] if self._open else None
 
 
+def _dropped(images: Sequence[InstanceFacts], files: Files) -> Refusal | None:
+    """Why images that are not all here can't be read."""
+    gone = sum(image.sop_instance_uid not in files for image in images)
+    return Refusal(reason=Reason.IMAGES_DROPPED, detail=f"{gone} of {len(images)} images") if gone else None
+
+
 def _refused(candidate: Candidate, refusal: NotAnalysable) -> Candidate:
     return replace(candidate, refusal=Refusal(reason=refusal.reason, detail=refusal.detail))
 
@@ -107,6 +121,10 @@ def unfold(study: StudyFacts, files: Files) -> Unfolded:
 
     def frames_of(image: InstanceFacts) -> tuple[InstanceFacts, ...]:
         if image.number_of_frames == 1 and image.sop_class_uid not in MULTI_FRAME_CT:
+            return (image,)
+        dropped = _dropped([image], files)
+        if dropped is not None:
+            damaged[image.sop_instance_uid] = dropped
             return (image,)
         try:
             return frame_facts(files[image.sop_instance_uid], image)

@@ -202,7 +202,7 @@ class Arrivals:
                 return ArrivalKind.DUPLICATE
             reopen(session, study.id, now=now)
             row.path, row.size, row.revision = stored.path, stored.size, study.revision
-            row.received_at, row.association_id = now, association_id
+            row.received_at, row.association_id, row.dropped_at = now, association_id, None
             study.last_instance_at = max(study.last_instance_at, now)
             insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
             return ArrivalKind.NEW
@@ -278,10 +278,20 @@ class Arrivals:
             return latest_refusals(session, limit=limit)
 
     def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
-        """Those of some spool paths that have a row: what `Spool.sweep` must not remove."""
+        """Those of some spool paths that have a row: what `Spool.sweep` must not set aside."""
         statement = union_all(
-            select(InstanceRow.path).where(InstanceRow.path.in_(paths)),
-            select(ConflictRow.path).where(ConflictRow.path.in_(paths)),
+            *(select(table.path).where(table.path.in_(paths)) for table in (InstanceRow, ConflictRow))
+        )
+        with reading(self._engine) as session:
+            return frozenset(session.scalars(statement))
+
+    def dropped_paths(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of some spool paths whose row says that the file was dropped: it is still there by a death."""
+        statement = union_all(
+            *(
+                select(table.path).where(table.path.in_(paths), table.dropped_at.is_not(None))
+                for table in (InstanceRow, ConflictRow)
+            )
         )
         with reading(self._engine) as session:
             return frozenset(session.scalars(statement))

@@ -36,7 +36,12 @@ class Arriving:
 
     def numbers(self) -> frozenset[int]:
         """Of all images of studies that are being received: cheap enough to be asked for many times a second."""
-        statement = select(InstanceRow.id).join(SeriesRow).join(StudyRow).where(StudyRow.state == StudyState.RECEIVING)
+        statement = (
+            select(InstanceRow.id)
+            .join(SeriesRow)
+            .join(StudyRow)
+            .where(StudyRow.state == StudyState.RECEIVING, InstanceRow.dropped_at.is_(None))
+        )
         with reading(self._engine) as session:
             return frozenset(session.scalars(statement))
 
@@ -46,7 +51,7 @@ class Arriving:
             select(StudyRow.study_instance_uid, SeriesRow.series_instance_uid, InstanceRow)
             .join_from(InstanceRow, SeriesRow)
             .join(StudyRow)
-            .where(InstanceRow.id.in_(sorted(numbers)[:_BATCH]))
+            .where(InstanceRow.id.in_(sorted(numbers)[:_BATCH]), InstanceRow.dropped_at.is_(None))
             .order_by(InstanceRow.id)
         )
         with reading(self._engine) as session:

@@ -22,7 +22,7 @@ class StudyFiles:
 
     facts: StudyFacts
     revision: int
-    #: By SOP Instance UID.
+    #: By SOP Instance UID; an image that is not among them was dropped.
     files: Mapping[str, Path]
     #: The same as the spool knows them, with their checksums.
     stored: Mapping[str, StoredFile]
@@ -60,7 +60,7 @@ class DeliveryWork:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadImages:
-    """The images behind a finding, by SOP Instance UID."""
+    """The images behind a finding that are here, by SOP Instance UID."""
 
     files: Mapping[str, Path]
     #: The same as the spool knows them.
@@ -79,6 +79,11 @@ class StoredImage:
         """Its file."""
         return StoredFile(path=self.row.path, sha256=self.row.sha256, size=self.row.size)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its file was not dropped."""
+        return self.row.dropped_at is None
+
 
 def images_of(session: Session, study_id: int, *, series_uid: str | None = None) -> list[StoredImage]:
     """The images of a study, or of one of its series, in the order of their arrival. Conflicts are not among them."""
@@ -94,8 +99,13 @@ def images_of(session: Session, study_id: int, *, series_uid: str | None = None)
 
 
 def files_of(images: Iterable[StoredImage], spool: Spool) -> dict[str, Path]:
-    """Where images lie, by SOP Instance UID."""
-    return {image.row.sop_instance_uid: spool.locate(image.row.path) for image in images}
+    """Where images lie, by SOP Instance UID; those that were dropped lie nowhere."""
+    return {image.row.sop_instance_uid: spool.locate(image.row.path) for image in images if image.is_here}
+
+
+def stored_of(images: Iterable[StoredImage]) -> dict[str, StoredFile]:
+    """The same images as the spool knows them."""
+    return {image.row.sop_instance_uid: image.stored for image in images if image.is_here}
 
 
 def study_facts(study_uid: str, images: Iterable[StoredImage]) -> StudyFacts:

@@ -17,6 +17,7 @@ from ichd.store.contents import (
     images_of,
     predecessor_of,
     select_finding,
+    stored_of,
 )
 from ichd.store.destinations import note_success
 from ichd.store.dispatches import audit_receipt
@@ -78,7 +79,7 @@ class Deliveries:
             images = images_of(session, study_id, series_uid=series_uid)
         return ReadImages(
             files=files_of(images, self._spool),
-            stored={image.row.sop_instance_uid: image.stored for image in images},
+            stored=stored_of(images),
         )
 
     def sent(self, job: Job, receipt: Receipt, *, look_at: datetime, now: datetime) -> None:

@@ -186,6 +186,7 @@ class Spool:
         known: Callable[[Sequence[str]], Collection[str]],
         older_than: timedelta,
         now: datetime,
+        dropped: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         keep_orphans: bool = True,
     ) -> int:
         """Tidy up what a death in the middle of an arrival left: partial files, and files without a row.
@@ -195,21 +196,23 @@ class Spool:
         acknowledged. One whose writer was killed while it sealed need not be whole. `known` answers which of a batch of
         paths have a row. Files younger than `older_than` are left alone: their row may be about to be committed. Files
         whose names are not ours are never touched. Without `keep_orphans` those without a row are deleted: they can be
-        made again. Returns the number of files that are gone from the spool.
+        made again. `dropped` answers which of a batch of paths retention has given up: a death kept it from deleting
+        them. Returns the number of files that are gone from the spool.
 
         Raises:
-            Transient: the disk fails, or `known` does.
+            Transient: the disk fails, or `known` or `dropped` does.
         """
         swept = 0
         stale = self._older_than((now - older_than).timestamp())
         while batch := tuple(islice(stale, _LOOKUP_BATCH)):
             complete = [path for path in batch if not path.endswith(PARTIAL)]
-            kept = frozenset(known(complete))
+            given_up = frozenset(dropped(complete))
+            kept = frozenset(known(complete)) - given_up
             for path in batch:
                 if path in kept:
                     continue
                 with disk_trouble(), suppress(FileNotFoundError):  # another process sweeps as well
-                    if path.endswith(PARTIAL) or not keep_orphans:
+                    if path.endswith(PARTIAL) or path in given_up or not keep_orphans:
                         (self._root / path).unlink()
                     else:
                         self._set_aside(path)
@@ -222,12 +225,24 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
+        usage = self._statvfs()
+        return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
+
+    def disk_bytes(self) -> int:
+        """Size of the spool's disk; 0 for a file system that does not count its blocks.
+
+        Raises:
+            Transient: the disk does not say.
+        """
+        usage = self._statvfs()
+        return usage.f_blocks * usage.f_frsize
+
+    def _statvfs(self) -> os.statvfs_result:
         with disk_trouble():
             try:
-                usage = os.statvfs(self._root)
+                return os.statvfs(self._root)
             except FileNotFoundError:
-                usage = os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
-        return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
+                return os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
 
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""

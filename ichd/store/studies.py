@@ -19,6 +19,7 @@ from ichd.store.contents import (
     files_of,
     images_of,
     last_sent_revision,
+    stored_of,
     study_facts,
 )
 from ichd.store.destinations import note_failure
@@ -74,7 +75,7 @@ class Studies:
             facts=study_facts(job.study_uid, images),
             revision=job.revision,
             files=files_of(images, self._spool),
-            stored={image.row.sop_instance_uid: image.stored for image in images},
+            stored=stored_of(images),
             ready_at=study.ready_at or now,
             started_at=study.started_at or now,
         )
@@ -181,19 +182,28 @@ class Studies:
         """Have a finished study read again, as a new revision.
 
         Raises:
-            UserError: the study is unknown, or not finished.
+            UserError: the study is unknown, not finished, or its images were dropped.
         """
         with writing(self._engine) as session:
             study = by_uid(session, study_uid)
             if study.state not in _FINISHED:
                 raise UserError(f"study {study_uid} is still {study.state}; wait until it is finished")
+            if study.images_dropped_at is not None:
+                day = study.images_dropped_at.strftime("%Y-%m-%d")
+                raise UserError(f"the images of study {study_uid} were dropped on {day}; send it again to have it read")
             study.revision += 1
             supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)
             self._make_ready(session, study, now)
 
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
-        """Tidy up what a death in the middle of an arrival left in the spool (see `Spool.sweep`); returns how many."""
-        return self._spool.sweep(known=Arrivals(self._engine).known_paths, older_than=older_than, now=now)
+        """Tidy up what a death in the middle of an arrival, or of retention, left in the spool (see `Spool.sweep`).
+
+        Returns how many files.
+        """
+        arrivals = Arrivals(self._engine)
+        return self._spool.sweep(
+            known=arrivals.known_paths, dropped=arrivals.dropped_paths, older_than=older_than, now=now
+        )
 
     def forget_old(self, *, before: datetime) -> int:
         """Remove what was said and asked and serves nobody any more (see `forgetting.forget_old`); returns how much."""

@@ -29,6 +29,11 @@ from ichd.web.heatmaps import heat_maps_router
 from ichd.web.pages import Pages, pages_router
 from ichd.web.reviews import reviews_router
 
+#: Of what can't be served, and is nobody's fault.
+_STATUS = {
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: HTTPStatus.NOT_ACCEPTABLE,
+    Reason.IMAGES_DROPPED: HTTPStatus.GONE,
+}
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -141,6 +146,5 @@ def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(Permanent)
     def can_not_be_served(request: Request, error: Permanent) -> Response:
-        not_decodable = error.reason is Reason.UNSUPPORTED_TRANSFER_SYNTAX
-        status = HTTPStatus.NOT_ACCEPTABLE if not_decodable else HTTPStatus.INTERNAL_SERVER_ERROR
+        status = _STATUS.get(error.reason, HTTPStatus.INTERNAL_SERVER_ERROR)
         return answer(request, status, str(error), reason=error.reason)

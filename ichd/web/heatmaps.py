@@ -19,6 +19,7 @@ from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_pic
 from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
 from ichd.web.api import find_study
+from ichd.web.dicomweb.files import require_here
 
 #: A figure with its legend, the slice alone, or the slice under its heat alone.
 View = Literal["figure", "slice", "heat"]
@@ -165,6 +166,7 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
             raise HTTPException(
                 404, f"There is no such heat map; /api/studies/{study_uid}/heatmaps lists those there are."
             )
+        require_here(found)
         return Response(draw(found[0].path, finding, line, view, side), media_type="image/png")
 
     return router

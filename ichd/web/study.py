@@ -9,7 +9,7 @@ from ichd.domain.job import JobKind
 from ichd.domain.record import Record, finding_of
 from ichd.domain.review import Agreement, ReviewSource
 from ichd.domain.wording import class_label, meaning_of_probabilities, percent
-from ichd.store.listing import JobSummary, SeriesSummary, StudyDetail, StudySummary
+from ichd.store.listing import JobSummary, SeriesSummary, StudyDetail, StudySummary, images_gone
 from ichd.store.reviews import GivenReview
 from ichd.web.words import Badge, agreement_words, duration, presence_badge, timing, truth_words
 from ichd.web.worklist import DeliveryLine, StudyLine, Why, delivery_lines, study_line, why
@@ -108,6 +108,8 @@ class StudyPage:
     """All of the page."""
 
     line: StudyLine
+    #: In words; None where all images are here.
+    images_gone: str | None
     reading: Reading | None
     #: Newest first.
     reviews: tuple[ReviewLine, ...]
@@ -128,6 +130,7 @@ def study_page(detail: StudyDetail, now: datetime) -> StudyPage:
     read_series = record["series_uid"] if record and record["scan"] is not None else None
     return StudyPage(
         line=study_line(summary, now),
+        images_gone=images_gone(summary),
         reading=_reading(record) if record and read_series else None,
         reviews=tuple(_review_line(given) for given in reversed(summary.reviews)),
         series=tuple(

@@ -5,7 +5,7 @@ hash has been found right, so that a damaged file never arrives whole.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -31,14 +31,27 @@ def whole_files(catalogue: Catalogue, criteria: Criteria) -> list[CataloguedInst
     """What matches, in the order of arrival; empty where nothing does.
 
     Raises:
-        Permanent: FILE_DAMAGED, a file is missing or has another size.
+        Permanent: IMAGES_DROPPED, some or all of it: who asks for a head must not get half of one; FILE_DAMAGED, a file
+            is missing or has another size.
         Transient: the database or the spool does not answer.
     """
     found = list(catalogue.files(criteria))
+    require_here(found)
     for instance in found:
         if not catalogue.is_whole(instance):
             raise damaged(instance)
     return found
+
+
+def require_here(found: Sequence[CataloguedInstance]) -> None:
+    """Make sure that no image was dropped.
+
+    Raises:
+        Permanent: IMAGES_DROPPED.
+    """
+    gone = [instance.dropped_at for instance in found if instance.dropped_at is not None]
+    if gone:
+        raise Permanent(Reason.IMAGES_DROPPED, f"{len(gone)} of {len(found)}, on {max(gone):%Y-%m-%d}")
 
 
 def damaged(instance: CataloguedInstance) -> Permanent:

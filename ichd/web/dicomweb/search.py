@@ -62,7 +62,7 @@ def search(catalogue: Catalogue, query: Query, *, described: Sequence[Level], ro
     unreadable = 0
     for hit in hits:
         header = _header(hit.sample, _wanted(query, described))
-        unreadable += header is None
+        unreadable += header is None and hit.sample.dropped_at is None
         # Long values are for the metadata of an image, which give their addresses; here they would fill the memory.
         slim = without_long_values(header or Dataset())
         results.append(_result(hit, slim, described=described, root=root))
@@ -154,7 +154,9 @@ def _wanted(query: Query, described: Sequence[Level]) -> tuple[int, ...] | None:
 
 
 def _header(instance: CataloguedInstance, tags: Sequence[int] | None) -> Dataset | None:
-    """What a file says before its pixels; None where it is missing or damaged."""
+    """What a file says before its pixels; None where it is dropped, missing or damaged."""
+    if instance.dropped_at is not None:
+        return None
     try:
         wanted = None if tags is None else list(tags)
         return dcmread(instance.path, stop_before_pixels=True, specific_tags=wanted)
@@ -183,5 +185,39 @@ def _result(hit: Hit, header: Dataset, *, described: Sequence[Level], root: str)
         address += f"/instances/{facts.sop_instance_uid}"
         result |= element("SOPClassUID", facts.sop_class_uid) | element("SOPInstanceUID", facts.sop_instance_uid)
         result |= element("AvailableTransferSyntaxUID", facts.transfer_syntax_uid)
-    result |= element("InstanceAvailability", "ONLINE") | element("RetrieveURL", address)
+    if hit.sample.dropped_at is not None:
+        result = _known(hit, described) | result
+    dropped = _dropped(hit, described[0])
+    # Of several the least available one counts (PS3.4 C.4.1.1.3.2); what can't be had has no address (PS3.18 10.6.3).
+    result |= element("InstanceAvailability", "UNAVAILABLE" if dropped else "ONLINE")
+    if not dropped:
+        result |= element("RetrieveURL", address)
     return dict(sorted(result.items()))
+
+
+def _dropped(hit: Hit, level: Level) -> bool:
+    """Whether anything of a result is not here any more, so that it can't be retrieved as a whole."""
+    if level is Level.INSTANCE:
+        return hit.sample.dropped_at is not None
+    part = hit.study if level is Level.STUDY else hit.series
+    return part is not None and part.dropped > 0
+
+
+def _known(hit: Hit, described: Sequence[Level]) -> Json:
+    """What the database knows of an image without its file; who the patient is, is not among it."""
+    facts = hit.sample.facts
+    of_level: dict[Level, dict[str, object]] = {
+        Level.STUDY: {"StudyDate": facts.study_datetime[:8], "StudyTime": facts.study_datetime[8:]},
+        Level.SERIES: {
+            "Modality": facts.modality,
+            "SeriesDescription": facts.series_description,
+            "SeriesNumber": facts.series_number,
+            "BodyPartExamined": facts.body_part_examined,
+        },
+        Level.INSTANCE: {"InstanceNumber": facts.instance_number, "Rows": facts.rows, "Columns": facts.columns},
+    }
+    known: Json = {}
+    for level in described:
+        for keyword, value in of_level[level].items():
+            known |= element(keyword, *([] if value in {None, ""} else [value]))
+    return known
