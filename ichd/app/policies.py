@@ -45,7 +45,11 @@ def watermarks(settings: Settings) -> Watermarks:
 def retention_policy(settings: Settings) -> RetentionPolicy:
     """How long images are kept."""
     days = settings.spool.retention_days
-    return RetentionPolicy(watermarks=watermarks(settings), keep_for=None if days is None else timedelta(days=days))
+    return RetentionPolicy(
+        watermarks=watermarks(settings),
+        keep_for=None if days is None else timedelta(days=days),
+        makes_room=not settings.spool.is_bucket,
+    )
 
 
 def tick_policy(settings: Settings) -> TickPolicy:

@@ -61,6 +61,8 @@ class RetentionPolicy:
     watermarks: Watermarks = USUAL
     #: Since their study was finished; None where only a full disk makes them go.
     keep_for: timedelta | None = None
+    #: Whether a full disk makes images go. Not one that only has copies of what is in a bucket.
+    makes_room: bool = True
 
     def expired_before(self, now: datetime) -> datetime | None:
         """Images of studies that were finished earlier are due; None where none ever is."""

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from ichd.domain.job import JobState
 from ichd.domain.retention import DONE_WITH
 from ichd.domain.study import StudyState
+from ichd.store.draft import StoredFile
 from ichd.store.tables import ConflictRow, InstanceRow, JobRow, SeriesRow, StudyRow
 from ichd.store.transaction import reading
 
@@ -67,8 +68,7 @@ class Candidate:
 class FileHere:
     """A file that was not dropped."""
 
-    path: str
-    size: int
+    stored: StoredFile
     #: Of an image; a conflict's is not looked at.
     sop_class_uid: str | None
 
@@ -159,15 +159,21 @@ def studies_with_images(engine: Engine) -> int:
 def files_here(session: Session, study_id: int) -> list[FileHere]:
     """The files of a study, those of conflicting duplicates among them."""
     images = (
-        select(InstanceRow.path, InstanceRow.size, InstanceRow.sop_class_uid)
+        select(InstanceRow.path, InstanceRow.sha256, InstanceRow.size, InstanceRow.sop_class_uid)
         .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
         .where(SeriesRow.study_id == study_id, InstanceRow.dropped_at.is_(None))
     )
-    conflicts = select(ConflictRow.path, ConflictRow.size).where(
+    conflicts = select(ConflictRow.path, ConflictRow.sha256, ConflictRow.size).where(
         ConflictRow.study_id == study_id, ConflictRow.dropped_at.is_(None)
     )
-    found = [FileHere(path=row.path, size=row.size, sop_class_uid=row.sop_class_uid) for row in session.execute(images)]
-    found += [FileHere(path=path, size=size, sop_class_uid=None) for path, size in session.execute(conflicts)]
+    found = [
+        FileHere(stored=StoredFile(path=path, sha256=sha256, size=size), sop_class_uid=sop_class_uid)
+        for path, sha256, size, sop_class_uid in session.execute(images)
+    ]
+    found += [
+        FileHere(stored=StoredFile(path=path, sha256=sha256, size=size), sop_class_uid=None)
+        for path, sha256, size in session.execute(conflicts)
+    ]
     return found
 
 

@@ -106,7 +106,7 @@ class Retention:
             by=by,
             used_before=used_before,
             used_after=used_after,
-            still_short=self._policy.watermarks.is_short(used_after, was_short=was_short),
+            still_short=self._policy.makes_room and self._policy.watermarks.is_short(used_after, was_short=was_short),
             first=tuple(first),
         )
 
@@ -116,7 +116,7 @@ class Retention:
         if expired is not None:
             yield from ((each, Cause.AGE) for each in candidates(self._engine, finished_before=expired))
         marks = self._policy.watermarks
-        if not marks.is_short(used(), was_short=self._was_short):
+        if not self._policy.makes_room or not marks.is_short(used(), was_short=self._was_short):
             return
         for candidate in candidates(self._engine, finished_from=expired):
             if not marks.is_short(used(), was_short=True):
@@ -133,8 +133,8 @@ class Retention:
             _give_up(session, study, now)
             _tell(session, study, files, cause, now)
         for file in files:
-            self._spool.discard(file.path)
-        return Amount(studies=1, images=len(files), bytes=sum(file.size for file in files))
+            self._spool.discard(file.stored.path)
+        return Amount(studies=1, images=len(files), bytes=sum(file.stored.size for file in files))
 
     def _used(self) -> float:
         return 1 - self._spool.free_fraction()

@@ -217,6 +217,13 @@ def test_a_disk_that_others_fill_is_still_short(house: House, tmp_path: Path) ->
     assert (dropped.total.studies, dropped.still_short) == (1, True)
 
 
+def test_a_disk_of_copies_is_no_reason_to_drop(house: House, tmp_path: Path) -> None:
+    house.spool = SmallDisk(tmp_path / "small", size=100)
+    reported(house, STUDY)
+    copies = RetentionPolicy(watermarks=BY_DISK.watermarks, makes_room=False)
+    assert retention(house, copies).run(house.now).total.studies == 0
+
+
 def test_more_studies_than_one_look_holds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ichd.store.kept._BATCH", 2)
     reported(house, *(f"1.2.{number}" for number in range(5)))

@@ -148,7 +148,7 @@ class Hospital(RuleBasedStateMachine):
     def _files(self) -> dict[str, frozenset[str]]:
         with Session(self.house.engine) as session:
             return {
-                row.study_instance_uid: frozenset(file.path for file in files_here(session, row.id))
+                row.study_instance_uid: frozenset(file.stored.path for file in files_here(session, row.id))
                 for row in session.scalars(select(StudyRow))
             }
 
