@@ -12,10 +12,10 @@ from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
 from ichd.app.destinations import sender_of
+from ichd.app.disk import watermarks
 from ichd.app.engine import describe_engine, load_in_force
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
-from ichd.app.policies import watermarks
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
 from ichd.app.web import accounts_of, web_tls_files

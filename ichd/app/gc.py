@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ichd.app.policies import retention_policy
+from ichd.app.disk import retention_policy
 from ichd.app.storage import Storage
 from ichd.domain.retention import Cause, RetentionPolicy
 from ichd.settings import Settings

@@ -5,7 +5,7 @@ import threading
 
 from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
-from ichd.app.policies import watermarks
+from ichd.app.disk import watermarks
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies

@@ -1,11 +1,8 @@
 """From settings to the policies of the pipeline."""
 
-from datetime import timedelta
-
 from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.job import RetryPolicy
 from ichd.domain.refusal import SelectionPolicy
-from ichd.domain.retention import RetentionPolicy, Watermarks
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.pipeline.ticks import TickPolicy
 from ichd.pipeline.worker import WorkerPolicy
@@ -34,21 +31,6 @@ def worker_policy(settings: Settings) -> WorkerPolicy:
     worker = settings.worker
     return WorkerPolicy(
         poll_s=worker.poll_s, lease_s=worker.lease_s, grace_s=worker.grace_s, retry=retry_policy(settings)
-    )
-
-
-def watermarks(settings: Settings) -> Watermarks:
-    """How full the spool's disk may become."""
-    return Watermarks(high=settings.spool.high_watermark, low=settings.spool.low)
-
-
-def retention_policy(settings: Settings) -> RetentionPolicy:
-    """How long images are kept."""
-    days = settings.spool.retention_days
-    return RetentionPolicy(
-        watermarks=watermarks(settings),
-        keep_for=None if days is None else timedelta(days=days),
-        makes_room=not settings.spool.is_bucket,
     )
 
 

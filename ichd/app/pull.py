@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ichd.app.checks import require_database
 from ichd.app.clock import ago, utc_now
-from ichd.app.policies import watermarks
+from ichd.app.disk import watermarks
 from ichd.app.sources import source_named
 from ichd.app.storage import open_storage
 from ichd.domain.errors import UserError

@@ -16,8 +16,8 @@ from ichd import __version__
 from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
+from ichd.app.disk import watermarks
 from ichd.app.feedback import hl7_door
-from ichd.app.policies import watermarks
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.audit import AuditEvent, AuditOutcome

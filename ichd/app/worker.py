@@ -15,7 +15,8 @@ import structlog
 from ichd.app.audit import RoleTrail, audit_source, collector_of
 from ichd.app.clock import utc_now
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
-from ichd.app.policies import reading_policy, retention_policy, tick_policy, worker_policy
+from ichd.app.disk import retention_policy
+from ichd.app.policies import reading_policy, tick_policy, worker_policy
 from ichd.app.serving import Equipment, Serving, start_succession
 from ichd.app.storage import Storage, open_storage
 from ichd.domain.job import JobKind
