@@ -72,6 +72,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_statistic")),
         sa.UniqueConstraint("name", "at", name=op.f("uq_statistic_name_at")),
     )
+    op.create_table(
+        "baseline",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("made_at", TIME, nullable=False),
+        sa.Column("engine", sa.String(), nullable=False),
+        sa.Column("answer", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_baseline")),
+        sa.UniqueConstraint("key", name=op.f("uq_baseline_key")),
+    )
     if op.get_bind().dialect.name == "postgresql":
         op.execute(BELL)
         op.execute(RUNG)

@@ -12,12 +12,13 @@ from time import perf_counter
 
 import structlog
 
-from ichd.app.audit import RoleTrail, audit_source, collector_of
+from ichd.app.audit import RoleTrail
 from ichd.app.clock import utc_now
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
-from ichd.app.policies import reading_policy, tick_policy, worker_policy
+from ichd.app.policies import reading_policy, worker_policy
 from ichd.app.serving import Equipment, Serving, start_succession
 from ichd.app.storage import Storage, open_storage
+from ichd.app.ticks import Rhythm, start_worker_ticks
 from ichd.domain.job import JobKind
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.couriers import Couriers
@@ -27,12 +28,10 @@ from ichd.pipeline.heat import LastSeen
 from ichd.pipeline.idle import IdleWork, Piece
 from ichd.pipeline.maps import Maps
 from ichd.pipeline.rendering import Renderer
-from ichd.pipeline.ship import AuditShipper
+from ichd.pipeline.self_test import SelfTest
 from ichd.pipeline.succession import Succession
-from ichd.pipeline.ticks import start_ticks
 from ichd.pipeline.worker import Worker
 from ichd.settings import Settings
-from ichd.store.audit import Audit
 from ichd.store.deliveries import Deliveries
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import Outbox
@@ -77,7 +76,9 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
     couriers = _couriers(bench, stop)
-    idle, put_down = _idle_work(bench)
+    rhythm = Rhythm(settings=settings, storage=storage, owner=owner_name())
+    self_test = rhythm.self_test(lambda: bench.succession.present.reader)
+    idle, put_down = _idle_work(bench, self_test)
     worker = Worker(
         owner=owner_name(),
         queue=Queue(storage.engine),
@@ -88,14 +89,8 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         idle=idle,
         bell=bell,
     )
-    collector = collector_of(settings)
-    ship_audit = None
-    if collector is not None:
-        ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
-    ticks = start_ticks(
-        storage.studies,
-        tick_policy(settings),
-        utc_now,
+    ticks = start_worker_ticks(
+        rhythm,
         study_ready=bell.set,
         sweeps={
             "embeddings": partial(_sweep_embeddings, bench),
@@ -105,7 +100,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             ),
         },
         destinations=frozenset(bench.delivery.routes),
-        ship_audit=ship_audit,
+        self_test=self_test,
     )
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
@@ -193,12 +188,14 @@ def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
     return Couriers(lanes, bells, stop)
 
 
-def _idle_work(bench: _Bench) -> tuple[IdleWork, ExitStack]:
+def _idle_work(bench: _Bench, self_test: SelfTest | None) -> tuple[IdleWork, ExitStack]:
     """What this worker does while no job waits, the more urgent first, and what ends it with the worker."""
     tasks: dict[str, Piece] = {"succession": partial(_look_for_successor, bench)}
     put_down = ExitStack()
     if bench.settings.worker.ahead:
         tasks["ahead"] = partial(_work_ahead, bench)
+    if self_test is not None:
+        tasks["self_test"] = self_test.step
     if bench.explainers is not None:
         patience = _COURIERS_FIRST if wants_pictures(bench.settings) else timedelta()
         maps = Maps(heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now, patience=patience)

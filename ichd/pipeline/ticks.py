@@ -1,7 +1,7 @@
 """What happens by the clock: quiet studies are closed, leases of dead workers reaped, partial files swept.
 
-Every worker looks at the clock, and takes turns with the others (`ichd.pipeline.turns`). Each tick is idempotent all the
-same: where the database was away for longer than a lease, two may do it at once, and nothing comes of it.
+Every worker looks at the clock, and takes turns with the others (`ichd.pipeline.turns`). Each tick is idempotent all
+the same: where the database was away for longer than a lease, two may do it at once, and nothing comes of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from ichd.domain.completeness import CompletenessPolicy
 from ichd.domain.errors import Transient
 from ichd.domain.job import RetryPolicy
 from ichd.pipeline.clock import Clock
+from ichd.pipeline.self_test import SelfTest
 from ichd.pipeline.turns import Tick, Turn
 from ichd.store.studies import Studies
 from ichd.store.ticks import Ticks
@@ -64,13 +65,21 @@ class Schedule:
             log.warning("ticks_not_given_up", reason=error.reason, detail=error.detail)
 
 
-def start_ticks(turns: Sequence[Turn], ticks: Ticks, clock: Clock, *, machine: str) -> Schedule:
-    """Start to take turns, each in a thread of its own; the caller shuts the schedule down."""
+def start_ticks(
+    turns: Sequence[Turn], ticks: Ticks, clock: Clock, *, machine: str, beside: Sequence[SelfTest] = ()
+) -> Schedule:
+    """Start to take turns, each in a thread of its own; the caller shuts the schedule down.
+
+    `beside` are tests that the worker does between its jobs; their turn is kept here, and they are helped out where it
+    has no time for them.
+    """
     scheduler = BackgroundScheduler(timezone="UTC", executors={"default": {"type": "threadpool", "max_workers": 20}})
     for turn in turns:
         # Mostly a glance at the time: whose turn it is, the database is asked when that may have changed.
         _add(scheduler, turn.take, min(turn.tick.every, _GLANCE_EVERY))
-    _add(scheduler, partial(_renew, turns), _GLANCE_EVERY)
+    _add(scheduler, partial(_renew, [*turns, *(test.turn for test in beside)]), _GLANCE_EVERY)
+    for test in beside:
+        _add(scheduler, test.catch_up, _GLANCE_EVERY)
     scheduler.start()
     return Schedule(scheduler, ticks, clock, machine=machine)
 

@@ -6,6 +6,7 @@ They are counted once the hour is over, from what the tables say then; counting 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Engine, Row, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -113,13 +114,13 @@ def _figures(session: Session, hour: datetime) -> Iterator[tuple[str, float]]:
     scores = [study.scan["any"] for study in reported if study.scan and "any" in study.scan]
     if scores:
         yield "mean_any", sum(scores) / len(scores)
-    for destination, count in _delivered(session, hour):
-        yield f"deliveries_ok/{destination}", count
-    for destination, count in _dead(session, hour):
-        yield f"deliveries_dead/{destination}", count
+    for row in _delivered(session, hour):
+        yield f"deliveries_ok/{row.destination}", row.reports
+    for row in _dead(session, hour):
+        yield f"deliveries_dead/{row.destination}", row.reports
 
 
-def _ended(session: Session, hour: datetime) -> Sequence[Row[StudyRow]]:
+def _ended(session: Session, hour: datetime) -> Sequence[Row[Any]]:
     """Studies that ended within an hour, with the finding of their revision."""
     # Two ranges of one index; the images of a study that ended within the hour may be dropped by now.
     here = or_(StudyRow.images_dropped_at.is_(None), StudyRow.images_dropped_at >= hour)
@@ -133,26 +134,24 @@ def _ended(session: Session, hour: datetime) -> Sequence[Row[StudyRow]]:
             FindingRow.triage,
             FindingRow.scan,
         )
-        .outerjoin(
-            FindingRow, (FindingRow.study_id == StudyRow.id) & (FindingRow.revision == StudyRow.revision)
-        )
+        .outerjoin(FindingRow, (FindingRow.study_id == StudyRow.id) & (FindingRow.revision == StudyRow.revision))
         .where(here, StudyRow.finished_at >= hour, StudyRow.finished_at < hour + HOUR)
     )
     return session.execute(statement).all()
 
 
-def _delivered(session: Session, hour: datetime) -> Sequence[Row[tuple[str, int]]]:
+def _delivered(session: Session, hour: datetime) -> Sequence[Row[Any]]:
     newest = session.scalar(select(func.max(ReceiptRow.id))) or 0
     within = (ReceiptRow.sent_at >= hour, ReceiptRow.sent_at < hour + HOUR)
-    statement = select(ReceiptRow.destination, func.count()).where(ReceiptRow.id > newest - _LATEST_RECEIPTS, *within)
-    return session.execute(statement.group_by(ReceiptRow.destination)).all()
+    statement = select(ReceiptRow.destination, func.count().label("reports")).group_by(ReceiptRow.destination)
+    return session.execute(statement.where(ReceiptRow.id > newest - _LATEST_RECEIPTS, *within)).all()
 
 
-def _dead(session: Session, hour: datetime) -> Sequence[Row[tuple[str, int]]]:
+def _dead(session: Session, hour: datetime) -> Sequence[Row[Any]]:
     dead = (JobRow.state == JobState.DEAD, JobRow.destination.is_not(None))
     within = (JobRow.finished_at >= hour, JobRow.finished_at < hour + HOUR)
-    statement = select(JobRow.destination, func.count()).where(*dead, *within).group_by(JobRow.destination)
-    return session.execute(statement).all()
+    statement = select(JobRow.destination, func.count().label("reports")).group_by(JobRow.destination)
+    return session.execute(statement.where(*dead, *within)).all()
 
 
 def _quantiles(name: str, values: Sequence[float | None]) -> Iterator[tuple[str, float]]:
