@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
+from sqlalchemy import Engine
+
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
+from ichd.app.clockwork import check_self_test, check_ticks
 from ichd.app.destinations import sender_of
 from ichd.app.engine import describe_engine, load_in_force
 from ichd.app.feedback import examine_hl7_door
@@ -54,6 +57,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.feedback.hl7_port is not None:
         yield _checked("feedback", lambda: examine_hl7_door(settings.feedback))
     yield _checked("database", lambda: _database(settings))
+    yield _checked("ticks", lambda: _clockwork(settings, partial(check_ticks, now=utc_now())))
+    yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))
@@ -145,6 +150,16 @@ def _database(settings: Settings) -> str:
         check_schema(engine)
         check_writable(engine)
         return f"{engine.url.render_as_string(hide_password=True)}, schema up to date, can be written"
+    finally:
+        engine.dispose()
+
+
+def _clockwork(settings: Settings, check: Callable[[Engine], str]) -> str:
+    require_database(settings.database.url)
+    engine = open_database(settings.database.url)
+    try:
+        check_schema(engine)
+        return check(engine)
     finally:
         engine.dispose()
 

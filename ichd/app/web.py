@@ -16,6 +16,7 @@ from ichd import __version__
 from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import utc_now
+from ichd.app.clockwork import describe_self_test
 from ichd.app.feedback import hl7_door
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
@@ -41,6 +42,7 @@ from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
 from ichd.web.doorstep import DoorCaps, Doorstep
 from ichd.web.gate import NoteLogIn, account_of, was_let_in
+from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
 
 log = structlog.get_logger(__name__)
@@ -239,6 +241,16 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
     def disk() -> str:
         return check_disk(storage.spool, high_watermark=settings.spool.high_watermark)
 
+    def self_test() -> str:
+        # A warning: images are taken all the same, and can be read again once the model is mended.
+        return describe_self_test(storage.engine)
+
+    watched = Watched(
+        version=__version__,
+        model=model,
+        destinations=[destination.name for destination in settings.destination],
+        clock=utc_now,
+    )
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
@@ -246,8 +258,8 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         heat_maps=HeatMaps(storage.engine, storage.spool),
         reviews=Reviews(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
-        checks={"database": database, "model": model_named, "disk": disk},
+        checks={"database": database, "model": model_named, "disk": disk, "self_test": self_test},
         clock=utc_now,
         entry=entry,
-        doors=[door],
+        doors=[door, metrics_router(storage.engine, watched)],
     )

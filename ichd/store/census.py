@@ -6,6 +6,7 @@ bound; the oldest of it is the first in that index.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import Session
@@ -100,10 +101,11 @@ def _count_uploads(session: Session, census: Census) -> None:
         census.uploads[machine] = Crowd(count=count, since=since)
 
 
-def _bounded(session: Session, rows: Select[tuple[object]]) -> int:
+def _bounded(session: Session, rows: Select[Any]) -> int:
     return session.scalar(select(func.count()).select_from(rows.limit(AT_MOST).subquery())) or 0
 
 
-def _oldest(session: Session, rows: Select[tuple[datetime]]) -> datetime | None:
+def _oldest(session: Session, rows: Select[datetime]) -> datetime | None:
     first = rows.subquery()
-    return session.scalar(select(func.min(first.c.owed_since)))
+    since: datetime | None = session.scalar(select(func.min(first.c.owed_since)))
+    return since

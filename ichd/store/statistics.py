@@ -116,11 +116,11 @@ def _figures(session: Session, hour: datetime) -> Iterator[tuple[str, float]]:
         yield "mean_any", sum(scores) / len(scores)
     for row in _delivered(session, hour):
         yield f"deliveries_ok/{row.destination}", row.reports
-    for row in _dead(session, hour):
-        yield f"deliveries_dead/{row.destination}", row.reports
+    for lost in _dead(session, hour):
+        yield f"deliveries_dead/{lost.destination}", lost.reports
 
 
-def _ended(session: Session, hour: datetime) -> Sequence[Row[Any]]:
+def _ended(session: Session, hour: datetime) -> Sequence[Any]:
     """Studies that ended within an hour, with the finding of their revision."""
     # Two ranges of one index; the images of a study that ended within the hour may be dropped by now.
     here = or_(StudyRow.images_dropped_at.is_(None), StudyRow.images_dropped_at >= hour)
@@ -140,14 +140,14 @@ def _ended(session: Session, hour: datetime) -> Sequence[Row[Any]]:
     return session.execute(statement).all()
 
 
-def _delivered(session: Session, hour: datetime) -> Sequence[Row[Any]]:
+def _delivered(session: Session, hour: datetime) -> Sequence[Row[str, int]]:
     newest = session.scalar(select(func.max(ReceiptRow.id))) or 0
     within = (ReceiptRow.sent_at >= hour, ReceiptRow.sent_at < hour + HOUR)
     statement = select(ReceiptRow.destination, func.count().label("reports")).group_by(ReceiptRow.destination)
     return session.execute(statement.where(ReceiptRow.id > newest - _LATEST_RECEIPTS, *within)).all()
 
 
-def _dead(session: Session, hour: datetime) -> Sequence[Row[Any]]:
+def _dead(session: Session, hour: datetime) -> Sequence[Row[str | None, int]]:
     dead = (JobRow.state == JobState.DEAD, JobRow.destination.is_not(None))
     within = (JobRow.finished_at >= hour, JobRow.finished_at < hour + HOUR)
     statement = select(JobRow.destination, func.count().label("reports")).group_by(JobRow.destination)

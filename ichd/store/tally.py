@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, func, select
+from sqlalchemy import ColumnElement, Engine, Select, func, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.reason import Reason
@@ -72,7 +72,9 @@ class Tally:
             self.refusals.update(refusal.reason for refusal in refused)
             self._count_finished(session, settled)
 
-    def _new(self, session: Session, rows: Select[Any], source: _Source, old_enough: Any) -> list[Row[Any]]:
+    def _new(
+        self, session: Session, rows: Select[int, *tuple[Any, ...]], source: _Source, old_enough: ColumnElement[bool]
+    ) -> list[Any]:
         seen = self._seen or {}
         statement = rows.where(source.id > seen[source.__tablename__], old_enough).order_by(source.id).limit(_AT_MOST)
         found = list(session.execute(statement).all())

@@ -102,7 +102,7 @@ def create_app(
 def _guard(app: FastAPI, entry: Entry) -> None:
     """What a request passes before it comes to a route; what is added last stands outermost."""
     if entry.accounts is not None:
-        app.add_middleware(Gate, accounts=entry.accounts, note=entry.note)
+        app.add_middleware(Gate, accounts=entry.accounts, note=entry.note, trusts_loopback=not entry.behind_proxy)
     app.add_middleware(ShortBodies)
     app.add_middleware(SameSite)
     app.add_middleware(KnownHosts, names=(*LOOPBACK_HOSTS, *entry.hosts), any_address=entry.any_address)
