@@ -15,7 +15,7 @@ from ichd.domain.reason import Reason
 from ichd.pipeline import turns
 from ichd.pipeline.ticks import FORGET_AFTER, TickPolicy, start_ticks, usual_ticks
 from ichd.pipeline.turns import Tick, Turn
-from ichd.store.ticks import TickState, Ticks, Trouble, tick_states
+from ichd.store.ticks import Ticks, TickState, Trouble, tick_states
 from tests.store.house import House
 
 HOUR = timedelta(hours=1)

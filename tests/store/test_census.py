@@ -44,7 +44,7 @@ def test_dead_jobs_and_destinations_that_fail_are_told(house: House) -> None:
     house.ready()
     house.analyse("pacs")
     job = house.claim()
-    house.studies.give_up(job, Reason.PEER_UNREACHABLE, "", now=house.now)
+    house.studies.failed(job, Reason.PEER_UNREACHABLE, "", retry_at=None, now=house.now)
 
     census = take_census(house.engine)
 

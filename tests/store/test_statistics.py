@@ -20,7 +20,7 @@ def test_an_hour_tells_what_came_what_came_of_it_and_how_long_it_took(house: Hou
     house.wait(8)
     house.analyse("pacs", record=read_record(triage="routine", any_p=0.1))
     job = house.claim()
-    house.studies.give_up(job, Reason.PEER_DENIED, "", now=house.now)
+    house.studies.failed(job, Reason.PEER_DENIED, "", retry_at=None, now=house.now)
     statistics = Statistics(house.engine)
 
     assert statistics.count_hours(now=HIGH_NOON + HOUR) == 1, "of the hour before; this one is not settled yet"
@@ -44,9 +44,9 @@ def test_an_hour_tells_what_came_what_came_of_it_and_how_long_it_took(house: Hou
 
 def test_hours_in_which_no_worker_ran_are_made_up_for(house: House) -> None:
     statistics = Statistics(house.engine)
-    statistics.count_hours(now=NOON)
+    statistics.count_hours(now=NOON + timedelta(minutes=1))
 
-    assert statistics.count_hours(now=NOON + 5 * HOUR) == 5
+    assert statistics.count_hours(now=NOON + 5 * HOUR + timedelta(minutes=1)) == 5
     assert statistics.count_hours(now=NOON + 500 * HOUR) == 48, "not all, where it was away for weeks"
     at = [at for at, _ in statistics.series("studies_received", since=NOON - 9 * HOUR, until=NOON + 5 * HOUR)]
     assert at == [HIGH_NOON + n * HOUR for n in range(-1, 5)]
