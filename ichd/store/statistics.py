@@ -109,9 +109,10 @@ def _figures(session: Session, hour: datetime) -> Iterator[tuple[str, float]]:
     reported = [study for study in studies if study.state is StudyState.REPORTED]
     yield from _quantiles("latency", [_s(study.last_instance_at, study.finished_at) for study in reported])
     yield from _quantiles("queue_wait", [_s(study.ready_at, study.started_at) for study in reported])
-    for triage in sorted({study.triage for study in reported if study.triage is not None}):
-        yield f"triage/{triage.value}", sum(study.triage is triage for study in reported)
-    scores = [study.scan["any"] for study in reported if study.scan and "any" in study.scan]
+    # Also of a study whose report was given up: the model spoke about it.
+    for triage in sorted({study.triage for study in studies if study.triage is not None}):
+        yield f"triage/{triage.value}", sum(study.triage is triage for study in studies)
+    scores = [study.scan["any"] for study in studies if study.scan and "any" in study.scan]
     if scores:
         yield "mean_any", sum(scores) / len(scores)
     for row in _delivered(session, hour):

@@ -1,21 +1,13 @@
 """What is told to whoever watches: how things stand, and what has happened since he came, whatever the tables hold."""
 
-import time
 from datetime import timedelta
-
-import pytest
-from sqlalchemy import Engine, insert, text
 
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.census import Crowd, take_census
-from ichd.store.tables import StudyRow
 from ichd.store.tally import Tally
-from tests.store.house import NOON, House
-
-#: Finished studies of the test of time; `tests/benchmarks` has a million.
-MANY = 20_000
+from tests.store.house import House
 
 
 def test_the_census_tells_what_waits_what_failed_and_since_when(house: House) -> None:
@@ -79,48 +71,3 @@ def test_a_tally_counts_from_its_beginning_each_thing_once(house: House) -> None
     assert tally.studies_finished == {StudyState.REPORTED: 1}
     assert latencies == [2.0]
     assert tally.latencies_s == []
-
-
-@pytest.mark.parametrize("what", ["census", "tally"])
-def test_finished_studies_cost_nothing(house: House, engine: Engine, what: str) -> None:
-    """Ten times as many make it hardly slower: an index has what is asked for."""
-    tally = Tally(engine)
-
-    def ask() -> float:
-        began = time.perf_counter()
-        if what == "census":
-            take_census(engine)
-        else:
-            tally.count(now=NOON + timedelta(days=2))
-        return time.perf_counter() - began
-
-    _finish(engine, 0, MANY // 10)
-    ask()
-    few_s = min(ask() for _ in range(10))
-    _finish(engine, MANY // 10, MANY)
-    ask()
-    many_s = min(ask() for _ in range(10))
-
-    assert many_s < 4 * few_s + 0.01
-
-
-def _finish(engine: Engine, first: int, last: int) -> None:
-    rows = [
-        {
-            "study_instance_uid": f"1.2.3.{number}",
-            "accession_number": "",
-            "study_datetime": "",
-            "state": StudyState.REPORTED,
-            "revision": 1,
-            "received_at": NOON + timedelta(seconds=number),
-            "last_instance_at": NOON + timedelta(seconds=number),
-            "finished_at": NOON + timedelta(seconds=number + 5),
-            "closing_detail": "",
-            "detail": "",
-        }
-        for number in range(first, last)
-    ]
-    with engine.begin() as connection:
-        connection.execute(insert(StudyRow), rows)
-    with engine.begin() as connection:
-        connection.execute(text("ANALYZE"))
