@@ -12,6 +12,7 @@ from ichd import __version__
 from ichd.cli import (
     accounts,
     audit,
+    backup,
     calibration,
     cases,
     daemon,
@@ -48,6 +49,7 @@ for commands in (
     learning,
     evaluation,
     calibration,
+    backup,
     system,
 ):
     commands.register(app)

@@ -37,6 +37,15 @@ def open_database(url: str) -> Engine:
     return _open(_parse(url))
 
 
+def open_patient_database(url: str) -> Engine:
+    """The same for upkeep: a statement may take hours.
+
+    Raises:
+        UserError: the URL names no database that we can use.
+    """
+    return _open(_parse(url), impatient=False)
+
+
 def migrate(url: str) -> str:
     """Bring the database to the newest schema and return its revision.
 
@@ -81,7 +90,7 @@ def check_schema(engine: Engine) -> None:
         UserError: it is; names the mend.
         Transient: the database does not answer.
     """
-    expected = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    expected = newest_schema()
     found = _revision(engine)
     if found != expected:
         raise UserError(
@@ -132,9 +141,19 @@ def _config(engine: Engine) -> Config:
     return config
 
 
+def schema_of(connection: Connection) -> str | None:
+    """Revision of the schema; None where there is none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest_schema() -> str | None:
+    """The revision that this version needs."""
+    return ScriptDirectory(str(_migrations_folder())).get_current_head()
+
+
 def _revision(engine: Engine) -> str | None:
     with reading(engine) as session:
-        return MigrationContext.configure(session.connection()).get_current_revision()
+        return schema_of(session.connection())
 
 
 def _migrations_folder() -> Path:

@@ -109,6 +109,16 @@ class Spool:
             sync_folder(self._root)
         self._prepared = True
 
+    def settle(self) -> None:
+        """Make the names of all files durable that others put here: a backup does, and a restore.
+
+        Raises:
+            Transient: the disk fails.
+        """
+        with disk_trouble():
+            for folder in self._folders():
+                sync_folder(folder)
+
     def draft(self, suffix: str = ".dcm") -> Draft:
         """Begin a file, a complete one in the end; `suffix` is one of `SUFFIXES`.
 
