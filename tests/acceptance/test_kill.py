@@ -17,8 +17,8 @@ from tests.acceptance.daemon import Daemon, Destination, running, wait_until
 from tests.peers.storescp import running_receiver
 
 #: A handful in CI; the full run is KILL_TEST_KILLS=40 KILL_TEST_STUDIES=10.
-KILLS = int(os.environ.get("KILL_TEST_KILLS", "6"))
-STUDIES = int(os.environ.get("KILL_TEST_STUDIES", "4"))
+KILLS = int(os.environ.get("KILL_TEST_KILLS", "4"))
+STUDIES = int(os.environ.get("KILL_TEST_STUDIES", "3"))
 #: Of each study.
 SLICES = 16
 GIVE_UP_AFTER_S = 900.0
