@@ -7,6 +7,7 @@ mkdir -p secrets
 password=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 printf '%s' "$password" > secrets/database-password
 printf 'postgresql://ichd:%s@database/ichd' "$password" > secrets/DATABASE__URL
-# The containers' users have numbers that this machine does not know; the folder keeps others out.
+# The containers' users have numbers that this machine does not know, so the files are open to all; the folder, which
+# they don't come through, is open to us alone.
 chmod 0644 secrets/*
-chmod 0711 secrets
+chmod 0700 secrets
