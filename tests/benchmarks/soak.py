@@ -30,7 +30,7 @@ from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 from ichd.store.tables import ConflictRow, InstanceRow
 from ichd.store.transaction import reading
-from tests.benchmarks.chaos import Ledger, Rogue
+from tests.benchmarks.rogues import Ledger, Rogue
 from tests.benchmarks.servers import ENVIRONMENT
 from tests.peers.ports import free_port
 
