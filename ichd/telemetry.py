@@ -31,8 +31,10 @@ _ASSOCIATION = ("pynetdicom.acse", "pynetdicom.assoc", "pynetdicom.transport", "
 def configure_logging(
     level: Literal["debug", "info", "warning", "error", "critical"] = "info",
     style: Literal["auto", "console", "json"] = "auto",
+    *,
+    process: str | None = None,
 ) -> None:
-    """Send every record of this process to standard error through one formatter.
+    """Send every record of this process to standard error through one formatter, under its name where it has one.
 
     "critical" is for commands that say by themselves what went wrong.
     """
@@ -42,6 +44,7 @@ def configure_logging(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([_signed(process)] if process else []),
         _withhold_quotes,
         _withhold_exception_messages,
     ]
@@ -117,6 +120,16 @@ def _log_uncaught(_kind: type[BaseException], error: BaseException | None, _trac
     """Python would print the message of an exception that nobody caught past the formatter."""
     if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         structlog.get_logger(__name__).critical("uncaught_exception", exc_info=error)
+
+
+def _signed(process: str) -> Processor:
+    """Several processes of one role write to one place."""
+
+    def sign(logger: object, name: str, event: EventDict) -> EventDict:  # noqa: ARG001
+        event["process"] = process
+        return event
+
+    return sign
 
 
 def _withhold_quotes(logger: object, name: str, event: EventDict) -> EventDict:  # noqa: ARG001

@@ -1,8 +1,11 @@
-"""TLS of a client: 1.2 or newer, as BCP 195 wants it (PS3.15 B.12)."""
+"""TLS of a client: 1.2 or newer, as BCP 195 wants it (PS3.15 B.12); and when a certificate ends."""
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
 
 from ichd.domain.errors import SettingsError
 
@@ -51,3 +54,19 @@ def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "not readable as PEM").lower().replace("_", " ")
     return error.strerror or type(error).__name__
+
+
+def certificate_end(path: Path) -> datetime | None:
+    """When the first certificate of a PEM file ends; None where there is no such file on this machine.
+
+    Raises:
+        SettingsError: it can't be read, or holds no certificate.
+    """
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read ({error.strerror})") from error
+    except ValueError as error:
+        raise SettingsError(f"{path} holds no certificate in PEM form") from error

@@ -6,12 +6,12 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ichd.app.storage import Storage
+from ichd.app.storage import Storage, spool_of
 from ichd.domain.errors import UserError
 from ichd.intake.dimse.tls import TlsFiles, expiry
+from ichd.intake.disk_gate import DiskGate
 from ichd.settings import Settings
 from ichd.store.engine import check_schema, open_database
-from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 
 #: A certificate that expires within so many days wants to be renewed.
@@ -28,7 +28,7 @@ def open_existing(settings: Settings) -> Storage:
     require_database(settings.database.url)
     engine = open_database(settings.database.url)
     check_schema(engine)
-    spool = Spool(settings.spool.root)
+    spool = spool_of(settings.spool, engine)
     return Storage(engine=engine, spool=spool, studies=Studies(engine, spool))
 
 
@@ -59,16 +59,17 @@ def check_certificate(files: TlsFiles, *, now: datetime) -> str:
     return f"valid until {expires_at:%Y-%m-%d}, {days} days left" + ("; renew it soon" if days < _SOON_DAYS else "")
 
 
-def check_disk(spool: Spool, *, high_watermark: float) -> str:
+def check_disk(gate: DiskGate) -> str:
     """How full the spool's disk is.
 
     Raises:
-        UserError: so full that images are refused.
+        UserError: images are refused.
         Transient: the disk does not say.
     """
-    used = 1 - spool.free_fraction()
-    if used >= high_watermark:
+    state, marks = gate.look(), gate.watermarks
+    if state.is_shut:
         raise UserError(
-            f"{used:.0%} of the spool's disk is used and images are refused from {high_watermark:.0%}; free some space"
+            f"{state.used:.0%} of the spool's disk is used: images are refused from {marks.high:.0%} on, until less "
+            f"than {marks.low:.0%} is used; free some space, `ichd gc --dry-run` says what can go"
         )
-    return f"{used:.0%} used, images are refused from {high_watermark:.0%}"
+    return f"{state.used:.0%} used, images are refused from {marks.high:.0%}"

@@ -1,9 +1,15 @@
 """The one place where the composition asks what time it is; every room is told."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Engine
+
 from ichd.domain.errors import UserError
+from ichd.store.database_clock import DatabaseClock
+
+Clock = Callable[[], datetime]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([mhd])")
@@ -12,6 +18,15 @@ _DURATION = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 def utc_now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def clock_of(engine: Engine) -> Clock:
+    """By which times are stored and compared: PostgreSQL's own, since several machines write; else this machine's.
+
+    Raises:
+        Transient: the database does not answer.
+    """
+    return DatabaseClock(engine) if engine.dialect.name == "postgresql" else utc_now
 
 
 def ago(since: str, now: datetime) -> datetime:

@@ -8,20 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
+from sqlalchemy import Engine
+
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
+from ichd.app.clockwork import check_self_test, check_ticks
 from ichd.app.destinations import sender_of
+from ichd.app.disk import watermarks
 from ichd.app.engine import describe_engine, load_in_force
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
+from ichd.app.storage import bucket_of
 from ichd.app.web import accounts_of, web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
 from ichd.intake.dimse.tls import TlsFiles, own_certificate
+from ichd.intake.disk_gate import DiskGate
 from ichd.publish.echo import echo
 from ichd.publish.peer import DimsePeer
 from ichd.publish.syslog import Collector, greet
@@ -54,6 +60,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.feedback.hl7_port is not None:
         yield _checked("feedback", lambda: examine_hl7_door(settings.feedback))
     yield _checked("database", lambda: _database(settings))
+    yield _checked("ticks", lambda: _clockwork(settings, partial(check_ticks, now=utc_now())))
+    yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))
@@ -149,16 +157,32 @@ def _database(settings: Settings) -> str:
         engine.dispose()
 
 
+def _clockwork(settings: Settings, check: Callable[[Engine], str]) -> str:
+    require_database(settings.database.url)
+    engine = open_database(settings.database.url)
+    try:
+        check_schema(engine)
+        return check(engine)
+    finally:
+        engine.dispose()
+
+
 def _spool(settings: Settings) -> str:
     folder = settings.spool.root
     existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise _NotOk(f"{existing} can't be written by this user; change its owner or spool.url")
-    return f"{folder} can be written"
+        key = "spool.folder" if settings.spool.is_bucket else "spool.url"
+        raise _NotOk(f"{existing} can't be written by this user; change its owner or {key}")
+    if not settings.spool.is_bucket:
+        return f"{folder} can be written"
+    bucket = bucket_of(settings.spool)
+    bucket.rehearse()
+    when = "before" if settings.spool.durability == "remote" else "after"
+    return f"{bucket.url} takes, gives and removes objects; images go there {when} they are acknowledged, by {folder}"
 
 
 def _disk(settings: Settings) -> str:
-    return check_disk(Spool(settings.spool.root), high_watermark=settings.spool.high_watermark)
+    return check_disk(DiskGate(Spool(settings.spool.root).free_fraction, watermarks(settings)))
 
 
 def _model(settings: Settings) -> str:

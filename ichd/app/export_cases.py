@@ -86,6 +86,7 @@ def _write(
             newest = max(reviewed, key=lambda word: word.revision)
             criteria = Criteria(study_uids=[study_uid], series_uids=[newest.series_uid])
             stored = list(catalogue.files(criteria))
+            catalogue.bring(stored)
             if not stored or not all(map(catalogue.is_whole, stored)):
                 gone.append(study_uid)
                 continue

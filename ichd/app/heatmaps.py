@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ichd.domain.errors import UserError
 from ichd.domain.heatmap import HeatMap, maps_wanted
+from ichd.domain.image_file import AnyImage
 from ichd.domain.record import Record
 from ichd.pipeline.heat import index_of, load_again, shows
 from ichd.vision.attribution import Attribution
@@ -13,7 +14,7 @@ from ichd.web.heatmaps import HeatLine, draw, finding_in, heat_lines
 
 
 def write_heat_maps(
-    record: Record, files: Mapping[str, Path], reader: Reader, folder: Path, *, only: Sequence[str] = ()
+    record: Record, files: Mapping[str, AnyImage], reader: Reader, folder: Path, *, only: Sequence[str] = ()
 ) -> list[Record]:
     """Write the pictures of one series, and say which; with `only`, of these classes.
 

@@ -4,9 +4,12 @@ import gc
 import threading
 
 from ichd.app.audit import RoleTrail
-from ichd.app.clock import utc_now
+from ichd.app.clock import clock_of
+from ichd.app.disk import watermarks
+from ichd.app.notify import NOBODY, Watcher
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
+from ichd.app.uploading import uploading
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
 from ichd.intake.ask.expected import ExpectedCounts
 from ichd.intake.commitment import PUSH_MODEL, CommitmentRequests
@@ -25,25 +28,29 @@ from ichd.store.commitments import Commitments
 from ichd.store.promises import Promises
 from ichd.store.reviews import Reviews
 
+#: For so long the door may be busy with one connection before it looks for the next.
+_SLOWEST_DOOR_S = 30.0
 
-def run_listener(settings: Settings, stop: threading.Event) -> None:
+
+def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY) -> None:
     """Listen until `stop` is set."""
     storage = open_storage(settings)
+    clock = clock_of(storage.engine)
     arrivals = Arrivals(storage.engine)
     dicom = settings.dicom
     counter = Counter(
         arrivals,
         storage.spool,
-        min_free_fraction=1 - settings.spool.high_watermark,
+        watermarks=watermarks(settings),
         max_instance_bytes=dicom.max_instance_mb << 20,
         max_visit_bytes=dicom.max_association_mb << 20,
     )
     commitments, sources = Commitments(storage.engine), sources_by_ae_title(settings)
-    reporter = CommitmentReporter(commitments, arrivals, storage.spool, sources, utc_now)
+    reporter = CommitmentReporter(commitments, arrivals, storage.spool, sources, clock)
     commitment = CommitmentRequests(commitments, arrivals, answerable=sources, filed=reporter.wake)
     announcements = Announcements(storage.engine)
     announced = AnnouncedStudies(announcements)
-    expected = ExpectedCounts(announcements, counting_sources(settings), utc_now)
+    expected = ExpectedCounts(announcements, counting_sources(settings), clock)
     promised = PromisedResults(Promises(storage.engine), arrivals)
     key_objects = KeyObjects(Reviews(storage.engine), arrivals)
     #: By SOP class UID.
@@ -58,7 +65,7 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
         listener_config(dicom),
         counter,
         arrivals,
-        utc_now,
+        clock,
         services=services,
         objects={KEY_OBJECT_SELECTION: key_objects.accept},
         # A destination that we asked for commitment opens an association to us, and is its provider there too.
@@ -71,9 +78,13 @@ def run_listener(settings: Settings, stop: threading.Event) -> None:
     reporter.start()
     expected.start()
     trail = RoleTrail(storage.engine, settings, "listen")
-    trail.started()
-    stop.wait()
-    trail.stopped()
+    with uploading(storage):
+        trail.started()
+        watcher.ready(f"takes images at {listener.place}")
+        watcher.watch(lambda: listener.idle_s() < _SLOWEST_DOOR_S)
+        stop.wait()
+        watcher.stopping()
+        trail.stopped()
     listener.stop()
     reporter.stop()
     expected.stop()

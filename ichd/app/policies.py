@@ -1,12 +1,17 @@
 """From settings to the policies of the pipeline."""
 
+from datetime import timedelta
+
+from ichd.domain.clock_step import Horizon
 from ichd.domain.completeness import CompletenessPolicy
-from ichd.domain.job import RetryPolicy
+from ichd.domain.job import DEATHS_ALLOWED, JobKind, RetryPolicy
 from ichd.domain.refusal import SelectionPolicy
+from ichd.pipeline.proof import ASK_AGAIN_AFTER
 from ichd.pipeline.reading import ReadingPolicy
 from ichd.pipeline.ticks import TickPolicy
 from ichd.pipeline.worker import WorkerPolicy
 from ichd.settings import Settings
+from ichd.store.destinations import LONGEST_PAUSE
 
 
 def reading_policy(settings: Settings) -> ReadingPolicy:
@@ -30,8 +35,18 @@ def worker_policy(settings: Settings) -> WorkerPolicy:
     """Rhythm of the worker."""
     worker = settings.worker
     return WorkerPolicy(
-        poll_s=worker.poll_s, lease_s=worker.lease_s, grace_s=worker.grace_s, retry=retry_policy(settings)
+        poll_s=worker.poll_s,
+        lease_s=worker.lease_s,
+        grace_s=worker.grace_s,
+        retry=retry_policy(settings),
+        time_limit_s=worker.time_limit_s,
+        deaths_allowed=deaths_allowed(settings),
     )
+
+
+def deaths_allowed(settings: Settings) -> dict[JobKind, int]:
+    """After how many deaths of its workers in a row a job is dead."""
+    return {**DEATHS_ALLOWED, JobKind.ANALYSE: settings.worker.deaths_allowed}
 
 
 def tick_policy(settings: Settings) -> TickPolicy:
@@ -45,4 +60,15 @@ def tick_policy(settings: Settings) -> TickPolicy:
         ),
         retry=retry_policy(settings),
         lease_s=settings.worker.lease_s,
+        deaths_allowed=deaths_allowed(settings),
+    )
+
+
+def horizon(settings: Settings) -> Horizon:
+    """How far ahead of now a right clock writes: the longest wait of all is between two requests for a promise."""
+    worker = settings.worker
+    return Horizon(
+        lease=timedelta(seconds=worker.lease_s),
+        wait=max(timedelta(seconds=worker.retry_ceiling_s), ASK_AGAIN_AFTER),
+        pause=LONGEST_PAUSE,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ichd.app.checks import require_database
 from ichd.app.clock import ago, utc_now
+from ichd.app.disk import watermarks
 from ichd.app.sources import source_named
 from ichd.app.storage import open_storage
 from ichd.domain.errors import UserError
@@ -81,7 +82,7 @@ def pulling(settings: Settings, name: str) -> Iterator[Pull]:
     counter = Counter(
         arrivals,
         storage.spool,
-        min_free_fraction=1 - settings.spool.high_watermark,
+        watermarks=watermarks(settings),
         max_instance_bytes=settings.dicom.max_instance_mb << 20,
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )

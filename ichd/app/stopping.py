@@ -24,13 +24,17 @@ def stop_on_signals(stop: threading.Event) -> None:
     threading.Thread(target=obey, name="signals", daemon=True).start()
 
 
-def stop_with_supervisor(stop: threading.Event) -> None:
-    """In a child of the supervisor: set `stop` when the lifeline breaks, which is its standard input."""
+def stop_with_supervisor(stop: threading.Event, go: threading.Event | None = None) -> None:
+    """In a child of the supervisor: set `stop` when the lifeline breaks, which is its standard input.
+
+    The first word that comes down that line sets `go`.
+    """
 
     def watch() -> None:
         # The file descriptor itself: a daemon thread inside sys.stdin holds a lock that the interpreter needs to exit.
         while os.read(0, 1):
-            pass
+            if go is not None:
+                go.set()
         stop.set()
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

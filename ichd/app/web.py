@@ -15,15 +15,20 @@ from fastapi import APIRouter, FastAPI
 from ichd import __version__
 from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
-from ichd.app.clock import utc_now
+from ichd.app.clock import Clock, clock_of, utc_now
+from ichd.app.clockwork import describe_self_test
+from ichd.app.disk import watermarks
 from ichd.app.feedback import hl7_door
+from ichd.app.notify import NOBODY, Watcher
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
+from ichd.app.uploading import uploading
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.tls import ServerTls, TlsFiles
+from ichd.intake.disk_gate import DiskGate
 from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
@@ -41,6 +46,7 @@ from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
 from ichd.web.doorstep import DoorCaps, Doorstep
 from ichd.web.gate import NoteLogIn, account_of, was_let_in
+from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
 
 log = structlog.get_logger(__name__)
@@ -55,7 +61,22 @@ _MOST_PER_ADDRESS = 64
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
-def run_web(settings: Settings, stop: threading.Event) -> None:
+#: For so long the event loop may be held up by one request.
+_SLOWEST_TURN_S = 30.0
+
+
+class _Server(uvicorn.Server):
+    """One whose event loop is seen to turn."""
+
+    turned_at = 0.0
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by the loop itself, ten times a second."""
+        self.turned_at = time.monotonic()
+        return await super().on_tick(counter)
+
+
+def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY) -> None:
     """Serve pages and DICOMweb until `stop` is set.
 
     Raises:
@@ -64,10 +85,11 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
         IchdError: the server ended by itself.
     """
     storage = open_storage(settings)
+    clock = clock_of(storage.engine)
     counter = Counter(
         Arrivals(storage.engine),
         storage.spool,
-        min_free_fraction=1 - settings.spool.high_watermark,
+        watermarks=watermarks(settings),
         max_instance_bytes=settings.dicom.max_instance_mb << 20,
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
@@ -75,7 +97,14 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     entry = _entry(settings.web, storage)
     listening = _bind(settings.web)
     config = uvicorn.Config(
-        _application(settings, storage, entry, _door(settings, storage, counter, listening.getsockname()[1])),
+        _application(
+            settings,
+            storage,
+            entry,
+            clock,
+            _door(settings, storage, counter, clock, listening.getsockname()[1]),
+            counter.gate,
+        ),
         http=patient_protocol(listening, partial(was_let_in, asks=entry.accounts is not None)),
         # Only connections that this loop accepts and that speak HTTP alone are counted.
         loop="asyncio",
@@ -88,22 +117,26 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     )
     config.load()
     config.ssl = encryption
-    server = uvicorn.Server(config)
+    server = _Server(config)
     trail = RoleTrail(storage.engine, settings, "web")
     # In a thread of its own the server leaves the signals to whoever set `stop` up.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
     words = ExitStack()
     try:
         words.enter_context(hl7_door(settings, storage))
+        words.enter_context(uploading(storage))
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         if thread.is_alive():
             log.info("web_ready", host=settings.web.host, port=listening.getsockname()[1])
             trail.started()
+            watcher.ready(f"shows pages at {settings.web.host}:{listening.getsockname()[1]}")
+            watcher.watch(lambda: time.monotonic() - server.turned_at < _SLOWEST_TURN_S)
         while not stop.wait(0.2):
             if not thread.is_alive():
                 raise IchdError("the web server ended by itself; the log says why")
+        watcher.stopping()
         trail.stopped()
     finally:
         server.should_exit = True
@@ -204,21 +237,23 @@ def _note_log_ins(storage: Storage) -> NoteLogIn:
     return note
 
 
-def _door(settings: Settings, storage: Storage, counter: Counter, port: int) -> APIRouter:
+def _door(settings: Settings, storage: Storage, counter: Counter, clock: Clock, port: int) -> APIRouter:
     """STOW-RS."""
     try:
-        counter.open(now=utc_now())
+        counter.open(now=clock())
     except Transient as error:
         # The page must come up all the same: it says what is wrong. The first image tries again.
         log.warning("spool_not_ready", error=str(error))
     place = f"{socket.gethostname()}/web:{port}"
-    Arrivals(storage.engine).end_interrupted(listener=place, now=utc_now())
+    Arrivals(storage.engine).end_interrupted(listener=place, now=clock())
     config = StowConfig(place=place, max_request_bytes=settings.web.max_request_mb << 20)
     key_objects = KeyObjects(Reviews(storage.engine), Arrivals(storage.engine))
-    return stow_router(config, counter, clock=utc_now, account_of=account_of, key_objects=key_objects)
+    return stow_router(config, counter, clock=clock, account_of=account_of, key_objects=key_objects)
 
 
-def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRouter) -> FastAPI:
+def _application(
+    settings: Settings, storage: Storage, entry: Entry, clock: Clock, door: APIRouter, gate: DiskGate
+) -> FastAPI:
     dicom = settings.dicom
 
     def model() -> ModelIdentity:
@@ -237,8 +272,18 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         return f"{named}; {trouble}" if trouble else named
 
     def disk() -> str:
-        return check_disk(storage.spool, high_watermark=settings.spool.high_watermark)
+        return check_disk(gate)
 
+    def self_test() -> str:
+        # A warning: images are taken all the same, and can be read again once the model is mended.
+        return describe_self_test(storage.engine)
+
+    watched = Watched(
+        version=__version__,
+        model=model,
+        destinations=[destination.name for destination in settings.destination],
+        clock=clock,
+    )
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
@@ -246,8 +291,8 @@ def _application(settings: Settings, storage: Storage, entry: Entry, door: APIRo
         heat_maps=HeatMaps(storage.engine, storage.spool),
         reviews=Reviews(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
-        checks={"database": database, "model": model_named, "disk": disk},
-        clock=utc_now,
+        checks={"database": database, "model": model_named, "disk": disk, "self_test": self_test},
+        clock=clock,
         entry=entry,
-        doors=[door],
+        doors=[door, metrics_router(storage.engine, watched)],
     )

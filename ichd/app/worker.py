@@ -1,115 +1,62 @@
 """The worker role: a warm model that reads, couriers that deliver, the ticks."""
 
-import os
-import secrets
-import socket
 import threading
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
 
 import structlog
 
-from ichd.app.audit import RoleTrail, audit_source, collector_of
-from ichd.app.clock import utc_now
-from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
-from ichd.app.policies import reading_policy, tick_policy, worker_policy
-from ichd.app.serving import Equipment, Serving, start_succession
-from ichd.app.storage import Storage, open_storage
-from ichd.domain.job import JobKind
-from ichd.pipeline.analyse import analyse
+from ichd.app.audit import RoleTrail
+from ichd.app.disk import retention_policy, watermarks
+from ichd.app.notify import NOBODY, Watcher
+from ichd.app.policies import horizon
+from ichd.app.slots import Slot, cores_here, seated
+from ichd.app.storage import open_storage
+from ichd.app.ticks import Rhythm, start_worker_ticks
+from ichd.app.workbench import Bench, couriers_of, open_bench, owner_name, readings_of, sweep_embeddings
+from ichd.domain.ending import Ending
 from ichd.pipeline.couriers import Couriers
-from ichd.pipeline.deliver import Courier, DeliveryPolicy
-from ichd.pipeline.explainers import Explainers
-from ichd.pipeline.heat import LastSeen
-from ichd.pipeline.idle import IdleWork, Piece
-from ichd.pipeline.maps import Maps
-from ichd.pipeline.rendering import Renderer
-from ichd.pipeline.ship import AuditShipper
-from ichd.pipeline.succession import Succession
-from ichd.pipeline.ticks import start_ticks
-from ichd.pipeline.worker import Worker
+from ichd.pipeline.self_test import SelfTest
+from ichd.pipeline.ticks import Schedule
 from ichd.settings import Settings
-from ichd.store.audit import Audit
-from ichd.store.deliveries import Deliveries
-from ichd.store.heatmaps import HeatMaps
-from ichd.store.outbox import Outbox
-from ichd.store.promises import Promises
-from ichd.store.queue import Job, Queue
+from ichd.store.bell import JobBell
+from ichd.store.clock_step import repair_future
+from ichd.store.eviction import evict_copies
+from ichd.store.retention import Retention
+from ichd.vision.engines.device import gpu_count
 
 log = structlog.get_logger(__name__)
 
-#: For so long a courier may still need the heat of a finding, before an idle worker makes all of its maps.
-_COURIERS_FIRST = timedelta(seconds=5)
 _SWEEP_ORPHANS_AFTER = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Bench:
-    """What the parts of one worker share."""
-
-    settings: Settings
-    storage: Storage
-    #: The model in force, and those that follow it.
-    succession: Succession[Serving]
-    heat_maps: HeatMaps
-    last_seen: LastSeen
-    outbox: Outbox
-    delivery: DeliveryPolicy
-    #: None where heat maps are switched off.
-    explainers: Explainers | None
-
-
-def run_worker(settings: Settings, stop: threading.Event) -> None:
-    """Work until `stop` is set.
+def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher: Watcher = NOBODY) -> Ending:
+    """Work until `stop` is set, or until this process is to be replaced; returns the exit code, which says so.
 
     Raises:
         WorkerHarmed: a step met a defect; the supervisor starts another worker.
     """
+    settings = seated(settings, slot, gpus=gpu_count(), cores=cores_here())
     storage = open_storage(settings)
     # Ready before anything is claimed: no study should wait for what happens once.
     started = perf_counter()
-    bench = _bench(settings, storage)
+    bench = open_bench(settings, storage, slot)
     warm_up_s = round(perf_counter() - started, 1)
     if not bench.delivery.routes:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
-    couriers = _couriers(bench, stop)
-    idle, put_down = _idle_work(bench)
-    worker = Worker(
-        owner=owner_name(),
-        queue=Queue(storage.engine),
-        studies=storage.studies,
-        steps={JobKind.ANALYSE: partial(_read, bench, couriers)},
-        policy=worker_policy(settings),
-        clock=utc_now,
-        idle=idle,
-        bell=bell,
-    )
-    collector = collector_of(settings)
-    ship_audit = None
-    if collector is not None:
-        ship_audit = AuditShipper(Audit(storage.engine), collector, audit_source(settings), utc_now).ship
-    ticks = start_ticks(
-        storage.studies,
-        tick_policy(settings),
-        utc_now,
-        study_ready=bell.set,
-        sweeps={
-            "embeddings": partial(_sweep_embeddings, bench),
-            "heat_maps": bench.heat_maps.sweep,
-            "outbox": lambda now: bench.outbox.sweep(
-                older_than=timedelta(days=settings.spool.outbox_days), orphans_after=_SWEEP_ORPHANS_AFTER, now=now
-            ),
-        },
-        destinations=frozenset(bench.delivery.routes),
-        ship_audit=ship_audit,
-    )
+    couriers = couriers_of(bench, stop)
+    rhythm = Rhythm(settings=settings, storage=storage, owner=owner_name(slot), clock=bench.clock)
+    self_test = rhythm.self_test(lambda: bench.succession.present.reader)
+    worker, put_down = readings_of(bench, couriers, bell, self_test)
+    ticks = _ticks(bench, rhythm, bell, self_test)
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     couriers.start()
+    job_bell = _job_bell(bench, bell, couriers)
+    job_bell.start()
     first = bench.succession.present
     log.info(
         "worker_ready",
@@ -119,11 +66,16 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
         engine=first.reader.engine.name,
         warm_up_s=warm_up_s,
     )
+    watcher.ready(f"reads with {first.identity.name} {first.identity.version}")
+    watcher.watch(bench.vigil.is_well)
     try:
         worker.run(stop)
     finally:
-        # Also where a defect ends the readings: the couriers must not outlive them.
+        watcher.stopping()
+        bench.vigil.dismissed = stop.is_set()
+        # Also where a defect ends the readings, or this process is replaced: the couriers must not outlive them.
         stop.set()
+        job_bell.stop()
         try:
             couriers.join()
         finally:
@@ -133,98 +85,53 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
             ticks.shutdown(wait=True)
             storage.engine.dispose()
     log.info("worker_stopped")
+    return bench.vigil.exit_code
 
 
-def _bench(settings: Settings, storage: Storage) -> _Bench:
-    last_seen = LastSeen()
-    succession, explainers = start_succession(settings, Equipment(settings, storage, last_seen))
-    return _Bench(
-        settings=settings,
-        storage=storage,
-        succession=succession,
-        heat_maps=HeatMaps(storage.engine, storage.spool),
-        last_seen=last_seen,
-        outbox=Outbox(storage.engine, storage.spool),
-        delivery=delivery_policy(settings),
-        explainers=explainers,
+def _ticks(bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfTest | None) -> Schedule:
+    settings, storage = bench.settings, bench.storage
+    outbox_kept = timedelta(days=settings.spool.outbox_days)
+    return start_worker_ticks(
+        rhythm,
+        study_ready=bell.set,
+        sweeps={
+            "embeddings": partial(sweep_embeddings, bench),
+            "heat_maps": bench.heat_maps.sweep,
+            "outbox": lambda now: bench.outbox.sweep(
+                older_than=outbox_kept, orphans_after=_SWEEP_ORPHANS_AFTER, now=now
+            ),
+        },
+        destinations=frozenset(bench.delivery.routes),
+        self_test=self_test,
+        retention=_retention(bench),
+        repair=lambda now: repair_future(storage.engine, horizon=horizon(settings), now=now),
     )
 
 
-def _read(bench: _Bench, couriers: Couriers, job: Job) -> None:
-    # Asked for once: whoever is in force by the end of it, the study is read by one model.
-    serving = bench.succession.look()
-    analyse(
-        job,
-        studies=bench.storage.studies,
-        reader=serving.reader,
-        embeddings=serving.embeddings,
-        last_seen=bench.last_seen,
-        policy=reading_policy(bench.settings),
-        destinations=bench.delivery.destinations,
-        clock=utc_now,
-    )
-    couriers.ring()
+def _retention(bench: Bench) -> Callable[[datetime], None]:
+    """What makes room: images go for good, or, where they are in a bucket, this machine's copies."""
+    settings, storage = bench.settings, bench.storage
+    retention = Retention(storage.engine, storage.spool, retention_policy(settings))
+
+    def run(now: datetime) -> None:
+        retention.run(now)
+        if settings.spool.is_bucket:
+            evict_copies(storage.engine, storage.spool, watermarks(settings))
+
+    return run
 
 
-def _couriers(bench: _Bench, stop: threading.Event) -> Couriers:
-    storage, settings = bench.storage, bench.settings
-    courier = Courier(
-        deliveries=Deliveries(storage.engine, storage.spool),
-        outbox=bench.outbox,
-        renderer=Renderer(outbox=bench.outbox, heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now),
-        promises=Promises(storage.engine),
-        policy=bench.delivery,
-        clock=utc_now,
-    )
-    bells = {each.name: threading.Event() for each in settings.destination}
-    lanes = {
-        each.name: Worker(
-            owner=owner_name(),
-            queue=Queue(storage.engine),
-            studies=storage.studies,
-            steps={JobKind.PUBLISH: courier.publish},
-            policy=replace(worker_policy(settings), retry=patience_with(each, settings)),
-            clock=utc_now,
-            bell=bells[each.name],
-            destination=each.name,
-        )
-        for each in settings.destination
-    }
-    return Couriers(lanes, bells, stop)
+def _job_bell(bench: Bench, bell: threading.Event, couriers: Couriers) -> JobBell:
+    """Rings whoever a job is for, and everybody where one may have been missed."""
 
+    def ring_all() -> None:
+        bell.set()
+        couriers.ring()
 
-def _idle_work(bench: _Bench) -> tuple[IdleWork, ExitStack]:
-    """What this worker does while no job waits, the more urgent first, and what ends it with the worker."""
-    tasks: dict[str, Piece] = {"succession": partial(_look_for_successor, bench)}
-    put_down = ExitStack()
-    if bench.settings.worker.ahead:
-        tasks["ahead"] = partial(_work_ahead, bench)
-    if bench.explainers is not None:
-        patience = _COURIERS_FIRST if wants_pictures(bench.settings) else timedelta()
-        maps = Maps(heat_maps=bench.heat_maps, explainer=bench.explainers, clock=utc_now, patience=patience)
-        tasks["heat_maps"] = maps.step
-        put_down.callback(maps.close)
-    return IdleWork(tasks, utc_now), put_down
+    def ring(destination: str | None) -> None:
+        if destination is None:
+            bell.set()
+        else:
+            couriers.ring(destination)
 
-
-def _sweep_embeddings(bench: _Bench, now: datetime) -> int:
-    """Those of the model in force are in use; an earlier one's stay for the week in which it may be rolled back to."""
-    return bench.succession.present.embeddings.sweep(now)
-
-
-def _look_for_successor(bench: _Bench) -> bool:
-    """A glance, and no work: the successor is made ready by a thread of its own."""
-    bench.succession.look()
-    if bench.explainers is not None:
-        bench.explainers.sweep(utc_now())
-    return False
-
-
-def _work_ahead(bench: _Bench) -> bool:
-    ahead = bench.succession.present.ahead
-    return ahead is not None and ahead.step()
-
-
-def owner_name() -> str:
-    """Who holds a lease: unique for each start of a worker, readable for people."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+    return JobBell(bench.storage.engine, ring=ring, ring_all=ring_all)

@@ -99,6 +99,8 @@ def _what(entry: AuditEntry) -> str:
             return f"{subject['reason']} ({subject['detail']})" if subject.get("detail") else subject["reason"]
         case AuditEvent.INSTANCES_STORED:
             return f"{subject['instances']} new in study {subject['study_instance_uid']}"
+        case AuditEvent.IMAGES_DROPPED:
+            return f"{subject['instances']} of study {subject['study_instance_uid']}, by {subject['why']}"
         case AuditEvent.RESULTS_SENT:
             what = f"to {subject['destination']}, study {subject['study_instance_uid']}"
             return f"{what}: {subject['reason']}" if "reason" in subject else what

@@ -1,5 +1,6 @@
 """serve, listen, worker, web, migrate."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Annotated
 import structlog
 import typer
 
+from ichd.app.notify import Watcher
+from ichd.app.slots import Slot
 from ichd.app.stopping import stop_on_signals, stop_with_supervisor
 from ichd.cli.invocation import invocation, settings_of
 from ichd.domain.errors import IchdError
@@ -19,6 +22,14 @@ from ichd.telemetry import configure_logging
 log = structlog.get_logger(__name__)
 
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input closes.")]
+Held = Annotated[bool, typer.Option("--held", hidden=True, help="Begin at a word from standard input.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", min=1, help="Workers side by side, a process each; else worker.concurrency."),
+]
+_LOOK_S = 0.05
+#: From the supervisor, to each of several workers; one without it is alone, or their supervisor.
+SlotOption = Annotated[str | None, typer.Option("--slot", hidden=True, help="NUMBER/OF of a worker among several.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,25 +47,37 @@ def serve(context: typer.Context) -> None:
 
     settings, stop = _start(context)
     with _crashes_in_the_log("serve"):
-        run_supervisor(settings, _this_command(invocation(context).config), stop)
+        run_supervisor(settings, _this_command(invocation(context).config), stop, _watcher())
 
 
-def listen(context: typer.Context, supervised: Supervised = False) -> None:
+def listen(context: typer.Context, supervised: Supervised = False, held: Held = False) -> None:
     """The listener alone: takes images, stores them, queues their studies."""
     from ichd.app.listener import run_listener
 
-    settings, stop = _start(context, supervised=supervised)
+    settings, stop = _start(context, supervised=supervised, held=held)
     with _crashes_in_the_log("listen"):
-        run_listener(settings, stop)
+        run_listener(settings, stop, _watcher())
 
 
-def worker(context: typer.Context, supervised: Supervised = False) -> None:
-    """One worker alone: reads studies and delivers reports."""
-    from ichd.app.worker import run_worker
+def worker(
+    context: typer.Context, concurrency: Concurrency = None, slot: SlotOption = None, supervised: Supervised = False
+) -> None:
+    """Workers alone: read studies and deliver reports. Exit code 75 asks for a new one in its place."""
+    settings = settings_of(context)
+    count = concurrency or settings.worker.concurrency
+    place = Slot.parse(slot) if slot else Slot()
+    settings, stop = _start(context, supervised=supervised, process=place.name if place.of > 1 else None)
+    with _crashes_in_the_log(place.name):
+        if slot is None and count > 1:
+            from ichd.app.serve import run_workers
 
-    settings, stop = _start(context, supervised=supervised)
-    with _crashes_in_the_log("worker"):
-        run_worker(settings, stop)
+            run_workers(settings, count, _this_command(invocation(context).config), stop, _watcher())
+            return
+        from ichd.app.worker import run_worker
+
+        code = run_worker(settings, stop, slot=place, watcher=_watcher())
+    if code:
+        raise typer.Exit(code)
 
 
 def web(context: typer.Context, supervised: Supervised = False) -> None:
@@ -63,7 +86,7 @@ def web(context: typer.Context, supervised: Supervised = False) -> None:
 
     settings, stop = _start(context, supervised=supervised)
     with _crashes_in_the_log("web"):
-        run_web(settings, stop)
+        run_web(settings, stop, _watcher())
 
 
 def migrate(context: typer.Context) -> None:
@@ -76,14 +99,24 @@ def migrate(context: typer.Context) -> None:
     typer.echo(f"database is at schema {revision}")
 
 
-def _start(context: typer.Context, *, supervised: bool = False) -> tuple[Settings, threading.Event]:
+def _start(
+    context: typer.Context, *, supervised: bool = False, held: bool = False, process: str | None = None
+) -> tuple[Settings, threading.Event]:
     settings = settings_of(context)
-    configure_logging(settings.log.level, settings.log.format)
+    configure_logging(settings.log.level, settings.log.format, process=process)
     stop = threading.Event()
     stop_on_signals(stop)
     if supervised:
-        stop_with_supervisor(stop)
+        go = threading.Event()
+        stop_with_supervisor(stop, go)
+        while held and not go.wait(_LOOK_S):
+            if stop.is_set():
+                raise typer.Exit
     return settings, stop
+
+
+def _watcher() -> Watcher:
+    return Watcher.of(os.environ)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from ichd import __version__
 from ichd.cli import (
     accounts,
     audit,
+    backup,
     calibration,
     cases,
     daemon,
@@ -21,6 +22,7 @@ from ichd.cli import (
     models,
     pull,
     reports,
+    retention,
     studies,
     system,
 )
@@ -39,6 +41,7 @@ for commands in (
     accounts,
     daemon,
     studies,
+    retention,
     audit,
     images,
     reports,
@@ -48,6 +51,7 @@ for commands in (
     learning,
     evaluation,
     calibration,
+    backup,
     system,
 ):
     commands.register(app)

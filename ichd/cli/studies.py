@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,12 @@ from ichd.domain.finding import CLASSES
 from ichd.domain.job import JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.listing import StudyDetail, StudySummary
-from ichd.store.refusals import Refusal
-from ichd.store.reviews import GivenReview, standing
 from ichd.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from ichd.store.listing import StudyDetail, StudySummary
+    from ichd.store.refusals import Refusal
+    from ichd.store.reviews import GivenReview
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
 
@@ -96,7 +98,7 @@ def reprocess(context: typer.Context, study: StudyUid) -> None:
     typer.echo("the study is in the queue again")
 
 
-def _show_list(summaries: list[StudySummary], listener: str) -> None:
+def _show_list(summaries: "list[StudySummary]", listener: str) -> None:
     if not summaries:
         typer.echo(f"no study has arrived yet; send one with `ichd send FOLDER --to {listener}`")
         return
@@ -132,7 +134,7 @@ def _show_list(summaries: list[StudySummary], listener: str) -> None:
     console().print(table(None, columns, rows))
 
 
-def _show_detail(detail: StudyDetail) -> None:
+def _show_detail(detail: "StudyDetail") -> None:
     shown = console()
     summary = detail.summary
     lines = [
@@ -140,6 +142,7 @@ def _show_detail(detail: StudyDetail) -> None:
         ("accession", summary.accession_number or "-"),
         ("state", f"{summary.state}, revision {summary.revision}"),
         ("images", f"{summary.slices} in {summary.series} series, last at {_when(summary.last_instance_at)}"),
+        *([("", words)] if (words := summary.images_gone) else []),
         ("closed by", f"{summary.closing}: {summary.closing.meaning}" if summary.closing else "still receiving"),
     ]
     if summary.closing_detail:
@@ -207,7 +210,7 @@ def _show_detail(detail: StudyDetail) -> None:
     _show_refusals(detail.refusals)
 
 
-def _show_reviews(reviews: Sequence[GivenReview]) -> None:
+def _show_reviews(reviews: "Sequence[GivenReview]") -> None:
     if not reviews:
         return
     rows = (
@@ -224,7 +227,7 @@ def _show_reviews(reviews: Sequence[GivenReview]) -> None:
     console().print(table("\nReviews", ("at", "reviewer", "finding", "rev", "by", "what is there"), rows))
 
 
-def _show_refusals(refusals: Sequence[Refusal]) -> None:
+def _show_refusals(refusals: "Sequence[Refusal]") -> None:
     if not refusals:
         return
     rows = (
@@ -235,14 +238,14 @@ def _show_refusals(refusals: Sequence[Refusal]) -> None:
     console().print(table("\nRefused at the door", columns, rows))
 
 
-def _triage_in_words(summary: StudySummary) -> str:
+def _triage_in_words(summary: "StudySummary") -> str:
     if summary.triage is None:
         return "-"
     outdated = summary.finding_revision is not None and summary.finding_revision < summary.revision
     return f"{summary.triage} (of revision {summary.finding_revision})" if outdated else str(summary.triage)
 
 
-def _deliveries_in_words(summary: StudySummary) -> str:
+def _deliveries_in_words(summary: "StudySummary") -> str:
     publishing = [job for job in summary.jobs if job.destination]
     if not publishing:
         return "-"
@@ -250,8 +253,10 @@ def _deliveries_in_words(summary: StudySummary) -> str:
     return f"{done} of {len(publishing)}"
 
 
-def _review_in_words(summary: StudySummary) -> str:
+def _review_in_words(summary: "StudySummary") -> str:
     """The newest word on the finding that the line shows; an earlier finding's is no word on this one."""
+    from ichd.store.reviews import standing
+
     return standing(summary.reviews, summary.finding_revision) or "-"
 
 

@@ -17,6 +17,7 @@ class AuditEvent(StrEnum):
     APPLICATION_STOPPED = "application_stopped"
     ASSOCIATION_REFUSED = "association_refused"
     INSTANCES_STORED = "instances_stored"
+    IMAGES_DROPPED = "images_dropped"
     RESULTS_SENT = "results_sent"
     SETTINGS_CHANGED = "settings_changed"
     MODEL_CHANGED = "model_changed"

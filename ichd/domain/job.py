@@ -62,6 +62,12 @@ def order_of(due: datetime, triage: Triage | None) -> datetime:
     return due - HEAD_START[triage]
 
 
+#: After how many deaths of its workers in a row a job is dead itself. A reading that kills is poison, and each further
+#: attempt costs all that its next worker has in hand. A delivery dies with its process mostly because a reading beside
+#: it killed that: it is innocent until it died far more often than the reading is allowed to.
+DEATHS_ALLOWED: Mapping[JobKind, int] = {JobKind.ANALYSE: 2, JobKind.PUBLISH: 5}
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """Exponential backoff with a ceiling and jitter, and an end: by attempts, by age, or by whichever comes first."""

@@ -4,7 +4,9 @@ from datetime import datetime
 
 from ichd.domain.arrival import Door
 from ichd.domain.errors import Refused, Transient
+from ichd.domain.retention import USUAL, Watermarks
 from ichd.intake.claim import Sender
+from ichd.intake.disk_gate import DiskGate
 from ichd.intake.endings import Endings
 from ichd.intake.refusals import Refusals
 from ichd.intake.shelf import Shelf
@@ -21,14 +23,16 @@ class Counter:
         arrivals: Arrivals,
         spool: Spool,
         *,
-        min_free_fraction: float = 0.05,
+        watermarks: Watermarks = USUAL,
         max_instance_bytes: int = 64 << 20,
         max_visit_bytes: int = 64 << 30,
     ) -> None:
         self._spool = spool
+        #: Whether the disk lets images in.
+        self.gate = DiskGate(spool.free_fraction, watermarks)
         self._desk = Desk(
             arrivals=arrivals,
-            shelf=Shelf(arrivals, spool, min_free_fraction=min_free_fraction),
+            shelf=Shelf(arrivals, spool, self.gate),
             refusals=Refusals(arrivals),
             endings=Endings(arrivals),
             max_instance_bytes=max_instance_bytes,

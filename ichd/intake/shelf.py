@@ -5,9 +5,10 @@ from datetime import datetime
 
 import structlog
 
-from ichd.domain.errors import Transient
+from ichd.domain.errors import CodedError, Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
+from ichd.intake.disk_gate import DiskGate
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.spool import Draft, Spool, StoredFile
 
@@ -20,11 +21,10 @@ _SWEPT_AFTER_S = 30.0
 class Shelf:
     """The spool and the rows of what lies there, kept in step. Shared by all doors and their threads."""
 
-    def __init__(self, arrivals: Arrivals, spool: Spool, *, min_free_fraction: float) -> None:
+    def __init__(self, arrivals: Arrivals, spool: Spool, gate: DiskGate) -> None:
         self._arrivals = arrivals
         self._spool = spool
-        #: Below this free share of the spool's disk nothing is taken; it recovers by itself.
-        self._min_free_fraction = min_free_fraction
+        self._gate = gate
 
     def draft(self) -> Draft:
         """Begin a file.
@@ -32,21 +32,28 @@ class Shelf:
         Raises:
             Transient: the disk is nearly full (DISK_LOW), or the spool can't be written.
         """
-        free = self._spool.free_fraction()
-        if free < self._min_free_fraction:
-            raise Transient(Reason.DISK_LOW, f"{free:.1%} of the disk is free, {self._min_free_fraction:.1%} needed")
+        self._gate.require_open()
         return self._spool.draft()
 
     def keep(self, draft: Draft, facts: InstanceFacts, *, association_id: int, now: datetime) -> ArrivalKind:
         """Take one image; when this returns, its bytes and its row survive a loss of power.
 
+        With a bucket and `spool.durability = "remote"` they survive the loss of this machine as well.
+
         Raises:
-            Transient: the spool or the database fails; the image may be sent again.
+            Transient: the spool, its bucket or the database fails; the image may be sent again.
         """
         stored = draft.seal()
+        try:
+            self._spool.secure(stored)
+        except CodedError as trouble:
+            # It has no row and nobody was told yes; a sender that tries all night must not fill the disk.
+            self._discard(stored)
+            raise Transient(Reason.STORE_UNAVAILABLE, trouble.detail) from trouble
         # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
         # spool sets aside what has no row.
-        kind = self._arrivals.record(facts, stored, association_id=association_id, now=now)
+        debtor = self._spool.debtor
+        kind = self._arrivals.record(facts, stored, association_id=association_id, now=now, debtor=debtor)
         if kind is ArrivalKind.DUPLICATE:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
@@ -68,8 +75,9 @@ class Shelf:
     def _mend(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
         """A repeated image is thrown away only where the first one is still whole; else it takes its place."""
         first = self._arrivals.first_file(facts)
-        if first is None or first.sha256 != stored.sha256 or self._spool.is_intact(first):
+        if first is None or first.sha256 != stored.sha256 or not self._spool.wants(first):
             return ArrivalKind.DUPLICATE
-        kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now)
+        debtor = self._spool.debtor
+        kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now, debtor=debtor)
         _log.warning("damaged_file_replaced", study=facts.study_instance_uid, file=first.path)
         return kind

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 
 import structlog
 
-from ichd.domain.errors import NotAnalysable
+from ichd.domain.errors import NotAnalysable, Transient
 from ichd.domain.image_kind import ImageKind, kind_of
 from ichd.domain.kernel import is_sharp
 from ichd.domain.placed import THIN_BELOW_MM
+from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy, refusal_of
 from ichd.domain.study import InstanceFacts
 from ichd.pipeline.clock import Clock
@@ -76,6 +77,13 @@ class Ahead:
         """Key and slice of an image that nobody has embedded or has in hand; marked as ours until `marks` ends."""
         key = slice_key([(image.stored, None)])
         if self._embeddings.holds(key) or not marks.enter_context(self._embeddings.being_made(key)):
+            return
+        try:
+            self._arriving.bring(image)
+        except Transient as trouble:
+            if trouble.reason is not Reason.NOT_UPLOADED:
+                raise
+            # Where it came in it is seen ahead; and once the study is complete, its job brings it.
             return
         try:
             yield key, load_scan([SliceSource(path=image.file)])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from ichd import __version__
+from ichd.domain.reason import Reason
 from ichd.domain.record import Record, record_of, unread_record
 from ichd.domain.study import StudyState
 from ichd.pipeline.clock import Clock
@@ -43,7 +44,7 @@ def analyse(
     last_seen.forget()
     rule = reader.engine.bundle.rule
     recollection = Recollection(reader=reader, embeddings=embeddings, stored=work.stored, clock=clock)
-    outcome = read_study(work.facts, work.files, recollection.see, rule, policy)
+    outcome = read_study(work.facts, work.files, recollection.see, rule, policy, bring=work.bring)
     if isinstance(outcome, UnreadStudy):
         record = unread_record(
             study_uid=job.study_uid,
@@ -55,7 +56,9 @@ def analyse(
             skipped=outcome.skipped,
             ranking=outcome.ranking,
         )
-        studies.not_analysed(job, record=record, destinations=destinations(record), now=clock())
+        # What was said of it when its images were here still stands: no "not analysed" may replace that in an archive.
+        told = () if outcome.reason is Reason.IMAGES_DROPPED else destinations(record)
+        studies.not_analysed(job, record=record, destinations=told, now=clock())
         log.info("study_not_analysed", study=job.study_uid, reason=outcome.reason, detail=outcome.detail)
         return
     record = record_of(

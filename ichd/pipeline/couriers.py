@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from ichd.pipeline.worker import Worker, WorkerHarmed
 
+_LOOK_S = 0.2
+
 
 class Couriers:
     """A thread for each destination, from `start` to `join`; all end when `stop` is set."""
@@ -17,28 +19,32 @@ class Couriers:
         self._bells = bells
         self._harm: WorkerHarmed | None = None
         self._threads = [
-            threading.Thread(target=self._run, args=(lane,), name=f"courier-{name}", daemon=True)
+            (lane, threading.Thread(target=self._run, args=(lane,), name=f"courier-{name}", daemon=True))
             for name, lane in lanes.items()
         ]
 
     def start(self) -> None:
         """Begin to deliver."""
-        for thread in self._threads:
+        for _, thread in self._threads:
             thread.start()
 
-    def ring(self) -> None:
-        """There is something to deliver."""
-        for bell in self._bells.values():
-            bell.set()
+    def ring(self, destination: str | None = None) -> None:
+        """There is something to deliver: to one destination, which may be another machine's, or to any."""
+        for name, bell in self._bells.items():
+            if destination in {None, name}:
+                bell.set()
 
     def join(self) -> None:
         """Wait until each lane has finished or given back its job, which takes the grace period at most.
 
+        One that hangs past its time limit is not waited for.
+
         Raises:
             WorkerHarmed: a lane met a defect, which is why all have stopped.
         """
-        for thread in self._threads:
-            thread.join()
+        for lane, thread in self._threads:
+            while thread.is_alive() and not lane.is_lost:
+                thread.join(_LOOK_S)
         if self._harm is not None:
             raise self._harm
 

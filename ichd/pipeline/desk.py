@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import pydicom
 import structlog
@@ -13,16 +12,18 @@ from ichd import __version__
 from ichd.domain.errors import NotAnalysable, Permanent
 from ichd.domain.finding import Finding
 from ichd.domain.heatmap import HeatMap, MapWanted, maps_wanted
+from ichd.domain.image_file import AnyImage, Bring, all_here, path_of, sha256_of
 from ichd.domain.reason import Reason
 from ichd.domain.record import finding_of, skipped_of
 from ichd.pipeline.heat import Explains, Reading
 from ichd.report.document import ReportContext
 from ichd.report.hl7_letter import Addressee
 from ichd.report.identity import Edition
-from ichd.report.leading import leading_kind, top_slice
+from ichd.report.leading import leading_kind, marked_slices, top_slice
 from ichd.report.source import legible
 from ichd.store.contents import DeliveryWork, ReadImages
 from ichd.store.heatmaps import HeatMaps
+from ichd.vision.parsed import opened
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +47,18 @@ class Desk:
     @cached_property
     def images(self) -> ReadImages:
         """What the finding was read from, or whatever was there where nothing was read."""
-        return self.work.images()
+        images = self.work.images()
+        if self.finding is not None:
+            # Those that pages show; the header of any of them serves the others.
+            drawn = (*marked_slices(self.finding), top_slice(self.finding))
+            images.bring([each.sop_instance_uid for each in drawn])
+        return images
 
     @cached_property
     def sources(self) -> list[Dataset]:
         """Header of one image: that of a slice that was read where one was."""
         read = [s.sop_instance_uid for s in self.finding.prediction.slices] if self.finding else []
-        return [legible(read_source(self.images.files, read))]
+        return [legible(read_source(self.images.files, read, self.images.bring))]
 
     @cached_property
     def context(self) -> ReportContext:
@@ -121,6 +127,7 @@ class Desk:
             finding=finding,
             files=self.images.files,
             stored=self.images.stored,
+            bring=self.images.bring,
         )
         try:
             seen = explainer.see(reading)
@@ -131,16 +138,19 @@ class Desk:
             return None
 
 
-def read_source(files: Mapping[str, Path], first: Sequence[str]) -> Dataset:
+def read_source(files: Mapping[str, AnyImage], first: Sequence[str], bring: Bring = all_here) -> Dataset:
     """Header of an image, for patient and study; the first whose file still is one, those of `first` before others.
 
     Raises:
-        Permanent: FILE_DAMAGED, none of them is.
+        Permanent: FILE_DAMAGED, none of them is, with the bytes that were received.
+        Transient: STORE_UNAVAILABLE, the disk fails.
     """
     uids = dict.fromkeys([*(uid for uid in first if uid in files), *files])
     for uid in uids:
+        bring([uid])
         try:
-            return pydicom.dcmread(files[uid], stop_before_pixels=True)
-        except (OSError, InvalidDicomError):
-            log.warning("stored_file_unreadable", file=files[uid].name)
+            with opened(path_of(files[uid]), sha256_of(files[uid])) as file:
+                return pydicom.dcmread(file, stop_before_pixels=True)
+        except (NotAnalysable, InvalidDicomError):
+            log.warning("stored_file_unreadable", file=path_of(files[uid]).name)
     raise Permanent(Reason.FILE_DAMAGED, f"none of {len(files)} files")

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from ichd.domain.finding import Finding, ModelIdentity, Prediction, SlicePrediction
 from ichd.domain.heatmap import HeatMap, MapWanted
+from ichd.domain.image_file import AnyImage, Bring, all_here
 from ichd.store.embeddings import Embeddings, slice_key
 from ichd.store.spool import StoredFile
 from ichd.vision.attribution import Attribution
@@ -61,8 +61,10 @@ class Reading:
     revision: int
     finding: Finding
     #: By SOP Instance UID; the same as the spool knows them.
-    files: Mapping[str, Path]
+    files: Mapping[str, AnyImage]
     stored: Mapping[str, StoredFile]
+    #: To be called before files are opened: they may lie in a bucket.
+    bring: Bring = all_here
 
 
 class Explains(Protocol):
@@ -117,6 +119,7 @@ class Explainer:
         last = self._last_seen.get(reading.study_id, reading.revision)
         if last is not None and last.model == self.model:
             return last
+        reading.bring([s.sop_instance_uid for s in reading.finding.prediction.slices])
         scan = load_again(reading.finding.prediction, reading.files)
         yield
         rows_F = []
@@ -144,7 +147,7 @@ class Explainer:
         return None if kept is None else kept.values_F
 
 
-def load_again(prediction: Prediction, files: Mapping[str, Path]) -> HeadScan:
+def load_again(prediction: Prediction, files: Mapping[str, AnyImage]) -> HeadScan:
     """The scan that a prediction was made of; `files` by SOP Instance UID.
 
     Exactly its slices: what else the series holds was left out for a reason.

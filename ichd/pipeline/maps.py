@@ -121,7 +121,12 @@ class Maps:
             self._heat_maps.keep(work, ())
             return
         reading = Reading(
-            study_id=work.study_id, revision=work.revision, finding=finding, files=work.files, stored=work.stored
+            study_id=work.study_id,
+            revision=work.revision,
+            finding=finding,
+            files=work.files,
+            stored=work.stored,
+            bring=work.bring,
         )
         try:
             seen = yield from explainer.pieces(reading)

@@ -1,13 +1,13 @@
 """From a finding, its files and its heat maps to what a page and its companions show: where pixels meet the report."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from PIL import Image
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.finding import CLASSES, Finding, SlicePrediction
 from ichd.domain.heatmap import HeatMap, maps_wanted
+from ichd.domain.image_file import AnyImage
 from ichd.domain.reason import Reason
 from ichd.domain.wording import class_label, percent
 from ichd.report.capture import HeatPicture
@@ -41,7 +41,7 @@ _NOTHING_CALLED = (
 _NOT_MADE = "No heat map was made of this slice."
 
 
-def summary_pictures(finding: Finding, files: Mapping[str, Path], maps: Sequence[HeatMap]) -> Pictures:
+def summary_pictures(finding: Finding, files: Mapping[str, AnyImage], maps: Sequence[HeatMap]) -> Pictures:
     """What the summary page shows of the scan; `files` by SOP Instance UID, `maps` as far as there are any.
 
     A slice that can't be drawn any more leaves its panels empty, with the reason: the page still says what was found.
@@ -74,7 +74,7 @@ def summary_pictures(finding: Finding, files: Mapping[str, Path], maps: Sequence
     return Pictures(slice=key, windows=windows, heat=heat, scale=scale_picture(PANEL))
 
 
-def heat_pictures(finding: Finding, files: Mapping[str, Path], maps: Sequence[HeatMap]) -> tuple[HeatPicture, ...]:
+def heat_pictures(finding: Finding, files: Mapping[str, AnyImage], maps: Sequence[HeatMap]) -> tuple[HeatPicture, ...]:
     """A picture of each map of a finding: the slice without and with its heat, and what must be known to read it.
 
     Raises:
@@ -100,7 +100,7 @@ def heat_pictures(finding: Finding, files: Mapping[str, Path], maps: Sequence[He
     return tuple(pictures)
 
 
-def heat_fields(finding: Finding, files: Mapping[str, Path], maps: Sequence[HeatMap]) -> tuple[HeatField, ...]:
+def heat_fields(finding: Finding, files: Mapping[str, AnyImage], maps: Sequence[HeatMap]) -> tuple[HeatField, ...]:
     """The heat of each map on the grid of its stored image, and where that lies.
 
     Raises:
@@ -115,7 +115,7 @@ def heat_fields(finding: Finding, files: Mapping[str, Path], maps: Sequence[Heat
     return tuple(fields)
 
 
-def key_images(finding: Finding, files: Mapping[str, Path]) -> tuple[KeyImage, ...]:
+def key_images(finding: Finding, files: Mapping[str, AnyImage]) -> tuple[KeyImage, ...]:
     """The stored images of the key slices, the top slice where there are none; from inferior to superior.
 
     Raises:
@@ -177,14 +177,14 @@ def _caption(finding: Finding, key: SlicePrediction, heat: HeatMap) -> Caption:
     )
 
 
-def _file(files: Mapping[str, Path], key: SlicePrediction) -> Path:
+def _file(files: Mapping[str, AnyImage], key: SlicePrediction) -> AnyImage:
     path = files.get(key.sop_instance_uid)
     if path is None:
         raise NotAnalysable(Reason.FILE_DAMAGED, "the image of a key slice is gone")
     return path
 
 
-def _image(files: Mapping[str, Path], key: SlicePrediction) -> tuple[SliceHeader, HU]:
+def _image(files: Mapping[str, AnyImage], key: SlicePrediction) -> tuple[SliceHeader, HU]:
     header = read_header(_file(files, key), key.frame_number)
     return header, read_pixels(header).hu_HW
 

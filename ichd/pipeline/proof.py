@@ -16,7 +16,7 @@ from ichd.store.promises import Promises
 _PATIENCE_S = 1.0
 #: An archive may take responsibility only after its own archive has; then its answer may have been lost, and costs a
 #: second question.
-_ASK_AGAIN_AFTER = timedelta(hours=1)
+ASK_AGAIN_AFTER = timedelta(hours=1)
 #: Looks before what is missing is sent again: filing takes some archives a while.
 _LOOKS = 2
 
@@ -82,7 +82,7 @@ def seek_commitment(
 
 
 def _is_stale(asked_at: datetime, answered_at: datetime | None, now: datetime) -> bool:
-    return answered_at is None and now - asked_at >= _ASK_AGAIN_AFTER
+    return answered_at is None and now - asked_at >= ASK_AGAIN_AFTER
 
 
 def _ask(

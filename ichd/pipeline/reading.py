@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ichd.domain.finding import Finding, Prediction, ReadingRule, conclude
+from ichd.domain.image_file import AnyImage, Bring, all_here
 from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.selection import Ranked, skipped_by
@@ -44,10 +44,17 @@ class UnreadStudy:
 
 
 def read_study(
-    study: StudyFacts, files: Mapping[str, Path], see: See, rule: ReadingRule, policy: ReadingPolicy
+    study: StudyFacts,
+    files: Mapping[str, AnyImage],
+    see: See,
+    rule: ReadingRule,
+    policy: ReadingPolicy,
+    *,
+    bring: Bring = all_here,
 ) -> ReadStudy | UnreadStudy:
-    """Read the best series of a study whose pixels can be read; `files` by SOP Instance UID."""
-    choice = Choice(unfold(study, files), files, policy.selection, head_only=policy.require_head)
+    """Read the best series of a study whose pixels can be read; `files` by SOP Instance UID, without those dropped."""
+    unfolded = unfold(study, files, bring)
+    choice = Choice(unfolded, files, policy.selection, head_only=policy.require_head, bring=bring)
     chosen = choice.settle()
     ranking = choice.ranking
     skipped = skipped_by(ranking)
@@ -66,10 +73,16 @@ def read_scan(scan: HeadScan, see: See, rule: ReadingRule, *, timings_ms: Mappin
 
 
 def why_unread(skipped: Sequence[SkippedSeries]) -> tuple[Reason, str]:
-    """The reason of a whole study: that of its series where they agree, else the list of them."""
+    """The reason of a whole study: that of its series where they agree, else the list of them.
+
+    A series that could be read if only its images were here outweighs all others: whoever sends it again has a finding.
+    """
     if not skipped:
         # A study exists because an image arrived; without any that is read, all were taken for others' duplicates.
         return Reason.CONFLICTING_DUPLICATE, "every image of the study"
+    dropped = [s for s in skipped if s.reason is Reason.IMAGES_DROPPED]
+    if dropped:
+        return Reason.IMAGES_DROPPED, dropped[0].detail
     reasons = {s.reason for s in skipped}
     if len(reasons) == 1:
         return skipped[0].reason, skipped[0].detail

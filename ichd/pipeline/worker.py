@@ -1,26 +1,30 @@
 """The worker: claim, step, complete, until told to stop.
 
 Only this loop retries. A step that ends in `Transient` goes back to the queue with backoff; one that ends in
-`Permanent` is dead with its reason and waits for a person; a worker that dies leaves a lease that expires.
+`Permanent` is dead with its reason and waits for a person; a worker that dies leaves a lease that expires. One that
+only seemed dead, because it was cut off from the database or stopped for longer than its lease, says so as soon as it
+is heard again: a study must not be taken for poison because a network failed twice.
 """
 
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
 from ichd.domain.errors import IchdError, LeaseLost, Permanent, Transient
-from ichd.domain.job import JobKind, RetryPolicy, retry_delay
+from ichd.domain.job import JobKind, retry_delay
 from ichd.domain.reason import Reason
 from ichd.pipeline.clock import Clock
+from ichd.pipeline.heartbeat import Heartbeat, WorkerPolicy
 from ichd.pipeline.idle import IdleWork
+from ichd.pipeline.vigil import Vigil
 from ichd.store.queue import Job, Queue
 from ichd.store.studies import Studies
+
+__all__ = ["Worker", "WorkerHarmed", "WorkerPolicy"]
 
 log = structlog.get_logger(__name__)
 
@@ -31,22 +35,10 @@ _CRASHES_ALLOWED = 3
 _CRASH_PAUSE_S = 5.0
 #: A worker that rests waits for its bell, and nothing can wait for two events at once.
 _STOP_SEEN_AFTER_S = 0.2
-#: For which a process that abandons a job waits for its other lanes to do the same.
-_SIBLINGS_S = 0.5
 
 
 class WorkerHarmed(IchdError):
     """A step met what nobody foresaw; whatever it left behind in this process must not touch the next study."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerPolicy:
-    """Rhythm of a worker, in seconds."""
-
-    poll_s: float
-    lease_s: float
-    grace_s: float
-    retry: RetryPolicy
 
 
 class Worker:
@@ -64,10 +56,12 @@ class Worker:
         idle: IdleWork | None = None,
         bell: threading.Event | None = None,
         destination: str | None = None,
+        vigil: Vigil | None = None,
     ) -> None:
         """`bell` is rung by whoever makes a job in this process; those of other processes are found by polling.
 
-        With `destination` it is a courier's lane, and takes the deliveries of that one only.
+        With `destination` it is a courier's lane, and takes the deliveries of that one only. `vigil` is that of its
+        process, shared with its other lanes.
         """
         self._owner = owner
         self._queue = queue
@@ -78,31 +72,57 @@ class Worker:
         self._idle = idle or IdleWork({}, clock)
         self._bell = bell or threading.Event()
         self._destination = destination
+        self._vigil = vigil or Vigil(queue, clock)
+        #: Jobs of which the database could not be told that we live, and no longer work on them.
+        self._unheard: list[Job] = []
         self._busy = False
         #: Said once when it goes and once when it comes back: a database may be away for a night.
         self._queue_away = False
         self._random = random.Random(owner)  # noqa: S311 - spreads retries, protects nothing
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; the job in hand is finished first, or given back after the grace period.
+        """Work until `stop` is set or the process is to be replaced; the job in hand is finished first.
 
-        Idle work is done a piece at a time, and only when the queue has just said that no job is due.
+        One that outlasts the grace period after `stop` is given back. Idle work is done a piece at a time, and only
+        when the queue has just said that no job is due.
         """
-        while not stop.is_set():
+        while not self._is_over(stop):
+            self._vigil.sign(self._owner)
             job = self._claim()
             if job is None:
                 if not self._idle.step():
                     self._rest(stop)
                 continue
-            with _Heartbeat(job, self._queue, self._policy, self._clock, stop):
+            with self._heartbeat(job, stop):
                 unharmed = self.work(job)
+            self._vigil.weigh()
             if not unharmed:
                 raise WorkerHarmed(f"stopped after a defect in a {job.kind} job; the supervisor starts another worker")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its thread hangs in a step past its time, and is not to be waited for."""
+        return self._vigil.is_lost(self._owner)
+
+    def _is_over(self, stop: threading.Event) -> bool:
+        return stop.is_set() or self._vigil.recycling
+
+    def _heartbeat(self, job: Job, stop: threading.Event) -> Heartbeat:
+        return Heartbeat(
+            job,
+            queue=self._queue,
+            policy=self._policy,
+            clock=self._clock,
+            stop=stop,
+            vigil=self._vigil,
+            cut_short=self._cut_short,
+            given_away=self._vouch,
+        )
 
     def _rest(self, stop: threading.Event) -> None:
         """Until the queue is to be asked again, the bell rings, or a look at `stop` is due."""
         asks_at = time.monotonic() + self._policy.poll_s
-        while not stop.is_set() and (left_s := asks_at - time.monotonic()) > 0:
+        while not self._is_over(stop) and (left_s := asks_at - time.monotonic()) > 0:
             if self._bell.wait(min(left_s, _STOP_SEEN_AFTER_S)):
                 self._bell.clear()
                 return
@@ -113,6 +133,7 @@ class Worker:
             self._steps[job.kind](job)
         except LeaseLost:
             log.warning("job_given_away", study=job.study_uid, kind=job.kind, attempt=job.attempt)
+            self._vouch(job)
         except Transient as error:
             self._retry_later(job, error)
         except Permanent as error:
@@ -128,6 +149,24 @@ class Worker:
         retry_at = self._clock() + timedelta(seconds=_CRASH_PAUSE_S)
         self._record_failure(job, Reason.INTERNAL_ERROR, what, retry_at, crashes_allowed=_CRASHES_ALLOWED)
 
+    def _cut_short(self, job: Job, reason: Reason, detail: str) -> None:
+        """Past its time, or over all measure in memory: its process ends, in the middle of it."""
+        log.error("job_cut_short", study=job.study_uid, kind=job.kind, reason=reason, detail=detail)
+        if job.kind is JobKind.PUBLISH and reason is Reason.TIME_LIMIT_EXCEEDED:
+            # The peer hangs, not we: it is tried as long as one that is away.
+            self._retry_later(job, Transient(reason, detail))
+            return
+        retry_at = self._clock() + timedelta(seconds=_CRASH_PAUSE_S)
+        self._record_failure(job, reason, detail, retry_at, crashes_allowed=self._policy.deaths_allowed[job.kind])
+
+    def _vouch(self, job: Job) -> None:
+        """Say that we live, and have no part in the death that was counted for this job."""
+        try:
+            if self._studies.exonerate(job, now=self._clock()):
+                log.info("death_taken_back", study=job.study_uid, kind=job.kind, attempt=job.attempt)
+        except Transient:
+            self._unheard.append(job)
+
     def _claim(self) -> Job | None:
         try:
             job = self._next()
@@ -139,6 +178,9 @@ class Worker:
         if self._queue_away:
             self._queue_away = False
             log.info("queue_available_again")
+        unheard, self._unheard = self._unheard, []
+        for each in unheard:
+            self._vouch(each)
         return job
 
     def _next(self) -> Job | None:
@@ -183,58 +225,10 @@ class Worker:
             self._studies.failed(
                 job, reason, detail, retry_at=retry_at, crashes_allowed=crashes_allowed, now=self._clock()
             )
-        except (LeaseLost, Transient):
-            # Nothing is lost: the lease expires and the job is claimed again.
+        except LeaseLost:
             log.warning("failure_not_recorded", study=job.study_uid, kind=job.kind)
-
-
-class _Heartbeat:
-    """Keeps the lease of the job in hand, and enforces the grace period of a stopping worker."""
-
-    def __init__(self, job: Job, queue: Queue, policy: WorkerPolicy, clock: Clock, stop: threading.Event) -> None:
-        self._job = job
-        self._queue = queue
-        self._policy = policy
-        self._clock = clock
-        self._stop = stop
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        interval_s = self._policy.lease_s / 3
-        stopping_s = 0.0
-        waited_s = 0.0
-        tick_s = min(interval_s, 0.2)
-        while not self._done.wait(tick_s):
-            waited_s += tick_s
-            stopping_s += tick_s if self._stop.is_set() else 0.0
-            if stopping_s >= self._policy.grace_s:
-                self._abandon()
-            if waited_s >= interval_s:
-                waited_s = 0.0
-                self._extend()
-
-    def _extend(self) -> None:
-        try:
-            self._job = self._queue.extend(self._job, lease_s=self._policy.lease_s, now=self._clock())
-        except (LeaseLost, Transient) as error:
-            # The step goes on: its completion checks the lease, so a lost one changes nothing.
-            log.warning("lease_not_extended", study=self._job.study_uid, error=type(error).__name__)
-
-    def _abandon(self) -> None:
-        """A step can't be interrupted from outside, but its process can end: nothing of it was committed."""
-        log.warning("job_released_unfinished", study=self._job.study_uid, kind=self._job.kind)
-        try:
-            self._queue.release(self._job, now=self._clock())
-        except (LeaseLost, Transient):
-            log.warning("lease_not_released", study=self._job.study_uid)
-        # The other lanes of this process run out of their time in this moment, too.
-        time.sleep(_SIBLINGS_S)
-        os._exit(0)
+            self._vouch(job)
+        except Transient:
+            # Nothing is lost: the job is given back when the database is there again, or its lease expires.
+            log.warning("failure_not_recorded", study=job.study_uid, kind=job.kind)
+            self._unheard.append(job)

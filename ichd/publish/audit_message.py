@@ -4,6 +4,7 @@
 |---|---|---|
 | application_started, application_stopped | Application Activity | A.5.3.1 |
 | instances_stored, results_sent | DICOM Instances Transferred | A.5.3.7 |
+| images_dropped | DICOM Study Deleted | A.5.3.8 |
 | association_refused, settings_changed | Security Alert | A.5.3.11 |
 | log_in | User Authentication | A.5.3.12 |
 
@@ -52,7 +53,7 @@ class _Code:
 class _Event:
     id: _Code
     type: _Code | None = None
-    #: C: create, E: execute (PS3.15 table A.5.2-1).
+    #: C: create, D: delete, E: execute (PS3.15 table A.5.2-1).
     action: str
 
 
@@ -72,6 +73,8 @@ _EVENTS = {
     # The receiver had none of them (A.5.3.7): an image that comes again makes no entry, and a report has new UIDs.
     AuditEvent.INSTANCES_STORED: _TRANSFER,
     AuditEvent.RESULTS_SENT: _TRANSFER,
+    # What was found in the study stays: of the study as DICOM knows it, its instances, nothing does.
+    AuditEvent.IMAGES_DROPPED: _Event(id=_Code(value="110105", meaning="DICOM Study Deleted"), action="D"),
     AuditEvent.SETTINGS_CHANGED: _Event(
         id=_ALERT, type=_Code(value="110131", meaning="Software Configuration"), action="E"
     ),
@@ -104,7 +107,7 @@ def render(entry: AuditEntry, source: AuditSource) -> bytes:
     reporter = SubElement(message, "AuditSourceIdentification", AuditSourceID=_legal(f"{OURSELVES}@{source.host}"))
     SubElement(reporter, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
     match entry.event:
-        case AuditEvent.INSTANCES_STORED | AuditEvent.RESULTS_SENT:
+        case AuditEvent.INSTANCES_STORED | AuditEvent.RESULTS_SENT | AuditEvent.IMAGES_DROPPED:
             _study(message, entry.subject)
         case AuditEvent.ASSOCIATION_REFUSED:
             _alert(message, source, ": ".join(part for part in _why(entry) if part))
@@ -141,6 +144,8 @@ def _participants(message: Element, entry: AuditEntry, source: AuditSource) -> N
             _ourselves(message, source, _SOURCE, requestor=True)
             name = entry.subject.get("destination_ae_title") or entry.subject["destination"]
             _node(message, name, entry.subject.get("destination_address", ""), role=_DESTINATION)
+        case AuditEvent.IMAGES_DROPPED:
+            _ourselves(message, source, requestor=True)
         case AuditEvent.ASSOCIATION_REFUSED:
             _ourselves(message, source, requestor=True)
             _node(message, entry.actor, entry.address)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, exists, select, union_all, update
+from sqlalchemy import Engine, delete, exists, insert, select, union_all, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -16,11 +16,12 @@ from ichd.store.audit import record_audit
 from ichd.store.deposits import Deposit, audit_deposits, deposits_of
 from ichd.store.facts import storable_text
 from ichd.store.group_commit import GroupCommit
-from ichd.store.recording import Arrival, ArrivalKind, record_all
+from ichd.store.kept import dropped_among
+from ichd.store.recording import Arrival, ArrivalKind, owed, record_all
 from ichd.store.refusals import Refusal, latest_refusals, write_refusals
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
-from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow
+from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow, UploadRow
 from ichd.store.transaction import RowWriter, insert_link, reading, writing
 
 __all__ = ["ArrivalKind", "Arrivals"]
@@ -169,14 +170,23 @@ class Arrivals:
                 audit_deposits(session, left, calling_ae_title=row.calling_ae_title, address=row.address, now=now)
             return len(ended)
 
-    def record(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
+    def record(
+        self,
+        facts: InstanceFacts,
+        stored: StoredFile,
+        *,
+        association_id: int,
+        now: datetime,
+        debtor: str | None = None,
+    ) -> ArrivalKind:
         """Write down a stored image; once this returns, the sender may be told that it is safe.
 
         A new image makes its study `receiving`, as a new revision where it had been complete. A repeated one changes
         nothing but the evidence that a study under reception is still being sent. A conflict never reopens a study; one
-        that claims an unknown study opens that study, so that it ends with a reason where a user looks.
+        that claims an unknown study opens that study, so that it ends with a reason where a user looks. What is kept is
+        owed to the bucket by the machine `debtor`, where there is one.
         """
-        arrival = Arrival(facts=facts, stored=stored, association_id=association_id, at=now)
+        arrival = Arrival(facts=facts, stored=stored, association_id=association_id, at=now, debtor=debtor)
         return self._recordings.submit(arrival)
 
     def first_file(self, facts: InstanceFacts) -> StoredFile | None:
@@ -187,7 +197,14 @@ class Arrivals:
         return None if row is None else StoredFile(**row._mapping)
 
     def replace(
-        self, damaged: StoredFile, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime
+        self,
+        damaged: StoredFile,
+        facts: InstanceFacts,
+        stored: StoredFile,
+        *,
+        association_id: int,
+        now: datetime,
+        debtor: str | None = None,
     ) -> ArrivalKind:
         """Let the file of a resent image take the place of one that is gone or damaged; its study is received again.
 
@@ -202,7 +219,10 @@ class Arrivals:
                 return ArrivalKind.DUPLICATE
             reopen(session, study.id, now=now)
             row.path, row.size, row.revision = stored.path, stored.size, study.revision
-            row.received_at, row.association_id = now, association_id
+            row.received_at, row.association_id, row.dropped_at = now, association_id, None
+            session.execute(delete(UploadRow).where(UploadRow.path == damaged.path))
+            if debtor is not None:
+                session.execute(insert(UploadRow).values(owed(stored, debtor, now)))
             study.last_instance_at = max(study.last_instance_at, now)
             insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
             return ArrivalKind.NEW
@@ -216,6 +236,7 @@ class Arrivals:
         with writing(self._engine) as session:
             session.execute(delete(InstanceRow).where(InstanceRow.path == stored.path, unreferenced))
             session.execute(delete(ConflictRow).where(ConflictRow.path == stored.path))
+            session.execute(delete(UploadRow).where(UploadRow.path == stored.path))
 
     def refuse(
         self,
@@ -278,13 +299,17 @@ class Arrivals:
             return latest_refusals(session, limit=limit)
 
     def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
-        """Those of some spool paths that have a row: what `Spool.sweep` must not remove."""
+        """Those of some spool paths that have a row: what `Spool.sweep` must not set aside."""
         statement = union_all(
-            select(InstanceRow.path).where(InstanceRow.path.in_(paths)),
-            select(ConflictRow.path).where(ConflictRow.path.in_(paths)),
+            *(select(table.path).where(table.path.in_(paths)) for table in (InstanceRow, ConflictRow))
         )
         with reading(self._engine) as session:
             return frozenset(session.scalars(statement))
+
+    def dropped_paths(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of some spool paths whose row says that the file was dropped: it is still there by a death."""
+        with reading(self._engine) as session:
+            return dropped_among(session, paths)
 
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
         with self._writer.transaction() as connection:

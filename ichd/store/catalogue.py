@@ -4,14 +4,16 @@ Conflicting duplicates are not in it: under each SOP Instance UID there are the 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, SQLColumnExpression, and_, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from ichd.domain.image_file import ImageFile
 from ichd.domain.study import InstanceFacts
 from ichd.store.facts import facts_from_json, storable_text
 from ichd.store.spool import Spool, StoredFile
@@ -23,6 +25,7 @@ _FILES_BATCH = 500
 _IDS_BATCH = 1000
 #: The image that speaks for its series.
 _FIRST = aliased(InstanceRow)
+_IS_HERE = InstanceRow.dropped_at.is_(None)
 _Value = TypeVar("_Value")
 
 
@@ -50,8 +53,15 @@ class CataloguedInstance:
 
     facts: InstanceFacts
     stored: StoredFile
-    #: Where the file lies.
+    #: Where the file lies, or lay.
     path: Path
+    #: Since when the file is gone by retention; None while it is here.
+    dropped_at: datetime | None = None
+
+    @property
+    def file(self) -> ImageFile:
+        """The file with what its bytes must be, for who decodes it."""
+        return ImageFile(path=self.path, sha256=self.stored.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +70,10 @@ class CataloguedSeries:
 
     series_instance_uid: str
     instances: int
+    #: How many of them are not here any more.
+    dropped: int
     study: "CataloguedStudy"
-    #: Its first image.
+    #: Its first image, of those that are here as long as one is.
     sample: CataloguedInstance
 
 
@@ -73,10 +85,12 @@ class CataloguedStudy:
     accession_number: str
     series: int
     instances: int
+    #: How many of them are not here any more.
+    dropped: int
     #: In order, without repetition.
     modalities: tuple[str, ...]
     sop_classes: tuple[str, ...]
-    #: Its newest image.
+    #: Its newest image, of those that are here as long as one is.
     sample: CataloguedInstance
 
 
@@ -119,7 +133,8 @@ class Catalogue:
             return [
                 CataloguedSeries(
                     series_instance_uid=series.series_instance_uid,
-                    instances=counts[series.id],
+                    instances=counts[series.id][0],
+                    dropped=counts[series.id][1],
                     study=studies[study.id],
                     sample=samples[series.id],
                 )
@@ -144,9 +159,13 @@ class Catalogue:
                 return
             last = batch[-1][0].id
 
+    def bring(self, instances: Collection[CataloguedInstance]) -> None:
+        """Make sure that their files lie on this machine, as far as they are to be had."""
+        self._spool.bring([instance.stored for instance in instances])
+
     def is_whole(self, instance: CataloguedInstance) -> bool:
         """Whether its file lies where it was stored, with its size."""
-        return self._spool.holds(instance.stored)
+        return instance.dropped_at is None and self._spool.holds(instance.stored)
 
     def _instances(self, session: Session, criteria: Criteria) -> Select[InstanceRow, str, str]:
         statement = (
@@ -173,7 +192,8 @@ class Catalogue:
                 SeriesRow.study_id,
                 func.count(SeriesRow.id.distinct()),
                 func.count(InstanceRow.id),
-                func.max(InstanceRow.id),
+                func.count(InstanceRow.dropped_at),
+                func.coalesce(func.max(InstanceRow.id).filter(_IS_HERE), func.max(InstanceRow.id)),
             )
             .join(InstanceRow, InstanceRow.series_id == SeriesRow.id)
             .group_by(SeriesRow.study_id)
@@ -181,7 +201,7 @@ class Catalogue:
         batches = _batches([study.id for study in studies])
         rows = (row for ids in batches for row in session.execute(statement.where(SeriesRow.study_id.in_(ids))))
         counted = {row[0]: row[1:] for row in rows}
-        samples = self._by_id(session, [newest for _, _, newest in counted.values()])
+        samples = self._by_id(session, [newest for *_, newest in counted.values()])
         modalities, classes = _kinds(session, list(counted))
         return {
             study.id: CataloguedStudy(
@@ -189,29 +209,31 @@ class Catalogue:
                 accession_number=study.accession_number,
                 series=series,
                 instances=instances,
+                dropped=dropped,
                 modalities=tuple(sorted(modalities[study.id])),
                 sop_classes=tuple(sorted(classes[study.id])),
                 sample=samples[newest],
             )
             for study in studies
             if study.id in counted
-            for series, instances, newest in [counted[study.id]]
+            for series, instances, dropped, newest in [counted[study.id]]
         }
 
     def _series_contents(
         self, session: Session, ids: Sequence[int]
-    ) -> tuple[Mapping[int, int], Mapping[int, CataloguedInstance]]:
-        """How many images, and the first of them, by id of the series."""
-        statement = select(InstanceRow.series_id, func.count(), func.min(InstanceRow.id)).group_by(
-            InstanceRow.series_id
-        )
+    ) -> tuple[Mapping[int, tuple[int, int]], Mapping[int, CataloguedInstance]]:
+        """How many images and how many of them dropped, and the first of them that is here, by id of the series."""
+        first_here = func.coalesce(func.min(InstanceRow.id).filter(_IS_HERE), func.min(InstanceRow.id))
+        statement = select(InstanceRow.series_id, func.count(), func.count(InstanceRow.dropped_at), first_here)
+        grouped = statement.group_by(InstanceRow.series_id)
         counted = [
-            (series_id, count, first)
+            (series_id, count, dropped, first)
             for batch in _batches(ids)
-            for series_id, count, first in session.execute(statement.where(InstanceRow.series_id.in_(batch)))
+            for series_id, count, dropped, first in session.execute(grouped.where(InstanceRow.series_id.in_(batch)))
         ]
-        samples = self._by_id(session, [first for _, _, first in counted])
-        return {s: count for s, count, _ in counted}, {s: samples[first] for s, _, first in counted}
+        samples = self._by_id(session, [first for *_, first in counted])
+        counts = {series_id: (count, dropped) for series_id, count, dropped, _ in counted}
+        return counts, {series_id: samples[first] for series_id, *_, first in counted}
 
     def _by_id(self, session: Session, ids: Sequence[int]) -> Mapping[int, CataloguedInstance]:
         statement = self._instances(session, Criteria())
@@ -229,6 +251,7 @@ class Catalogue:
             ),
             stored=StoredFile(path=row.path, sha256=row.sha256, size=row.size),
             path=self._spool.locate(row.path),
+            dropped_at=row.dropped_at,
         )
 
 

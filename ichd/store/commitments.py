@@ -157,7 +157,7 @@ class Commitments:
         return replace(commitment, lease_until=until)
 
     def holdings(self, sop_instance_uids: Sequence[str]) -> Mapping[str, Holding]:
-        """What is stored under each UID; one under which nothing is stored is left out.
+        """What is stored under each UID; one under which nothing is stored, or is any more, is left out.
 
         Every row was committed after its file was durable, and before its sender was answered.
         """
@@ -167,12 +167,13 @@ class Commitments:
             for start in range(0, len(sop_instance_uids), _LOOKUP_BATCH):
                 batch = sop_instance_uids[start : start + _LOOKUP_BATCH]
                 named = select(InstanceRow.sop_instance_uid, InstanceRow.sop_class_uid)
-                rows = session.execute(named.where(InstanceRow.sop_instance_uid.in_(batch)))
+                here = (InstanceRow.sop_instance_uid.in_(batch), InstanceRow.dropped_at.is_(None))
+                rows = session.execute(named.where(*here))
                 classes |= {row.sop_instance_uid: row.sop_class_uid for row in rows}
                 stored = union_all(
                     *(
                         select(table.sop_instance_uid, table.path, table.sha256, table.size).where(
-                            table.sop_instance_uid.in_(batch)
+                            table.sop_instance_uid.in_(batch), table.dropped_at.is_(None)
                         )
                         for table in (InstanceRow, ConflictRow)
                     )

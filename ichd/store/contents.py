@@ -1,14 +1,14 @@
 """What a study holds, as values: its images for a reader, its finding for a report."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Select, select, union_all
 from sqlalchemy.orm import Session, undefer
 
 from ichd.domain.delivery import Receipt
+from ichd.domain.image_file import Bring, ImageFile, all_here
 from ichd.domain.record import Record
 from ichd.domain.study import SeriesFacts, StudyFacts
 from ichd.store.facts import facts_from_json
@@ -22,10 +22,12 @@ class StudyFiles:
 
     facts: StudyFacts
     revision: int
-    #: By SOP Instance UID.
-    files: Mapping[str, Path]
+    #: By SOP Instance UID; an image that is not among them was dropped.
+    files: Mapping[str, ImageFile]
     #: The same as the spool knows them, with their checksums.
     stored: Mapping[str, StoredFile]
+    #: To be called before files are opened: they may lie in a bucket.
+    bring: Bring = field(default=all_here, compare=False)
     #: When it was complete, and when somebody began to read it.
     ready_at: datetime
     started_at: datetime
@@ -60,11 +62,13 @@ class DeliveryWork:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadImages:
-    """The images behind a finding, by SOP Instance UID."""
+    """The images behind a finding that are here, by SOP Instance UID."""
 
-    files: Mapping[str, Path]
+    files: Mapping[str, ImageFile]
     #: The same as the spool knows them.
     stored: Mapping[str, StoredFile]
+    #: To be called before files are opened: they may lie in a bucket.
+    bring: Bring = field(default=all_here, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,11 @@ class StoredImage:
     def stored(self) -> StoredFile:
         """Its file."""
         return StoredFile(path=self.row.path, sha256=self.row.sha256, size=self.row.size)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its file was not dropped."""
+        return self.row.dropped_at is None
 
 
 def images_of(session: Session, study_id: int, *, series_uid: str | None = None) -> list[StoredImage]:
@@ -93,9 +102,23 @@ def images_of(session: Session, study_id: int, *, series_uid: str | None = None)
     return [StoredImage(series_instance_uid=uid, row=row) for uid, row in session.execute(statement)]
 
 
-def files_of(images: Iterable[StoredImage], spool: Spool) -> dict[str, Path]:
-    """Where images lie, by SOP Instance UID."""
-    return {image.row.sop_instance_uid: spool.locate(image.row.path) for image in images}
+def files_of(images: Iterable[StoredImage], spool: Spool) -> dict[str, ImageFile]:
+    """Where images lie and what they must be, by SOP Instance UID; those that were dropped lie nowhere."""
+    return {image.row.sop_instance_uid: spool.image(image.stored) for image in images if image.is_here}
+
+
+def bringing(stored: Mapping[str, StoredFile], spool: Spool) -> Bring:
+    """What brings images to this machine; of those that are not among them it knows nothing."""
+
+    def bring(sop_uids: Collection[str]) -> None:
+        spool.bring([stored[uid] for uid in dict.fromkeys(sop_uids) if uid in stored])
+
+    return bring
+
+
+def stored_of(images: Iterable[StoredImage]) -> dict[str, StoredFile]:
+    """The same images as the spool knows them."""
+    return {image.row.sop_instance_uid: image.stored for image in images if image.is_here}
 
 
 def study_facts(study_uid: str, images: Iterable[StoredImage]) -> StudyFacts:

@@ -13,10 +13,12 @@ from ichd.store.contents import (
     DeliveryWork,
     Predecessor,
     ReadImages,
+    bringing,
     files_of,
     images_of,
     predecessor_of,
     select_finding,
+    stored_of,
 )
 from ichd.store.destinations import note_success
 from ichd.store.dispatches import audit_receipt
@@ -50,6 +52,7 @@ class Deliveries:
         with writing(self._engine) as session:
             study = locked(session, job.study_id)
             row = held(session, job)
+            row.begun = True
             newest = study.revision
             if job.revision != newest:
                 # Not left to its lease: the newer revision's report would wait for that.
@@ -76,10 +79,8 @@ class Deliveries:
     def _images(self, study_id: int, series_uid: str | None) -> ReadImages:
         with reading(self._engine) as session:
             images = images_of(session, study_id, series_uid=series_uid)
-        return ReadImages(
-            files=files_of(images, self._spool),
-            stored={image.row.sop_instance_uid: image.stored for image in images},
-        )
+        stored = stored_of(images)
+        return ReadImages(files=files_of(images, self._spool), stored=stored, bring=bringing(stored, self._spool))
 
     def sent(self, job: Job, receipt: Receipt, *, look_at: datetime, now: datetime) -> None:
         """Keep a receipt that wants proof; the job comes again at `look_at`, with attempts and age counted anew.

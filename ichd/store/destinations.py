@@ -6,18 +6,20 @@ timeout, one after the other.
 
 import sys
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import BindParameter, Select, or_, select, update
 from sqlalchemy.orm import Session
 
-from ichd.domain.job import JobState, RetryPolicy, retry_delay
+from ichd.domain.job import RetryPolicy, retry_delay
 from ichd.domain.reason import Reason
+from ichd.store.job_row import IS_LEASED
 from ichd.store.tables import DestinationRow, JobRow
 from ichd.store.transaction import insert_link
 
-#: A minute at most: a destination that has come back should not wait longer for its first report.
-_COOL_OFF = RetryPolicy(first_s=2.0, factor=2.0, ceiling_s=60.0, max_attempts=sys.maxsize)
+#: A destination that has come back should not wait longer for its first report.
+LONGEST_PAUSE = timedelta(minutes=1)
+_COOL_OFF = RetryPolicy(first_s=2.0, factor=2.0, ceiling_s=LONGEST_PAUSE.total_seconds(), max_attempts=sys.maxsize)
 
 #: Errors that the next report would meet as well. Others are about one report, or about our own database.
 _TROUBLE = frozenset(
@@ -38,7 +40,7 @@ def closed_destinations(now: BindParameter[datetime]) -> Select[str]:
     It depends on no row of the statement around it, so that a claim works it out once, however many reports wait. With
     PostgreSQL, workers that ask in the same instant may each try a destination once.
     """
-    being_tried = select(JobRow.destination).where(JobRow.state == JobState.LEASED, JobRow.destination.is_not(None))
+    being_tried = select(JobRow.destination).where(IS_LEASED, JobRow.destination.is_not(None))
     left_alone = or_(DestinationRow.closed_until > now, DestinationRow.name.in_(being_tried))
     return select(DestinationRow.name).where(DestinationRow.failures > 0, left_alone)
 

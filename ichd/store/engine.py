@@ -8,20 +8,19 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ichd.domain.errors import UserError
+from ichd.store.liveness import watch_liveness
 from ichd.store.tables import DestinationRow
 from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated, writing
 
+# Alembic is loaded by those who migrate. A daemon that only asks whether it fits would wait longer for it than for the
+# answer, and a scanner for the daemon.
 if TYPE_CHECKING:
+    from alembic.config import Config
     from psycopg import Connection as PostgresqlConnection
 
 
@@ -37,6 +36,15 @@ def open_database(url: str) -> Engine:
     return _open(_parse(url))
 
 
+def open_patient_database(url: str) -> Engine:
+    """The same for upkeep: a statement may take hours.
+
+    Raises:
+        UserError: the URL names no database that we can use.
+    """
+    return _open(_parse(url), impatient=False)
+
+
 def migrate(url: str) -> str:
     """Bring the database to the newest schema and return its revision.
 
@@ -46,6 +54,9 @@ def migrate(url: str) -> str:
         UserError: the URL can't be used, or the database belongs to a newer version of ichd.
         Transient: the database does not answer.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     # SQLite changes a table by copying it; with foreign keys enforced, dropping the old one would delete its children.
     engine = _open(_parse(url), foreign_keys=False, impatient=False)
     try:
@@ -81,7 +92,7 @@ def check_schema(engine: Engine) -> None:
         UserError: it is; names the mend.
         Transient: the database does not answer.
     """
-    expected = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    expected = newest_schema()
     found = _revision(engine)
     if found != expected:
         raise UserError(
@@ -113,6 +124,9 @@ def draft_migration(message: str) -> Path:
 
     For developers: python -c "from ichd.store.engine import draft_migration; draft_migration('what changes')"
     """
+    from alembic import command
+    from alembic.script import Script
+
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/draft.db"
         number = int(migrate(url)) + 1
@@ -124,17 +138,32 @@ def draft_migration(message: str) -> Path:
     return Path(drafted.path)
 
 
-def _config(engine: Engine) -> Config:
+def newest_schema() -> str:
+    """The schema that this version needs: each migration's file begins with its revision, and they are in order."""
+    return max(path.name.partition("_")[0] for path in (_migrations_folder() / "versions").glob("[0-9]*_*.py"))
+
+
+def _config(engine: Engine) -> "Config":
     """What an alembic.ini would say."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
     config.attributes["engine"] = engine
     return config
 
 
+def schema_of(connection: Connection) -> str | None:
+    """Revision of the schema; None where there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
 def _revision(engine: Engine) -> str | None:
     with reading(engine) as session:
-        return MigrationContext.configure(session.connection()).get_current_revision()
+        return schema_of(session.connection())
 
 
 def _migrations_folder() -> Path:
@@ -179,8 +208,9 @@ def _open(url: URL, *, foreign_keys: bool = True, impatient: bool = True) -> Eng
 
 def _open_postgresql(url: URL, *, impatient: bool) -> Engine:
     """`impatient` gives every statement the time that SQLite's writers have; a migration may take hours."""
-    # A connection that a restarted server dropped is noticed before work starts on it, not in the middle.
-    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_S)
+    # The connection that was used last is the one that is least in doubt.
+    engine = create_engine(url, pool_timeout=BUSY_TIMEOUT_S, pool_use_lifo=True)
+    watch_liveness(engine)
     if not impatient:
         return engine
 

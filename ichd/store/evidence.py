@@ -124,7 +124,8 @@ def _stored(session: Session, study_ids: Collection[int]) -> Mapping[int, int]:
     statement = (
         select(SeriesRow.study_id, func.count(InstanceRow.id))
         .join_from(SeriesRow, InstanceRow, InstanceRow.series_id == SeriesRow.id)
-        .where(SeriesRow.study_id.in_(study_ids))
+        # A study whose images were dropped is received anew: those that have not come again are still to come.
+        .where(SeriesRow.study_id.in_(study_ids), InstanceRow.dropped_at.is_(None))
         .group_by(SeriesRow.study_id)
     )
     return defaultdict(int, [(study_id, count) for study_id, count in session.execute(statement)])
@@ -141,7 +142,7 @@ def _header_evidence(session: Session, study_id: int) -> HeaderEvidence:
             facts["series_related_instances"],
         )
         .join_from(InstanceRow, SeriesRow, InstanceRow.series_id == SeriesRow.id)
-        .where(SeriesRow.study_id == study_id)
+        .where(SeriesRow.study_id == study_id, InstanceRow.dropped_at.is_(None))
     )
     rows = session.execute(statement).all()
     slices = ((series_id, _tuple(position), _tuple(orientation)) for series_id, position, orientation, _, _ in rows)

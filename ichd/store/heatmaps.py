@@ -19,9 +19,10 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, undefer
 
 from ichd.domain.heatmap import HeatMap, heat_map_of
+from ichd.domain.image_file import Bring, ImageFile, all_here
 from ichd.domain.record import Record
 from ichd.store.beside import is_abandoned, let_go, take_up, write_whole
-from ichd.store.contents import images_of
+from ichd.store.contents import bringing, files_of, images_of, stored_of
 from ichd.store.disk import disk_trouble
 from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
@@ -47,9 +48,11 @@ class MapWork:
     revision: int
     record: Record
     #: The images of the series that was read, by SOP Instance UID.
-    files: Mapping[str, Path]
+    files: Mapping[str, ImageFile]
     #: The same as the spool knows them, with their checksums.
     stored: Mapping[str, StoredFile]
+    #: To be called before files are opened: they may lie in a bucket.
+    bring: Bring = all_here
 
 
 class HeatMaps:
@@ -78,7 +81,7 @@ class HeatMaps:
     def begin(self, finding: int) -> MapWork | None:
         """Take up the maps of a finding, which are the caller's to make until it calls `let_go`.
 
-        None where they are there, or a newer revision has made them useless.
+        None where they are there, a newer revision has made them useless, or the images are dropped.
 
         Raises:
             BeingMade: they are somebody else's.
@@ -98,6 +101,8 @@ class HeatMaps:
             if self._read(path, study_uid) is not None:
                 return None
             work = self._work(session, row, study_uid)
+            if work is None:
+                return None
         # Last of all: a database that fails leaves no mark.
         if not take_up(path):
             raise BeingMade
@@ -141,15 +146,19 @@ class HeatMaps:
                         swept += 1
         return swept
 
-    def _work(self, session: Session, row: FindingRow, study_uid: str) -> MapWork:
+    def _work(self, session: Session, row: FindingRow, study_uid: str) -> MapWork | None:
         images = images_of(session, row.study_id, series_uid=row.record["series_uid"])
+        if not all(image.is_here for image in images):
+            return None
+        stored = stored_of(images)
         return MapWork(
             study_id=row.study_id,
             study_uid=study_uid,
             revision=row.revision,
             record=row.record,
-            files={image.row.sop_instance_uid: self._spool.locate(image.row.path) for image in images},
-            stored={image.row.sop_instance_uid: image.stored for image in images},
+            files=files_of(images, self._spool),
+            stored=stored,
+            bring=bringing(stored, self._spool),
         )
 
     def _read(self, path: Path, study_uid: str) -> tuple[HeatMap, ...] | None:

@@ -1,4 +1,4 @@
-"""Which images are stored already."""
+"""Which images are here."""
 
 from collections.abc import Collection
 from itertools import islice
@@ -19,7 +19,7 @@ class Holdings:
         self._engine = engine
 
     def held(self, sop_instance_uids: Collection[str]) -> frozenset[str]:
-        """Those of them that are stored: their bytes and their row survive a loss of power.
+        """Those of them that are here: their bytes and their row survive a loss of power. What was dropped is not.
 
         Raises:
             Transient: the database does not answer.
@@ -28,6 +28,6 @@ class Holdings:
         left = iter(sop_instance_uids)
         with reading(self._engine) as session:
             while batch := list(islice(left, _BATCH)):
-                among = InstanceRow.sop_instance_uid.in_(batch)
-                found.update(session.scalars(select(InstanceRow.sop_instance_uid).where(among)))
+                among = (InstanceRow.sop_instance_uid.in_(batch), InstanceRow.dropped_at.is_(None))
+                found.update(session.scalars(select(InstanceRow.sop_instance_uid).where(*among)))
         return frozenset(found)

@@ -1,4 +1,4 @@
-"""What becomes of jobs beside the usual way: their worker died, their study moved on, a person revived them.
+"""What becomes of jobs beside the usual way: their study moved on, nobody takes them, a person revived them.
 
 Each function works in the caller's transaction, which has locked the study.
 """
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ichd.domain.job import JobKind, JobState, RetryPolicy, retry_delay
+from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.store.destinations import hasten
 from ichd.store.job_row import Job, bury, give_back, held, postpone, settle, supersede
@@ -17,37 +17,6 @@ from ichd.store.tables import DestinationRow, JobRow
 
 #: A delivery that was due for so long, and nobody took it.
 _NOBODYS_AFTER = timedelta(minutes=10)
-
-
-def bereave(
-    session: Session,
-    job_id: int,
-    *,
-    revision: int,
-    retry: RetryPolicy,
-    max_deaths: int,
-    now: datetime,
-) -> JobState | None:
-    """Take an expired job from its dead worker: queued again, or dead with WORKER_DIED after `max_deaths` in a row.
-
-    The first death is most likely a restart and costs no wait; a job that kills its workers waits longer each time.
-    One of an earlier revision than the study's present `revision` just ends. Returns the new state, None where
-    somebody else came first.
-    """
-    row = session.get_one(JobRow, job_id, with_for_update=True, populate_existing=True)
-    if row.lease_until is None or row.lease_until >= now:
-        return None
-    if row.revision < revision:
-        supersede(row, now=now)
-        return row.state
-    row.deaths += 1
-    row.reason, row.detail = Reason.WORKER_DIED, f"{row.deaths} in a row"
-    delay = timedelta() if row.deaths == 1 else retry_delay(retry, row.deaths - 1, 0.0)
-    if row.deaths >= max_deaths or delay is None:
-        bury(row, now=now)
-    else:
-        give_back(row, run_at=now + delay)
-    return row.state
 
 
 def stranded(session: Session, destinations: Collection[str], *, now: datetime) -> list[tuple[int, int, str]]:

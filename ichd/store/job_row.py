@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.orm import Session
 
 from ichd.domain.errors import LeaseLost
@@ -45,6 +46,21 @@ class Job:
     owed_since: datetime
 
 
+#: Conditions as the partial indices of the table state them. A database that plans for any value of a parameter can't
+#: tell that the index has what it looks for, so that they have none.
+IS_LEASED = JobRow.lease_until.is_not(None)
+
+
+def is_queued(row: type[JobRow]) -> ColumnElement[bool]:
+    """Whether a job, which may be an alias, waits in the queue."""
+    return row.state == bindparam("queued", JobState.QUEUED, literal_execute=True)
+
+
+def lost(job: Job) -> LeaseLost:
+    """What to raise where the lease of a job is no longer the caller's."""
+    return LeaseLost(f"{job.kind} job {job.id}, attempt {job.attempt}, is no longer {job.owner}'s")
+
+
 def held(session: Session, job: Job) -> JobRow:
     """The row of a job, locked, if the lease is still the caller's.
 
@@ -53,7 +69,7 @@ def held(session: Session, job: Job) -> JobRow:
     """
     row = session.get(JobRow, job.id, with_for_update=True, populate_existing=True)
     if row is None or row.state is not JobState.LEASED or (row.owner, row.attempt) != (job.owner, job.attempt):
-        raise LeaseLost(f"{job.kind} job {job.id}, attempt {job.attempt}, is no longer {job.owner}'s")
+        raise lost(job)
     return row
 
 

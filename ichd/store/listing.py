@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import Closing
@@ -91,8 +91,12 @@ class StudySummary:
     series: int
     slices: int
     conflicts: int
-    #: Newest revision that came to a finding: an earlier one than `revision` while a late slice is being read. Triage
-    #: and scan are that one's, so that an urgent study stays urgent in the list meanwhile.
+    #: How many of the slices are not here any more, and since when.
+    dropped: int
+    images_dropped_at: datetime | None
+    #: Newest revision that came to a finding: an earlier one than `revision` while a late slice is being read, or where
+    #: it came after the images were dropped. Triage and scan are that one's, so that an urgent study stays urgent in
+    #: the list meanwhile.
     finding_revision: int | None
     triage: Triage | None
     scan: Mapping[str, float] | None
@@ -111,6 +115,14 @@ class StudySummary:
     #: Of the present revision.
     jobs: tuple[JobSummary, ...]
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def images_gone(self) -> str | None:
+        """What is to be said of images that are not here any more; None where all are."""
+        if self.images_dropped_at is None:
+            return None
+        which = "all of them" if self.dropped == self.slices else f"{self.dropped} of them"
+        return f"{which} dropped on {self.images_dropped_at:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +189,11 @@ def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySumma
             study_datetime=study.study_datetime,
             state=study.state,
             revision=study.revision,
-            series=counts[study.id][0],
-            slices=counts[study.id][1],
+            series=counts[study.id].series,
+            slices=counts[study.id].slices,
             conflicts=conflicts[study.id],
+            dropped=counts[study.id].dropped,
+            images_dropped_at=counts[study.id].dropped_at,
             finding_revision=finding.revision if finding else None,
             triage=finding.triage if finding else None,
             scan=finding.scan if finding else None,
@@ -201,20 +215,40 @@ def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySumma
     ]
 
 
-def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, tuple[int, int]]:
-    """Series and images by study id."""
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    series: int = 0
+    slices: int = 0
+    dropped: int = 0
+    #: The last of them.
+    dropped_at: datetime | None = None
+
+
+def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, _Counts]:
+    """By study id."""
     statement = (
-        select(SeriesRow.study_id, func.count(SeriesRow.id.distinct()), func.count(InstanceRow.id))
+        select(
+            SeriesRow.study_id,
+            func.count(SeriesRow.id.distinct()).label("series"),
+            func.count(InstanceRow.id).label("slices"),
+            func.count(InstanceRow.dropped_at).label("dropped"),
+            func.max(InstanceRow.dropped_at).label("dropped_at"),
+        )
         .join_from(SeriesRow, InstanceRow)
         .where(SeriesRow.study_id.in_(ids))
         .group_by(SeriesRow.study_id)
     )
-    counted = {study_id: (series, images) for study_id, series, images in session.execute(statement)}
-    return defaultdict(lambda: (0, 0), counted)
+    counted = {
+        row.study_id: _Counts(series=row.series, slices=row.slices, dropped=row.dropped, dropped_at=row.dropped_at)
+        for row in session.execute(statement)
+    }
+    return defaultdict(_Counts, counted)
 
 
 def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, FindingRow]:
-    statement = select(FindingRow).where(FindingRow.study_id.in_(ids)).order_by(FindingRow.revision)
+    # That the images were dropped is no news of the patient: what was found in them stands.
+    news = or_(FindingRow.triage.is_not(None), FindingRow.record["reason"].as_string() != str(Reason.IMAGES_DROPPED))
+    statement = select(FindingRow).where(FindingRow.study_id.in_(ids), news).order_by(FindingRow.revision)
     return {finding.study_id: finding for finding in session.scalars(statement)}
 
 

@@ -34,14 +34,19 @@ Kept = Mapping[ObjectKind, tuple[Outgoing, ...]]
 Known = Mapping[ObjectKind, Sequence[RenditionRow]]
 
 
+def outbox_beside(spool: Spool) -> Spool:
+    """The files of the outbox that belongs to a spool of images."""
+    root = spool.root.absolute()
+    return Spool(root.with_name(f"{root.name}.outbox"))
+
+
 class Outbox:
     """Safe for any number of threads and processes; every method raises Transient where database or disk fail."""
 
     def __init__(self, engine: Engine, spool: Spool) -> None:
         """`spool` is that of the images; the outbox lies beside it."""
         self._engine = engine
-        root = spool.root.absolute()
-        self._files = Spool(root.with_name(f"{root.name}.outbox"))
+        self._files = outbox_beside(spool)
 
     def kept(self, study_id: int, revision: int, kinds: Collection[ObjectKind], *, destination: str) -> Kept:
         """What is there already of some kinds, intact; a kind of which there is nothing to send is there, and empty."""

@@ -7,21 +7,18 @@ Whoever touches a study and its jobs in one transaction locks the study first: o
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, Select, bindparam, exists, or_, select, update
-from sqlalchemy.orm import Session, aliased
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from ichd.domain.finding import Triage
-from ichd.domain.job import JobKind, JobState, move_job, order_of
+from ichd.domain.job import JobKind, JobState, order_of
 from ichd.domain.reason import Reason
-from ichd.store.columns import UtcDateTime
-from ichd.store.destinations import closed_destinations
-from ichd.store.job_row import Job, bury, finish, give_back, held, settle
-from ichd.store.tables import JobRow, ReceiptRow, StudyRow
-from ichd.store.transaction import reading, writing
+from ichd.store.job_row import Job, bury, give_back, held, lost, settle
+from ichd.store.queue_statements import claim, complete, extend, next_due
+from ichd.store.tables import JobRow
+from ichd.store.transaction import reading, stating, writing
 
 __all__ = ["Job", "Queue"]
 
@@ -70,8 +67,9 @@ class Queue:
             Transient: the database does not answer.
         """
         facts = {"now": now, "its_destination": destination}
-        with reading(self._engine) as session:
-            return session.scalar(_next_due(tuple(kinds), destination is not None), facts) is not None
+        statement = next_due(frozenset(kinds), destination is not None)
+        with stating(self._engine, writes=False) as connection:
+            return connection.scalar(statement, facts) is not None
 
     def claim(
         self,
@@ -93,9 +91,8 @@ class Queue:
         """
         lease_until = now + timedelta(seconds=lease_s)
         facts = {"now": now, "its_destination": destination, "its_owner": owner, "its_end": lease_until}
-        statement = _claim(tuple(kinds), destination is not None)
-        with writing(self._engine) as session:
-            row = session.execute(statement, facts, execution_options={"synchronize_session": False}).one_or_none()
+        with stating(self._engine) as connection:
+            row = connection.execute(claim(frozenset(kinds), destination is not None), facts).one_or_none()
         if row is None:
             return None
         return Job(**row._mapping, owner=owner, lease_until=lease_until)
@@ -107,10 +104,12 @@ class Queue:
             LeaseLost: the job is someone else's by now, or was superseded.
             Transient: the database does not answer.
         """
-        with writing(self._engine) as session:
-            row = held(session, job)
-            row.lease_until = now + timedelta(seconds=lease_s)
-        return replace(job, lease_until=now + timedelta(seconds=lease_s))
+        extended = replace(job, lease_until=now + timedelta(seconds=lease_s))
+        with stating(self._engine) as connection:
+            changed = connection.execute(extend(), _lease(job) | {"its_end": extended.lease_until}).rowcount
+        if not changed:
+            raise lost(job)
+        return extended
 
     def release(self, job: Job, *, now: datetime) -> None:
         """Give a job back untouched, as a worker does that is told to stop: due at once, the attempt not counted.
@@ -130,7 +129,9 @@ class Queue:
         Raises:
             LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
         """
-        finish(held(session, job), now=now)
+        # Past the object mapper: nobody looks at the row again, and it need not be read to be ended.
+        if not session.connection().execute(complete(), _lease(job) | {"now": now}).rowcount:
+            raise lost(job)
 
     def await_proof(self, session: Session, job: Job, *, look_at: datetime, now: datetime) -> None:
         """Queue a delivery again that was sent and is to be proved; it has failed in nothing.
@@ -157,7 +158,7 @@ class Queue:
     ) -> JobState:
         """End an attempt: queued again for `retry_at`, or dead where that is None. Returns which.
 
-        With `crashes_allowed` it crashed its worker, and is dead after so many in a row.
+        With `crashes_allowed` it crashed its worker, and is dead after so many in a row, deaths of workers included.
 
         Raises:
             LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
@@ -166,7 +167,7 @@ class Queue:
         row.reason, row.detail = reason, detail
         row.deaths = 0 if crashes_allowed is None else row.deaths + 1
         settle(row, reason)
-        if retry_at is None or row.deaths == crashes_allowed:
+        if retry_at is None or (crashes_allowed is not None and row.deaths >= crashes_allowed):
             bury(row, now=now)
         else:
             give_back(row, run_at=retry_at)
@@ -183,58 +184,6 @@ class Queue:
             return [(row.id, row.study_id, row.destination) for row in session.execute(statement)]
 
 
-# Building them takes several times as long as the database takes for them. No parameter is called as a column is: an
-# UPDATE would set it.
-@cache
-def _next_due(kinds: tuple[JobKind, ...], to_one: bool) -> Select[int]:
-    """Id of the job to claim `now`: of one `destination`, of none where nothing is to be delivered, or any."""
-    now = bindparam("now", type_=UtcDateTime())
-    due, earlier = aliased(JobRow), aliased(JobRow)
-    # What was sent and is not yet proved holds nothing up: the order of revisions is that of their sending.
-    overtakes = exists().where(
-        earlier.study_id == due.study_id,
-        earlier.destination == due.destination,
-        earlier.revision < due.revision,
-        earlier.state.in_((JobState.QUEUED, JobState.LEASED)),
-        ~exists().where(ReceiptRow.job_id == earlier.id),
-    )
-    statement = select(due.id).where(due.state == JobState.QUEUED, due.run_at <= now, due.kind.in_(kinds), ~overtakes)
-    if to_one:
-        statement = statement.where(due.destination == bindparam("its_destination"))
-    elif JobKind.PUBLISH not in kinds:
-        statement = statement.where(due.destination.is_(None))
-    if JobKind.PUBLISH in kinds:
-        left_alone = closed_destinations(now)
-        statement = statement.where(or_(due.destination.is_(None), due.destination.not_in(left_alone)))
-    return statement.order_by(due.order_at, due.id).limit(1)
-
-
-@cache
-def _claim(kinds: tuple[JobKind, ...], to_one: bool) -> ReturningUpdate[Any]:
-    """Lease that job to `its_owner` until `its_end`."""
-    next_id = (
-        _next_due(kinds, to_one)
-        .with_for_update(skip_locked=True)  # left out where there is a single writer anyway: SQLite
-        .scalar_subquery()
-    )
-    study_uid = select(StudyRow.study_instance_uid).where(StudyRow.id == JobRow.study_id).correlate(JobRow)
-    return (
-        update(JobRow)
-        .where(JobRow.id == next_id)
-        .values(
-            state=move_job(JobState.QUEUED, JobState.LEASED),
-            owner=bindparam("its_owner"),
-            attempt=JobRow.attempt + 1,
-            lease_until=bindparam("its_end", type_=UtcDateTime()),
-        )
-        .returning(
-            JobRow.id,
-            JobRow.kind,
-            JobRow.study_id,
-            JobRow.revision,
-            JobRow.destination,
-            JobRow.attempt,
-            JobRow.owed_since,
-            study_uid.scalar_subquery().label("study_uid"),
-        )
-    )
+def _lease(job: Job) -> dict[str, Any]:
+    """What names it."""
+    return {"its_id": job.id, "its_owner": job.owner, "its_attempt": job.attempt}

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, and_, bindparam, select, update
+from sqlalchemy import Connection, Insert, Row, Table, and_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,13 +19,13 @@ from ichd.domain.study import InstanceFacts, StudyState
 from ichd.store.facts import facts_to_json, storable_text
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
-from ichd.store.tables import ArrivalRow, ConflictRow, InstanceRow, SeriesRow, StudyRow
+from ichd.store.tables import ArrivalRow, ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
 
 
 class ArrivalKind(StrEnum):
     """What became of an image that arrived."""
 
-    #: Stored, or stored anew in place of a damaged file; its study is being received, again if need be.
+    #: Stored, or stored anew in place of a damaged or dropped file; its study is being received, again if need be.
     NEW = "new"
     #: The very same bytes are stored already; the caller discards the file.
     DUPLICATE = "duplicate"
@@ -41,6 +41,8 @@ class Arrival:
     stored: StoredFile
     association_id: int
     at: datetime
+    #: The machine that owes the file to a bucket; None where there is none, or it has it.
+    debtor: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -78,7 +80,14 @@ _LOCKED = (
 _SERIES = select(SeriesRow.id).where(
     SeriesRow.study_id == bindparam("study_id"), SeriesRow.series_instance_uid == bindparam("series_instance_uid")
 )
-_TAKEN = select(InstanceRow.id, InstanceRow.sha256).where(InstanceRow.sop_instance_uid == bindparam("sop_instance_uid"))
+_TAKEN = select(InstanceRow.id, InstanceRow.sha256, InstanceRow.dropped_at).where(
+    InstanceRow.sop_instance_uid == bindparam("sop_instance_uid")
+)
+_HAS_FILES = (
+    update(StudyRow)
+    .where(StudyRow.id == bindparam("study_id"), StudyRow.images_dropped_at.is_not(None))
+    .values(images_dropped_at=None)
+)
 _TOUCH = update(StudyRow).where(StudyRow.id == bindparam("study_id")).values(last_instance_at=bindparam("at"))
 
 
@@ -87,12 +96,23 @@ def _unless_there(dialect: str) -> dict[str, Insert]:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     tables: list[Table] = [
         table.__table__  # type: ignore[misc]
-        for table in (StudyRow, SeriesRow, InstanceRow, ConflictRow, ArrivalRow)
+        for table in (StudyRow, SeriesRow, InstanceRow, ConflictRow, ArrivalRow, UploadRow)
     ]
     return {table.name: insert(table).on_conflict_do_nothing().returning(*table.primary_key) for table in tables}
 
 
 _INSERTS = {dialect: _unless_there(dialect) for dialect in ("postgresql", "sqlite")}
+
+
+def owed(stored: StoredFile, debtor: str, now: datetime) -> dict[str, Any]:
+    """The row of a file that a machine owes to the bucket."""
+    return {
+        "path": stored.path,
+        "sha256": stored.sha256,
+        "size": stored.size,
+        "machine": debtor,
+        "stored_at": now,
+    }
 
 
 def record_all(connection: Connection, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
@@ -125,6 +145,8 @@ class _Recording:
     def _record(self, arrival: Arrival) -> ArrivalKind:
         study = self._studies[arrival.facts.study_instance_uid]
         kind = self._place(study, arrival)
+        if arrival.debtor is not None and kind is not ArrivalKind.DUPLICATE:
+            self._insert("upload", owed(arrival.stored, arrival.debtor, arrival.at))
         if kind is ArrivalKind.NEW and study.state is not StudyState.RECEIVING:
             with Session(self._connection) as session:
                 reopened = reopen(session, study.id, now=arrival.at)
@@ -185,9 +207,33 @@ class _Recording:
             return ArrivalKind.NEW
         first = self._connection.execute(_TAKEN, {"sop_instance_uid": facts.sop_instance_uid}).one()
         if first.sha256 == stored.sha256:
-            return ArrivalKind.DUPLICATE
+            return self._bring_back(first, file | instance)
         kept = self._insert("conflict", file | {"study_id": study.id, "instance_id": first.id})
-        return ArrivalKind.CONFLICT if kept else ArrivalKind.DUPLICATE
+        if kept or self._bring_back_conflict(file):
+            # Retention looks at the study again: it has a file of these bytes now.
+            self._connection.execute(_HAS_FILES, {"study_id": study.id})
+            return ArrivalKind.CONFLICT
+        return ArrivalKind.DUPLICATE
+
+    def _bring_back(self, first: Row[int, str, datetime | None], values: dict[str, Any]) -> ArrivalKind:
+        """Let the very same bytes take the place of those that were dropped; else the image is there twice.
+
+        Retention drops under the lock of the study, which we hold: what its row says is so until we are done.
+        """
+        if first.dropped_at is None:
+            return ArrivalKind.DUPLICATE
+        back = update(InstanceRow).where(InstanceRow.id == first.id).values(**values, dropped_at=None)
+        self._connection.execute(back)
+        return ArrivalKind.NEW
+
+    def _bring_back_conflict(self, file: dict[str, Any]) -> bool:
+        of_these_bytes = (
+            ConflictRow.sop_instance_uid == file["sop_instance_uid"],
+            ConflictRow.sha256 == file["sha256"],
+            ConflictRow.dropped_at.is_not(None),
+        )
+        back = update(ConflictRow).where(*of_these_bytes).values(**file, dropped_at=None).returning(ConflictRow.id)
+        return self._connection.execute(back).first() is not None
 
     def _series_id(self, study: _Study, series_instance_uid: str) -> int:
         """The id of the series' row.

@@ -20,6 +20,8 @@ def reopen(session: Session, study_id: int, *, now: datetime) -> StudyRow:
     study.state = move_study(study.state, StudyState.RECEIVING)
     study.revision += 1
     study.ready_at = study.started_at = study.finished_at = study.closing = study.reason = None
+    # Of its images at least one is here again; each row says whether its own is.
+    study.images_dropped_at = None
     study.detail = study.closing_detail = ""
     study.last_instance_at = now
     supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)

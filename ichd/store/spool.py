@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from ichd.domain.image_file import ImageFile
 from ichd.store.disk import disk_trouble, make_durably, named, sync_folder
 from ichd.store.draft import PARTIAL, Buffers, Draft, Fragment, StoredFile
 
@@ -48,6 +49,16 @@ class Spool:
         """Where the spool says whose it is."""
         return self._root / _OWNER
 
+    @property
+    def place(self) -> str:
+        """What a person calls it."""
+        return str(self._root)
+
+    @property
+    def debtor(self) -> str | None:
+        """Which machine owes an image to a bucket once it is acknowledged; None where nothing is owed."""
+        return None
+
     def owner(self) -> str | None:
         """The code of the database that the spool belongs to; None where it has not been given one.
 
@@ -68,21 +79,10 @@ class Spool:
         Raises:
             Transient: the spool can't be written.
         """
-        draft = self._root / f"{_OWNER}.{secrets.token_hex(8)}{PARTIAL}"
-        with disk_trouble():
-            make_durably(self._root)
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(f"{code}\n".encode())
-                    file.flush()
-                    os.fsync(descriptor)
-                with suppress(FileExistsError):
-                    os.link(draft, self.owner_file)
-            finally:
-                draft.unlink()
-            sync_folder(self._root)
-            return self.owner_file.read_text("utf-8").strip()
+        return self._write_once(_OWNER, code)
+
+    def move_in(self, code: str) -> None:
+        """Let the folder of this machine belong to the database of the whole spool: here they are the same."""
 
     def holds_images(self) -> bool:
         """Whether any file of an image lies here, finished or not.
@@ -108,6 +108,16 @@ class Spool:
                 (self._root / f"{number:02x}").mkdir(mode=0o750, exist_ok=True)
             sync_folder(self._root)
         self._prepared = True
+
+    def settle(self) -> None:
+        """Make the names of all files durable that others put here: a backup does, and a restore.
+
+        Raises:
+            Transient: the disk fails.
+        """
+        with disk_trouble():
+            for folder in self._folders():
+                sync_folder(folder)
 
     def draft(self, suffix: str = ".dcm") -> Draft:
         """Begin a file, a complete one in the end; `suffix` is one of `SUFFIXES`.
@@ -140,6 +150,14 @@ class Spool:
             raise ValueError(f"{path!r} is not a path of the spool")
         return self._root / path
 
+    def image(self, stored: StoredFile) -> ImageFile:
+        """The file with what its bytes must be, for who decodes it.
+
+        Raises:
+            ValueError: as `locate`.
+        """
+        return ImageFile(path=self.locate(stored.path), sha256=stored.sha256)
+
     def holds(self, stored: StoredFile) -> bool:
         """Whether the file lies where it was stored, with its size.
 
@@ -169,6 +187,32 @@ class Spool:
                 return False
             raise named(error) from error
 
+    def secure(self, stored: StoredFile) -> None:
+        """Do what must be done between a file and its row; nothing here: a sealed file is durable."""
+
+    def bring(self, files: Collection[StoredFile]) -> None:
+        """Make sure that files lie on this machine; here they do, or nowhere."""
+
+    def drop(self, stored: StoredFile) -> None:
+        """Remove an image for good, wherever it lies; it may be gone already.
+
+        Raises:
+            Transient: the disk fails; to be done again.
+        """
+        self.discard(stored.path)
+
+    def evict(self, stored: StoredFile) -> bool:  # noqa: ARG002 - a spool with a bucket looks at it
+        """Remove a copy that can be had again from elsewhere; False: here there is no elsewhere."""
+        return False
+
+    def wants(self, stored: StoredFile) -> bool:
+        """Whether the same bytes, sent again, should take the place of this file: it is gone or damaged.
+
+        Raises:
+            Transient: as `is_intact`.
+        """
+        return not self.is_intact(stored)
+
     def discard(self, path: str) -> None:
         """Remove a file that no row names; it may be gone already.
 
@@ -186,6 +230,7 @@ class Spool:
         known: Callable[[Sequence[str]], Collection[str]],
         older_than: timedelta,
         now: datetime,
+        dropped: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         keep_orphans: bool = True,
     ) -> int:
         """Tidy up what a death in the middle of an arrival left: partial files, and files without a row.
@@ -195,26 +240,39 @@ class Spool:
         acknowledged. One whose writer was killed while it sealed need not be whole. `known` answers which of a batch of
         paths have a row. Files younger than `older_than` are left alone: their row may be about to be committed. Files
         whose names are not ours are never touched. Without `keep_orphans` those without a row are deleted: they can be
-        made again. Returns the number of files that are gone from the spool.
+        made again. `dropped` answers which of a batch of paths retention has given up: a death kept it from deleting
+        them. Returns the number of files that are gone from the spool.
 
         Raises:
-            Transient: the disk fails, or `known` does.
+            Transient: the disk fails, or `known` or `dropped` does.
         """
         swept = 0
         stale = self._older_than((now - older_than).timestamp())
         while batch := tuple(islice(stale, _LOOKUP_BATCH)):
             complete = [path for path in batch if not path.endswith(PARTIAL)]
-            kept = frozenset(known(complete))
+            given_up = frozenset(dropped(complete))
+            kept = frozenset(known(complete)) - given_up
             for path in batch:
                 if path in kept:
                     continue
                 with disk_trouble(), suppress(FileNotFoundError):  # another process sweeps as well
-                    if path.endswith(PARTIAL) or not keep_orphans:
+                    if path.endswith(PARTIAL) or path in given_up or not keep_orphans:
                         (self._root / path).unlink()
                     else:
                         self._set_aside(path)
                     swept += 1
         return swept
+
+    def paths(self) -> Iterator[str]:
+        """The files that lie here whole, as rows name them.
+
+        Raises:
+            Transient: the disk fails.
+        """
+        for folder in self._folders():
+            with disk_trouble():
+                names = [entry.name for entry in os.scandir(folder)]
+            yield from (path for name in names if _NAME.fullmatch(path := f"{folder.name}/{name}"))
 
     def free_fraction(self) -> float:
         """Share of the spool's disk that is free, 0 to 1; 1 for a file system that does not count its blocks.
@@ -222,12 +280,42 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
+        usage = self._statvfs()
+        return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
+
+    def disk_bytes(self) -> int:
+        """Size of the spool's disk; 0 for a file system that does not count its blocks.
+
+        Raises:
+            Transient: the disk does not say.
+        """
+        usage = self._statvfs()
+        return usage.f_blocks * usage.f_frsize
+
+    def _statvfs(self) -> os.statvfs_result:
         with disk_trouble():
             try:
-                usage = os.statvfs(self._root)
+                return os.statvfs(self._root)
             except FileNotFoundError:
-                usage = os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
-        return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
+                return os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
+
+    def _write_once(self, name: str, word: str) -> str:
+        """Write a word into a file of the root that says nothing yet; returns what it says then, durably."""
+        target, draft = self._root / name, self._root / f"{name}.{secrets.token_hex(8)}{PARTIAL}"
+        with disk_trouble():
+            make_durably(self._root)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(f"{word}\n".encode())
+                    file.flush()
+                    os.fsync(descriptor)
+                with suppress(FileExistsError):
+                    os.link(draft, target)
+            finally:
+                draft.unlink()
+            sync_folder(self._root)
+            return target.read_text("utf-8").strip()
 
     def _set_aside(self, path: str) -> None:
         """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""

@@ -1,6 +1,6 @@
 """What the pipeline asks of the database: each verb moves a study and its jobs together, in one transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, select
@@ -9,28 +9,31 @@ from sqlalchemy.orm import Session
 from ichd.domain.completeness import CompletenessPolicy, weigh
 from ichd.domain.errors import LeaseLost, UserError
 from ichd.domain.finding import Triage
-from ichd.domain.job import JobKind, JobState, RetryPolicy
+from ichd.domain.job import DEATHS_ALLOWED, JobKind, JobState, RetryPolicy
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record
 from ichd.domain.study import StudyState, move_study
 from ichd.store.arrivals import Arrivals
 from ichd.store.contents import (
     StudyFiles,
+    bringing,
     files_of,
     images_of,
     last_sent_revision,
+    stored_of,
     study_facts,
 )
+from ichd.store.deaths import bereave, exonerate
 from ichd.store.destinations import note_failure
 from ichd.store.dispatches import audit_dead_delivery
 from ichd.store.evidence import EvidenceRoom
 from ichd.store.forgetting import forget_old
-from ichd.store.job_ends import bereave, revive, strand, stranded, supersede_earlier, withdraw
+from ichd.store.job_ends import revive, strand, stranded, supersede_earlier, withdraw
 from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.study_row import by_uid, end, fail, locked
+from ichd.store.study_row import by_uid, end, fail, locked, reopen, unbury
 from ichd.store.tables import FindingRow, StudyRow
 from ichd.store.transaction import reading, writing
 
@@ -65,16 +68,18 @@ class Studies:
         """Move a ready study to `analysing` and say what it holds; a second attempt finds it there already."""
         with writing(self._engine) as session:
             study = locked(session, job.study_id)
-            held(session, job)
+            held(session, job).begun = True
             if study.state is not StudyState.ANALYSING:
                 study.state = move_study(study.state, StudyState.ANALYSING)
                 study.started_at = now
             images = images_of(session, study.id)
+        stored = stored_of(images)
         return StudyFiles(
             facts=study_facts(job.study_uid, images),
             revision=job.revision,
             files=files_of(images, self._spool),
-            stored={image.row.sop_instance_uid: image.stored for image in images},
+            stored=stored,
+            bring=bringing(stored, self._spool),
             ready_at=study.ready_at or now,
             started_at=study.started_at or now,
         )
@@ -135,17 +140,30 @@ class Studies:
             if job.destination is not None:
                 note_failure(session, job.destination, reason, now=now)
 
-    def reap(self, *, now: datetime, retry: RetryPolicy, max_deaths: int = 5) -> int:
-        """Take jobs from dead workers; a job that outlived `max_deaths` of them in a row is dead. Returns how many."""
+    def reap(self, *, now: datetime, retry: RetryPolicy, deaths_allowed: Mapping[JobKind, int] = DEATHS_ALLOWED) -> int:
+        """Take jobs from dead workers; one that outlived as many in a row as its kind may is dead. Returns how many."""
         reaped = 0
         for job_id, study_id, destination in self._queue.expired(now=now):
+            allowed = deaths_allowed[JobKind.ANALYSE if destination is None else JobKind.PUBLISH]
             with writing(self._engine) as session:
                 study = locked(session, study_id)
-                state = bereave(session, job_id, revision=study.revision, retry=retry, max_deaths=max_deaths, now=now)
+                state = bereave(session, job_id, revision=study.revision, retry=retry, deaths_allowed=allowed, now=now)
                 if state is JobState.DEAD:
-                    self._bury(session, study, destination, Reason.WORKER_DIED, f"{max_deaths} times", now)
+                    self._bury(session, study, destination, Reason.WORKER_DIED, f"{allowed} times", now)
             reaped += state is not None
         return reaped
+
+    def exonerate(self, job: Job, *, now: datetime) -> bool:
+        """Hear the owner of a lost lease, who lives: its death is taken back, and what was buried for it comes again.
+
+        So it is partitions that are counted out, and only the deaths of a poison study remain. True where one was.
+        """
+        with writing(self._engine) as session:
+            study = locked(session, job.study_id)
+            state = exonerate(session, job, revision=study.revision, now=now)
+            if state is JobState.QUEUED:
+                unbury(session, study, at_reading=job.kind is JobKind.ANALYSE)
+        return state is not None
 
     def strand(self, destinations: Collection[str], *, now: datetime) -> int:
         """End deliveries to others than these that no other worker takes either; returns how many."""
@@ -171,29 +189,35 @@ class Studies:
             if not kinds:
                 raise UserError(f"study {study_uid} is {study.state} and has nothing to retry; see `ichd status`")
             if study.state is StudyState.FAILED:
-                failed_at_reading = JobKind.ANALYSE in kinds
-                study.state = move_study(study.state, StudyState.READY if failed_at_reading else StudyState.ANALYSING)
-                study.finished_at = study.reason = None
-                study.detail = ""
+                reopen(study, at_reading=JobKind.ANALYSE in kinds)
         return len(kinds)
 
     def reprocess(self, study_uid: str, *, now: datetime) -> None:
         """Have a finished study read again, as a new revision.
 
         Raises:
-            UserError: the study is unknown, or not finished.
+            UserError: the study is unknown, not finished, or its images were dropped.
         """
         with writing(self._engine) as session:
             study = by_uid(session, study_uid)
             if study.state not in _FINISHED:
                 raise UserError(f"study {study_uid} is still {study.state}; wait until it is finished")
+            if study.images_dropped_at is not None:
+                day = study.images_dropped_at.strftime("%Y-%m-%d")
+                raise UserError(f"the images of study {study_uid} were dropped on {day}; send it again to have it read")
             study.revision += 1
             supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)
             self._make_ready(session, study, now)
 
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
-        """Tidy up what a death in the middle of an arrival left in the spool (see `Spool.sweep`); returns how many."""
-        return self._spool.sweep(known=Arrivals(self._engine).known_paths, older_than=older_than, now=now)
+        """Tidy up what a death in the middle of an arrival, or of retention, left in the spool (see `Spool.sweep`).
+
+        Returns how many files.
+        """
+        arrivals = Arrivals(self._engine)
+        return self._spool.sweep(
+            known=arrivals.known_paths, dropped=arrivals.dropped_paths, older_than=older_than, now=now
+        )
 
     def forget_old(self, *, before: datetime) -> int:
         """Remove what was said and asked and serves nobody any more (see `forgetting.forget_old`); returns how much."""

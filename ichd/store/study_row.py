@@ -47,3 +47,22 @@ def fail(study: StudyRow, reason: Reason, detail: str, now: datetime) -> None:
     """A study that failed at one destination keeps that reason when it fails at the next; each job has its own."""
     if study.state is not StudyState.FAILED:
         end(study, StudyState.FAILED, now, reason=reason, detail=detail)
+
+
+def reopen(study: StudyRow, *, at_reading: bool) -> None:
+    """A failed study goes back to where it failed."""
+    study.state = move_study(study.state, StudyState.READY if at_reading else StudyState.ANALYSING)
+    study.finished_at = study.reason = None
+    study.detail = ""
+
+
+def unbury(session: Session, study: StudyRow, *, at_reading: bool) -> None:
+    """Reopen a study that failed by a death that never was; one with another dead job stays failed."""
+    if study.state is not StudyState.FAILED:
+        return
+    session.flush()
+    dead = select(JobRow.id).where(
+        JobRow.study_id == study.id, JobRow.revision == study.revision, JobRow.state == JobState.DEAD
+    )
+    if session.scalars(dead.limit(1)).one_or_none() is None:
+        reopen(study, at_reading=at_reading)

@@ -1,7 +1,7 @@
 """Transactions: one for reading, one for writing, and database trouble in our own words."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -50,6 +50,29 @@ def writing(engine: Engine) -> Iterator[Session]:
     with _turn(engine), translated(), Session(engine, expire_on_commit=False) as session, session.begin():
         session.connection(execution_options={BEGIN_MODE: "IMMEDIATE"})
         yield session
+
+
+@contextmanager
+def stating(engine: Engine, *, writes: bool = True) -> Iterator[Connection]:
+    """A connection for one statement, which is its own transaction, without the object mapper.
+
+    PostgreSQL commits it as it answers: one way there and back, where BEGIN and COMMIT would make it three.
+
+    Raises:
+        Transient: the database does not answer. What was written may have been committed all the same.
+    """
+    if engine.dialect.name == "postgresql":
+        with translated(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+        return
+    mode = "IMMEDIATE" if writes else "DEFERRED"
+    with (
+        _turn(engine) if writes else nullcontext(),
+        translated(),
+        engine.connect().execution_options(**{BEGIN_MODE: mode}) as connection,
+        connection.begin(),
+    ):
+        yield connection
 
 
 class RowWriter:

@@ -7,12 +7,12 @@ frames like slices.
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 from pydicom import Dataset
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector, slice_normal
+from ichd.domain.image_file import AnyImage
 from ichd.domain.placed import LEAST_PIXEL_MM
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
@@ -53,14 +53,14 @@ def frame_attributes(file: ParsedFile) -> tuple[Attributes, ...]:
     return tuple(Attributes(*_macros(group), group, *common, *shared[:1], *image.datasets) for group in groups)
 
 
-def frame_facts(path: Path, facts: InstanceFacts) -> tuple[InstanceFacts, ...]:
+def frame_facts(file: AnyImage, facts: InstanceFacts) -> tuple[InstanceFacts, ...]:
     """The facts of each frame, in stored order; those of an image that has no functional groups stay as they are.
 
     Raises:
         NotAnalysable: MULTI_FRAME, and what `parse` raises.
         Transient: STORE_UNAVAILABLE.
     """
-    frames = frame_attributes(parse(path))
+    frames = frame_attributes(parse(file))
     if not frames:
         return (facts,)
     return tuple(_facts(frame, number, facts) for number, frame in enumerate(frames, start=1))

@@ -1,11 +1,13 @@
 """One DICOM file, parsed once: what its header says, and where in the file its pixels lie."""
 
+import hashlib
 import math
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from ichd.domain.errors import NotAnalysable, Transient
+from ichd.domain.image_file import AnyImage, path_of, sha256_of
 from ichd.domain.reason import Reason
 
 #: What pydicom and its decoders raise on a damaged file; each was seen in tests/vision or in pydicom's source.
@@ -112,6 +115,8 @@ class PixelElement:
     extended_offsets: tuple[bytes, bytes] | None = None
     #: The value of a deflated image with several frames: to inflate the file for each of them would take minutes.
     inflated: bytes | None = None
+    #: All of a file with several frames whose bytes were vouched for: to hash it for each of them would take minutes.
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,25 +124,30 @@ class ParsedFile:
     """A file's header."""
 
     path: Path
+    #: What its bytes must be, and were when it was parsed; None where nobody vouched for them.
+    sha256: str | None = None
     syntax: UID
     attributes: Attributes
     #: None where the file has no Pixel Data.
     pixels: PixelElement | None
 
 
-def parse(path: Path) -> ParsedFile:
+def parse(image: AnyImage) -> ParsedFile:
     """The header of a file, pixels left where they are.
 
     Raises:
-        NotAnalysable: FILE_DAMAGED, the file is gone or is no whole DICOM file.
+        NotAnalysable: FILE_DAMAGED, the file is gone, is no whole DICOM file, or differs from what is vouched for.
         Transient: STORE_UNAVAILABLE, the disk fails.
     """
-    with opened(path) as file:
+    path, sha256 = path_of(image), sha256_of(image)
+    with opened(path, sha256) as file:
         try:
             dataset = dcmread(file, stop_before_pixels=True)
             attributes, syntax = Attributes(dataset), syntax_of(dataset)
             # pydicom stops, and stands, before the first byte of the pixels' element.
             pixels = _pixel_element(file, dataset, attributes)
+            if pixels is not None and pixels.number_of_frames > 1 and isinstance(file, BytesIO):
+                pixels = replace(pixels, content=file.getvalue())
         except PARSE_ERRORS as error:
             raise _damaged(path, error) from error
     # By its UID: pydicom raises where one is asked about that it does not know.
@@ -148,18 +158,18 @@ def parse(path: Path) -> ParsedFile:
             length=None,
             vr="OW",
             number_of_frames=frames,
-            inflated=inflated_pixels(path) if frames > 1 else None,
+            inflated=inflated_pixels(path, sha256) if frames > 1 else None,
         )
-    return ParsedFile(path=path, syntax=syntax, attributes=attributes, pixels=pixels)
+    return ParsedFile(path=path, sha256=sha256, syntax=syntax, attributes=attributes, pixels=pixels)
 
 
-def inflated_pixels(path: Path) -> bytes:
+def inflated_pixels(path: Path, sha256: str | None = None) -> bytes:
     """Pixel Data of a deflated file; empty where it has none.
 
     Raises:
         NotAnalysable, Transient: as `parse`.
     """
-    with opened(path) as file:
+    with opened(path, sha256) as file:
         try:
             value = dcmread(file).get("PixelData")
         except PARSE_ERRORS as error:
@@ -168,16 +178,19 @@ def inflated_pixels(path: Path) -> bytes:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, sha256: str | None = None) -> Iterator[BinaryIO]:
     """The file, its faults as coded reasons, for as long as it is read.
 
+    With a checksum it is read to the end at once and what is yielded are the bytes that were checked, from memory: a
+    disk that reads a sector rightly the first time may read it wrongly the second.
+
     Raises:
-        NotAnalysable: FILE_DAMAGED, the file is gone.
+        NotAnalysable: FILE_DAMAGED, the file is gone, or its bytes are not those of the checksum.
         Transient: STORE_UNAVAILABLE, the disk fails.
     """
     try:
         with path.open("rb") as file:
-            yield file
+            yield file if sha256 is None else _checked(path, file.read(), sha256)
     except FileNotFoundError as error:
         raise NotAnalysable(Reason.FILE_DAMAGED, f"{path.name} is missing") from error
     except OSError as error:
@@ -198,6 +211,12 @@ def is_encapsulated(syntax: UID) -> bool:
 def _damaged(path: Path, error: BaseException) -> NotAnalysable:
     # The parser's own words may quote a value of the header, and headers name patients: say the kind only.
     return NotAnalysable(Reason.FILE_DAMAGED, f"{path.name} is no whole DICOM file: {type(error).__name__}")
+
+
+def _checked(path: Path, content: bytes, sha256: str) -> BytesIO:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise NotAnalysable(Reason.FILE_DAMAGED, f"{path.name} differs from the bytes that were received")
+    return BytesIO(content)
 
 
 def _frames(attributes: Attributes) -> int:

@@ -1,7 +1,10 @@
 """From the pixel data of one slice to HU."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +38,7 @@ def read_pixels(header: SliceHeader) -> SlicePixels:
     Padding becomes air; below -1024 there is only air, so values are clamped there.
 
     Raises:
-        NotAnalysable: UNSUPPORTED_TRANSFER_SYNTAX, FILE_DAMAGED (pixel data too short) or PIXELS_UNREADABLE.
+        NotAnalysable: UNSUPPORTED_TRANSFER_SYNTAX, FILE_DAMAGED (short, or no longer what it was) or PIXELS_UNREADABLE.
         Transient: STORE_UNAVAILABLE, the disk fails.
     """
     allocated = _decode(header)
@@ -82,15 +85,25 @@ def _native_frame(header: SliceHeader, pixels: PixelElement) -> bytes:
     size = header.rows * header.columns * header.bits_allocated // 8
     start, needed = (_frame(header) - 1) * size, max(_frame(header), pixels.number_of_frames) * size
     if pixels.offset is None:
-        value = inflated_pixels(header.path) if pixels.inflated is None else pixels.inflated
+        value = inflated_pixels(header.path, header.sha256) if pixels.inflated is None else pixels.inflated
         held, frame = len(value), value[start : start + size]
     else:
-        with opened(header.path) as file:
+        with _opened(header, pixels) as file:
             file.seek(pixels.offset + start)
             held, frame = pixels.length or 0, file.read(size)
     if held < needed or len(frame) < size:
         raise NotAnalysable(Reason.FILE_DAMAGED, f"{header.path.name} holds {held} of {needed} bytes of Pixel Data")
     return frame
+
+
+@contextmanager
+def _opened(header: SliceHeader, pixels: PixelElement) -> Iterator[BinaryIO]:
+    """The file of a slice; where its bytes are vouched for, those that were checked."""
+    if pixels.content is not None:
+        yield BytesIO(pixels.content)
+        return
+    with opened(header.path, header.sha256) as file:
+        yield file
 
 
 def _words(frame: bytes, header: SliceHeader) -> NDArray[np.int32]:
@@ -101,7 +114,7 @@ def _words(frame: bytes, header: SliceHeader) -> NDArray[np.int32]:
 
 def _decompressed(header: SliceHeader, pixels: PixelElement) -> NDArray[np.int32]:
     options = {} if pixels.extended_offsets is None else {"extended_offsets": pixels.extended_offsets}
-    with opened(header.path) as file:
+    with _opened(header, pixels) as file:
         file.seek(pixels.offset or 0)
         return _by_pydicom(file, header, number_of_frames=pixels.number_of_frames, **options)
 

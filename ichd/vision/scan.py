@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation
+from ichd.domain.image_file import AnyImage
 from ichd.domain.note import Note, Remark
 from ichd.domain.reason import Reason
 from ichd.vision.pixels import read_pixels
@@ -29,7 +29,8 @@ MAX_POSITIONS = 1000
 class SliceSource:
     """Where one slice is stored."""
 
-    path: Path
+    #: With its checksum where somebody vouches for it.
+    path: AnyImage
     #: Of the slice in a multi-frame image, counted from 1; None where the image is the slice.
     frame_number: int | None = None
 
@@ -120,10 +121,10 @@ def load_scan(slices: Sequence[SliceSource]) -> HeadScan:
 
 def _headers(slices: Sequence[SliceSource]) -> list[SliceHeader]:
     """Each file is parsed once, however many of its frames are read."""
-    frames: dict[Path, list[int | None]] = {}
+    frames: dict[AnyImage, list[int | None]] = {}
     for source in slices:
         frames.setdefault(source.path, []).append(source.frame_number)
-    return [header for path, numbers in frames.items() for header in read_headers(path, tuple(numbers))]
+    return [header for image, numbers in frames.items() for header in read_headers(image, tuple(numbers))]
 
 
 def _require_few(count: int, most: int) -> None:

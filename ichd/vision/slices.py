@@ -7,6 +7,7 @@ from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bi
 
 from ichd.domain.errors import NotAnalysable
 from ichd.domain.geometry import Orientation, Vector
+from ichd.domain.image_file import AnyImage
 from ichd.domain.placed import LEAST_PIXEL_MM
 from ichd.domain.reason import Reason
 from ichd.vision.frames import frame_acquisition_number, frame_attributes, orientation_of, position_of
@@ -27,6 +28,8 @@ class SliceHeader:
     """Where one slice lies, and how its stored values become HU."""
 
     path: Path
+    #: What its bytes must be, when the pixels are read too; None where nobody vouches for them.
+    sha256: str | None = None
     sop_instance_uid: str
     sop_class_uid: str
     series_instance_uid: str
@@ -70,18 +73,18 @@ class SliceHeader:
         return self.slope.is_integer() and self.intercept.is_integer()
 
 
-def read_header(path: Path, frame_number: int | None = None) -> SliceHeader:
+def read_header(image: AnyImage, frame_number: int | None = None) -> SliceHeader:
     """Header of one image file, or of one of its frames; pixels are not read.
 
     Raises:
         NotAnalysable: as `read_headers`.
         Transient: STORE_UNAVAILABLE.
     """
-    (header,) = read_headers(path, (frame_number,))
+    (header,) = read_headers(image, (frame_number,))
     return header
 
 
-def read_headers(path: Path, frame_numbers: tuple[int | None, ...]) -> tuple[SliceHeader, ...]:
+def read_headers(image: AnyImage, frame_numbers: tuple[int | None, ...]) -> tuple[SliceHeader, ...]:
     """Headers of some frames of one file, which is parsed once; None is the whole of an image with one frame.
 
     Raises:
@@ -89,7 +92,7 @@ def read_headers(path: Path, frame_numbers: tuple[int | None, ...]) -> tuple[Sli
             no such frame, or several and none was named.
         Transient: STORE_UNAVAILABLE, the disk fails.
     """
-    return headers_of(parse(path), frame_numbers)
+    return headers_of(parse(image), frame_numbers)
 
 
 def headers_of(file: ParsedFile, frame_numbers: tuple[int | None, ...]) -> tuple[SliceHeader, ...]:
@@ -115,6 +118,7 @@ def _header(file: ParsedFile, frames: tuple[Attributes, ...], frame_number: int 
     thickness = frame.numbers("SliceThickness", 1)
     return SliceHeader(
         path=path,
+        sha256=file.sha256,
         sop_instance_uid=image.text("SOPInstanceUID"),
         sop_class_uid=image.text("SOPClassUID"),
         series_instance_uid=image.text("SeriesInstanceUID"),

@@ -29,6 +29,11 @@ from ichd.web.heatmaps import heat_maps_router
 from ichd.web.pages import Pages, pages_router
 from ichd.web.reviews import reviews_router
 
+#: Of what can't be served, and is nobody's fault.
+_STATUS = {
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: HTTPStatus.NOT_ACCEPTABLE,
+    Reason.IMAGES_DROPPED: HTTPStatus.GONE,
+}
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -102,7 +107,7 @@ def create_app(
 def _guard(app: FastAPI, entry: Entry) -> None:
     """What a request passes before it comes to a route; what is added last stands outermost."""
     if entry.accounts is not None:
-        app.add_middleware(Gate, accounts=entry.accounts, note=entry.note)
+        app.add_middleware(Gate, accounts=entry.accounts, note=entry.note, trusts_loopback=not entry.behind_proxy)
     app.add_middleware(ShortBodies)
     app.add_middleware(SameSite)
     app.add_middleware(KnownHosts, names=(*LOOPBACK_HOSTS, *entry.hosts), any_address=entry.any_address)
@@ -141,6 +146,5 @@ def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(Permanent)
     def can_not_be_served(request: Request, error: Permanent) -> Response:
-        not_decodable = error.reason is Reason.UNSUPPORTED_TRANSFER_SYNTAX
-        status = HTTPStatus.NOT_ACCEPTABLE if not_decodable else HTTPStatus.INTERNAL_SERVER_ERROR
+        status = _STATUS.get(error.reason, HTTPStatus.INTERNAL_SERVER_ERROR)
         return answer(request, status, str(error), reason=error.reason)

@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 #: Bytes of a request that is no image.
 _LONGEST_BODY = 16 << 10
+#: For whatever counts on this machine, which shall need no account; they hold numbers and names of ours, no patient.
+LOOPBACK_PATHS = frozenset({"/metrics"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ACCOUNT = "ichd.account"
 #: How often the trail names the same account at the same address, and the same failing address, seconds.
@@ -156,24 +158,29 @@ class ShortBodies:
 class Gate:
     """Lets in who has an account. The name goes with the request, and log-ins go to the audit trail."""
 
-    def __init__(self, app: ASGIApp, accounts: Accounts, note: NoteLogIn) -> None:
+    def __init__(self, app: ASGIApp, accounts: Accounts, note: NoteLogIn, *, trusts_loopback: bool = False) -> None:
+        """`trusts_loopback` where an address of this machine is that of who asks, and not of a proxy in front of us."""
         self._app = app
         self._accounts = accounts
+        self._trusts_loopback = trusts_loopback
         self._diary = _Diary(note)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        address = scope["client"][0] if scope.get("client") else ""
+        if scope["type"] != "http" or self._is_open(scope["path"], address):
             await self._app(scope, receive, send)
             return
         authorization = Headers(scope=scope).get("authorization")
-        address = scope["client"][0] if scope.get("client") else ""
         judgement = await run_in_threadpool(self._judge, authorization, address)
         if judgement.verdict is Verdict.KNOWN:
             scope[_ACCOUNT] = judgement.account
             await self._app(scope, receive, send)
             return
         await self._refusal(scope, judgement, authorization)(scope, receive, send)
+
+    def _is_open(self, path: str, address: str) -> bool:
+        return path in OPEN_PATHS or (path in LOOPBACK_PATHS and self._trusts_loopback and is_loopback(address))
 
     def _judge(self, authorization: str | None, address: str) -> Judgement:
         judgement = self._accounts.judge(authorization, address)

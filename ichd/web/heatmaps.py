@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Query
@@ -10,6 +9,7 @@ from fastapi.responses import Response
 
 from ichd.domain.finding import CLASSES, Finding
 from ichd.domain.heatmap import HeatMap, maps_wanted
+from ichd.domain.image_file import AnyImage
 from ichd.domain.record import Record, finding_of
 from ichd.domain.wording import class_label, percent
 from ichd.store.catalogue import Catalogue, Criteria
@@ -19,6 +19,7 @@ from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_pic
 from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
 from ichd.web.api import find_study
+from ichd.web.dicomweb.files import require_here
 
 #: A figure with its legend, the slice alone, or the slice under its heat alone.
 View = Literal["figure", "slice", "heat"]
@@ -115,14 +116,14 @@ def caption_of(finding: Finding, line: HeatLine) -> Caption:
     )
 
 
-def draw(path: Path, finding: Finding, line: HeatLine, view: View, side: int) -> bytes:
+def draw(image: AnyImage, finding: Finding, line: HeatLine, view: View, side: int) -> bytes:
     """The picture of a stored image under its heat, as PNG; `side` is the longer one of the image in it, pixels.
 
     Raises:
-        NotAnalysable: the file is gone or can't be decoded any more.
+        NotAnalysable: the file is gone, no longer what it was, or can't be decoded any more.
         Transient: the disk fails.
     """
-    header = read_header(path, line.heat.frame_number)
+    header = read_header(image, line.heat.frame_number)
     hu_HW, spacing_mm = read_pixels(header).hu_HW, header.pixel_spacing_mm
     match view:
         case "slice":
@@ -165,7 +166,9 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
             raise HTTPException(
                 404, f"There is no such heat map; /api/studies/{study_uid}/heatmaps lists those there are."
             )
-        return Response(draw(found[0].path, finding, line, view, side), media_type="image/png")
+        require_here(found)
+        catalogue.bring(found)
+        return Response(draw(found[0].file, finding, line, view, side), media_type="image/png")
 
     return router
 

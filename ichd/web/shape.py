@@ -43,7 +43,7 @@ def line_shape(summary: StudySummary) -> Record:
     """A line of the list.
 
     `triage` and `scan` are those of `finding_revision`, an earlier one than `revision` while late images are being
-    read: an urgent study stays urgent meanwhile.
+    read, or where they came after the others were dropped: an urgent study stays urgent meanwhile.
     """
     return {
         "study_uid": summary.study_uid,
@@ -53,6 +53,8 @@ def line_shape(summary: StudySummary) -> Record:
         "finding_revision": summary.finding_revision,
         "series_count": summary.series,
         "images": summary.slices,
+        "images_dropped": summary.dropped,
+        "images_dropped_at": _iso(summary.images_dropped_at),
         "conflict_count": summary.conflicts,
         "triage": summary.triage and str(summary.triage),
         "scan": summary.scan and dict(summary.scan),

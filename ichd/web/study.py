@@ -108,6 +108,8 @@ class StudyPage:
     """All of the page."""
 
     line: StudyLine
+    #: In words; None where all images are here.
+    images_gone: str | None
     reading: Reading | None
     #: Newest first.
     reviews: tuple[ReviewLine, ...]
@@ -128,6 +130,7 @@ def study_page(detail: StudyDetail, now: datetime) -> StudyPage:
     read_series = record["series_uid"] if record and record["scan"] is not None else None
     return StudyPage(
         line=study_line(summary, now),
+        images_gone=summary.images_gone,
         reading=_reading(record) if record and read_series else None,
         reviews=tuple(_review_line(given) for given in reversed(summary.reviews)),
         series=tuple(

@@ -107,7 +107,8 @@ def study_line(summary: StudySummary, now: datetime) -> StudyLine:
     """One line."""
     scan = summary.scan
     kinds = [] if scan is None else [Score(label=class_label(k), probability=p) for k, p in scan.items() if k != "any"]
-    outdated = summary.finding_revision is not None and summary.finding_revision < summary.revision
+    # Of a revision that was not read there are no scores that later images could outdate.
+    outdated = scan is not None and summary.finding_revision is not None and summary.finding_revision < summary.revision
     return StudyLine(
         study_uid=summary.study_uid,
         short_uid=short_uid(summary.study_uid),

@@ -41,6 +41,8 @@ class Daemon:
     extra_settings: str = ""
     #: Lines of the section [worker].
     worker_settings: str = ""
+    #: SQLite in its folder where it is left out.
+    database_url: str = ""
     port: int = field(default=0)
     web_port: int = field(default=0)
     process: subprocess.Popen[bytes] | None = None
@@ -48,12 +50,13 @@ class Daemon:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port, self.web_port = self.port or free_port(), free_port()
+        self.database_url = self.database_url or f"sqlite:///{self.folder}/ichd.db"
         self.config.write_text(
             f"""
 [dicom]
 port = {self.port}
 [database]
-url = "sqlite:///{self.folder}/ichd.db"
+url = "{self.database_url}"
 [spool]
 url = "{self.folder}/spool"
 high_watermark = 1.0

@@ -6,9 +6,15 @@ import pytest
 
 from ichd.app.checks import check_disk, open_existing, require_database
 from ichd.domain.errors import UserError
+from ichd.domain.retention import Watermarks
+from ichd.intake.disk_gate import DiskGate
 from ichd.settings import DatabaseSettings, Settings, SpoolSettings
 from ichd.store.engine import migrate
 from ichd.store.spool import Spool
+
+
+def gate_of(spool: Spool, *, high: float) -> DiskGate:
+    return DiskGate(spool.free_fraction, Watermarks(high=high, low=high))
 
 
 def settings_in(folder: Path) -> Settings:
@@ -47,7 +53,7 @@ def test_a_disk_is_full_from_the_watermark_on(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     used = 1 - spool.free_fraction()
 
-    assert "used, images are refused from 100%" in check_disk(spool, high_watermark=1.0)
-    with pytest.raises(UserError, match="free some space"):
-        check_disk(spool, high_watermark=used / 2)
+    assert "used, images are refused from 100%" in check_disk(gate_of(spool, high=1.0))
+    with pytest.raises(UserError, match=r"until less than .*free some space"):
+        check_disk(gate_of(spool, high=used / 2))
     assert not (tmp_path / "spool").exists()

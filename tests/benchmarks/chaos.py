@@ -1,205 +1,162 @@
-"""Senders that behave as badly as real ones, and remember every image that was acknowledged to them."""
+"""A day on which everything goes wrong, on both databases: in the end nothing is lost, doubled, or left open.
 
-import hashlib
+Listener, web door and two workers run as processes of their own; a scanner sends phantoms that can be read, a rogue
+aborts, repeats, comes late and lies. Meanwhile roles are killed (SIGKILL), the database is restarted and crashed, the
+workers' wire to it stalls for longer than a lease or breaks, destinations go away, the disk of spool (and SQLite) is
+full, and wall clocks jump by up to an hour. Then all is healed, an operator retries what is dead (`ichd retry`), and
+what must hold is looked at. Exit code 1 where it does not.
+"""
+
+import argparse
+import json
 import random
+import sys
+import tempfile
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import time
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-import httpx
-from pydicom.uid import generate_uid
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ichd.domain.study import CT_IMAGE_STORAGE
-from ichd.intake.part10 import file_meta
-from tests.intake.images import EXPLICIT, encode, image
-from tests.intake.senders import SUCCESS, Sender
+from sqlalchemy import Engine, func, select
 
-#: Rows and columns; most are small, so that many associations fit in a minute.
-_SIZES = (16, 64, 64, 512)
+from ichd.domain.errors import Transient, UserError
+from ichd.domain.study import StudyState
+from ichd.store.engine import open_database
+from ichd.store.spool import Spool
+from ichd.store.studies import Studies
+from ichd.store.tables import StudyRow
+from ichd.store.transaction import reading
+from tests.benchmarks.besieged import Installation
+from tests.benchmarks.faults import Faults
+from tests.benchmarks.invariants import Verdict, examine
+from tests.benchmarks.rogues import Ledger, Rogue
+from tests.benchmarks.scanner import Scanner
+from tests.peers.postgresql import PostgresqlServer
+
+DATABASES = ("sqlite", "postgresql")
+_SCANNER_RESTS_S = 2.0
+_ROGUE_RESTS_S = 1.0
+#: A healed installation has this long to finish what it owes.
+_PATIENCE_S = 420.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """One image, encoded."""
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=15.0, help="of faults, on each database")
+    parser.add_argument("--quick", action="store_true", help="20 seconds of faults on each database")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database", choices=DATABASES, action="append", help="both where it is left out")
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    options = parser.parse_args()
+    seconds = 20.0 if options.quick else options.minutes * 60
+    figures: dict[str, dict[str, float]] = {}
+    broken = False
+    for database in options.database or DATABASES:
+        with tempfile.TemporaryDirectory(prefix="ichd-chaos-") as folder:
+            verdict, figures[database] = besiege(Path(folder), database, seconds=seconds, seed=options.seed)
+        broken = broken or bool(verdict.broken)
+        print(f"{database}: {verdict.broken or 'all holds'}")
+        for name, value in figures[database].items():
+            print(f"  {name:<32}{value:g}")
+    if options.json:
+        print(json.dumps(figures))
+    return int(broken)
 
-    sop_instance_uid: str
-    dataset: bytes
 
-    @property
-    def file(self) -> bytes:
-        """The same as it must lie in the spool."""
-        meta = file_meta(
-            sop_class_uid=CT_IMAGE_STORAGE, sop_instance_uid=self.sop_instance_uid, transfer_syntax_uid=EXPLICIT
+def besiege(folder: Path, database: str, *, seconds: float, seed: int) -> tuple[Verdict, dict[str, float]]:
+    """One bad day; returns what was found after it, and what happened in it.
+
+    Raises:
+        PostgresqlAbsent: there is no PostgreSQL.
+    """
+    chance, ledger = random.Random(seed), Ledger()
+    with ExitStack() as stack:
+        server = None
+        if database == "postgresql":
+            folder.chmod(0o755)
+            server = PostgresqlServer(folder / "server")
+            server.start()
+            stack.callback(server.crash)
+        it = stack.enter_context(Installation(folder, server))
+        engine = open_database(it.url)
+        stack.callback(engine.dispose)
+        studies = Studies(engine, Spool(it.disk / "spool"))
+        scanner = Scanner(folder / "phantom", port=it.dicom_port, ledger=ledger)
+        faults = Faults(it, chance)
+        _send_while(faults, it, scanner, ledger, seconds=seconds, seed=seed)
+        began = time.monotonic()
+        retried = _settle(it, studies, engine)
+        settled_s = time.monotonic() - began
+        it.stop()
+        swept = studies.sweep_spool(older_than=timedelta(0), now=datetime.now(UTC) + timedelta(seconds=1))
+        verdict = examine(
+            engine,
+            it.disk,
+            {d.name: d.folder for d in it.destinations},
+            acknowledged=ledger.acknowledged,
+            sent_whole=scanner.sent,
+            now=datetime.now(UTC),
         )
-        return meta + self.dataset
+        with reading(engine) as session:
+            states = session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).all()
+    happened: dict[str, float] = {f"fault_{name}": count for name, count in sorted(faults.injected.items())}
+    happened |= {f"sent_{name.replace(' ', '_')}": count for name, count in sorted(ledger.done.items())}
+    happened |= {f"studies_{state}": count for state, count in states}
+    happened |= {
+        "acknowledged": len(ledger.acknowledged),
+        "phantoms": len(scanner.sent),
+        "operator_retries": retried,
+        "never_acknowledged_files_swept": swept,
+        "settled_s": round(settled_s, 1),
+    }
+    return verdict, happened | vars(verdict)
 
 
-class Study:
-    """A study that grows: each slice has a position of its own."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self._uids = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
-        self._side = chance.choice(_SIZES)
-        self._chance = chance
-        self._count = 0
-        self.slices: list[Slice] = []
-
-    def grow(self, count: int) -> list[Slice]:
-        """So many more slices."""
-        new = [self._slice(generate_uid()) for _ in range(count)]
-        self.slices += new
-        return new
-
-    def other_bytes(self, of: Slice) -> Slice:
-        """Another image under the same SOP Instance UID."""
-        return self._slice(of.sop_instance_uid)
-
-    def _slice(self, uid: str) -> Slice:
-        self._count += 1
-        pixels = self._chance.randbytes(2 * self._side * self._side)
-        facts = image(self._count, SOPInstanceUID=uid, Rows=self._side, Columns=self._side, PixelData=pixels)
-        for keyword, value in self._uids.items():
-            setattr(facts, keyword, value)
-        return Slice(sop_instance_uid=uid, dataset=encode(facts))
+def _send_while(
+    faults: Faults, it: Installation, scanner: Scanner, ledger: Ledger, *, seconds: float, seed: int
+) -> None:
+    stop = threading.Event()
+    rogue = Rogue(dicom_port=it.dicom_port, web_port=it.web_port, ledger=ledger, seed=seed)
+    senders = [
+        threading.Thread(target=scanner.run, args=(stop,), kwargs={"rest_s": _SCANNER_RESTS_S}),
+        threading.Thread(target=rogue.run, args=(stop,), kwargs={"rest_s": _ROGUE_RESTS_S}),
+    ]
+    for sender in senders:
+        sender.start()
+    try:
+        faults.run(seconds=seconds)
+    finally:
+        stop.set()
+        # What a scanner has begun it finishes, so the roles must live.
+        while any(sender.is_alive() for sender in senders):
+            for role in it.roles:
+                role.restart_if_dead()
+            time.sleep(0.1)
 
 
-@dataclass(kw_only=True)
-class Ledger:
-    """What the receiver said yes to, by SHA-256 of the file that it must hold; shared by all senders."""
-
-    acknowledged: dict[str, str] = field(default_factory=dict)
-    done: Counter[str] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def acknowledge(self, slices: Iterable[Slice]) -> None:
-        """These were answered with success."""
-        with self._lock:
-            for each in slices:
-                self.acknowledged[hashlib.sha256(each.file).hexdigest()] = each.sop_instance_uid
-
-    def count(self, what: str) -> None:
-        """One more of these."""
-        with self._lock:
-            self.done[what] += 1
-
-
-class Rogue:
-    """One sender in a thread of its own, until it is told to stop; a receiver that is away is no reason to stop."""
-
-    def __init__(self, *, dicom_port: int, web_port: int, ledger: Ledger, seed: int) -> None:
-        self._dicom_port = dicom_port
-        self._studies_url = f"http://127.0.0.1:{web_port}/dicom-web/studies"
-        self._ledger = ledger
-        self._chance = random.Random(seed)
-        self._sent: list[Study] = []
-
-    def run(self, stop: threading.Event) -> None:
-        """Misbehave until `stop`."""
-        deeds: list[tuple[int, Callable[[], None]]] = [
-            (6, self._send_whole),
-            (3, self._send_and_break_off),
-            (2, self._send_over_the_web),
-            (2, self._open_an_association_per_image),
-            (2, self._interleave_two_studies),
-            (2, self._send_again),
-            (2, self._send_late_slice),
-            (1, self._send_other_bytes),
-        ]
-        weights = [weight for weight, _ in deeds]
-        while not stop.is_set():
-            _, deed = self._chance.choices(deeds, weights)[0]
-            try:
-                deed()
-            except (_Away, OSError, httpx.HTTPError):
-                self._ledger.count("receiver away")
-                stop.wait(0.2)
-            else:
-                self._ledger.count(deed.__name__.strip("_").replace("_", " "))
-
-    def _send_whole(self) -> None:
-        self._send(self._new_study().slices)
-
-    def _send_and_break_off(self) -> None:
-        study = self._new_study()
-        cut = self._chance.randrange(len(study.slices))
-        with self._association() as sender:
-            self._store(sender, study.slices[:cut])
-            torn = study.slices[cut]
-            sender.break_off(torn.dataset, torn.sop_instance_uid)
-        if self._chance.random() < 0.7:
-            self._send(study.slices)
-
-    def _send_over_the_web(self) -> None:
-        slices = self._new_study().slices
-        boundary = "between-two-images"
-        parts = [b"--%s\r\nContent-Type: application/dicom\r\n\r\n%s\r\n" % (boundary.encode(), s.file) for s in slices]
-        whole = [*parts, b"--%s--\r\n" % boundary.encode()]
-        cut = self._chance.random() < 0.2
-        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
-
-        def body() -> Iterator[bytes]:
-            for number, part in enumerate(whole):
-                if cut and number == len(whole) // 2:
-                    raise ConnectionError("broken off on purpose")
-                yield part
-
-        try:
-            answer = httpx.post(self._studies_url, content=body(), headers={"Content-Type": kind}, timeout=30)
-        except ConnectionError:
-            return
-        if answer.status_code == 200:
-            self._ledger.acknowledge(slices)
-
-    def _open_an_association_per_image(self) -> None:
-        for each in self._new_study().slices:
-            self._send([each])
-
-    def _interleave_two_studies(self) -> None:
-        one, other = self._new_study(), self._new_study()
-        self._send([each for pair in zip(one.slices, other.slices, strict=False) for each in pair])
-
-    def _send_again(self) -> None:
-        if self._sent:
-            self._send(self._chance.choice(self._sent).slices)
-
-    def _send_late_slice(self) -> None:
-        if self._sent:
-            self._send(self._chance.choice(self._sent).grow(1))
-
-    def _send_other_bytes(self) -> None:
-        if self._sent:
-            study = self._chance.choice(self._sent)
-            self._send([study.other_bytes(self._chance.choice(study.slices))])
-
-    def _new_study(self) -> Study:
-        study = Study(self._chance)
-        study.grow(self._chance.randint(2, 20))
-        # Old ones are forgotten, or the sender's own memory would grow.
-        self._sent = [*self._sent[-20:], study]
-        return study
-
-    def _send(self, slices: list[Slice]) -> None:
-        with self._association() as sender:
-            self._store(sender, slices)
-
-    def _store(self, sender: Sender, slices: list[Slice]) -> None:
-        for each in slices:
-            answer = sender.store(each.dataset, each.sop_instance_uid)
-            if answer.status == SUCCESS:
-                self._ledger.acknowledge([each])
-            elif answer.status is None:
-                raise _Away
-
-    @contextmanager
-    def _association(self) -> Iterator[Sender]:
-        sender = Sender(self._dicom_port, calling_ae_title=f"ROGUE{self._chance.randint(1, 9)}")
-        if not sender.association.is_established:
-            raise _Away
-        with sender:
-            yield sender
+def _settle(it: Installation, studies: Studies, engine: Engine) -> int:
+    """Until every study has ended well; returns how often the operator had to retry one."""
+    retried = 0
+    ends = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < ends:
+        for role in it.roles:
+            role.restart_if_dead()
+        with suppress(Transient):
+            for failed in studies.summaries(limit=1000, state=StudyState.FAILED):
+                # Another role may have been quicker.
+                with suppress(UserError):
+                    studies.retry(failed.study_uid, now=datetime.now(UTC))
+                    retried += 1
+            with reading(engine) as session:
+                well = (StudyState.REPORTED, StudyState.NOT_ANALYSED)
+                if not session.scalar(select(func.count()).where(StudyRow.state.not_in(well))):
+                    return retried
+        time.sleep(0.5)
+    return retried
 
 
-class _Away(Exception):
-    """The receiver does not answer: it was killed."""
+if __name__ == "__main__":
+    sys.exit(main())

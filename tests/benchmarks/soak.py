@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,13 +31,15 @@ from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 from ichd.store.tables import ConflictRow, InstanceRow
 from ichd.store.transaction import reading
-from tests.benchmarks.chaos import Ledger, Rogue
+from tests.benchmarks.rogues import Ledger, Rogue
 from tests.benchmarks.servers import ENVIRONMENT
 from tests.peers.ports import free_port
 
 SENDERS = 4
 #: Share of the time in which processes are killed.
 KILLING = 0.6
+#: A loaded machine takes long to start a process, and one that is killed before it answers shows nothing.
+START_PATIENCE_S = 120.0
 #: An allocator's breathing; a leak of a kilobyte an image passes it within a minute.
 GROWTH_MB = 20.0
 _POLICY = CompletenessPolicy(quiet_period_s=0.5, interrupted_period_s=2.0, silent_period_s=10.0)
@@ -45,8 +48,9 @@ _POLICY = CompletenessPolicy(quiet_period_s=0.5, interrupted_period_s=2.0, silen
 class Role:
     """A process of ichd that is started again whenever it is killed."""
 
-    def __init__(self, name: str, command: list[str], log: Path) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, *, port: int) -> None:
         self.name = name
+        self._port = port
         self._command = command
         self._log = log
         self.start()
@@ -59,6 +63,17 @@ class Role:
         self.process.kill()
         self.process.wait()
         self.start()
+
+    def wait_until_up(self) -> None:
+        """It takes connections; who does not within the patience is left to the figures."""
+        deadline = time.monotonic() + START_PATIENCE_S
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=5.0).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
 
     def stop(self) -> None:
         self.process.terminate()
@@ -97,7 +112,10 @@ def soak(folder: Path, *, seconds: float, seed: int, database: str | None = None
     spool = Spool(folder / "spool")
     studies = Studies(engine, spool)
     ledger, stop = Ledger(), threading.Event()
-    roles = [Role(name, [*command, name], folder / f"{name}.log") for name in ("listen", "web")]
+    ports = {"listen": dicom_port, "web": web_port}
+    roles = [Role(name, [*command, name], folder / f"{name}.log", port=port) for name, port in ports.items()]
+    for role in roles:
+        role.wait_until_up()
     rogues = [Rogue(dicom_port=dicom_port, web_port=web_port, ledger=ledger, seed=seed + n) for n in range(SENDERS)]
     threads = [threading.Thread(target=rogue.run, args=(stop,)) for rogue in rogues]
     threads.append(threading.Thread(target=_close_studies, args=(studies, ledger, stop)))
@@ -154,7 +172,9 @@ def _kill_now_and_then(roles: list[Role], chance: random.Random, *, until: float
     kills = 0
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(chance.uniform(2.0, 12.0), left))
-        chance.choice(roles).kill()
+        victim = chance.choice(roles)
+        victim.kill()
+        victim.wait_until_up()
         kills += 1
     return kills
 

@@ -48,7 +48,7 @@ def test_global_options_may_stand_anywhere(given: list[str], ordered: list[str])
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = ichd("--help", cwd=tmp_path)
     assert done.returncode == 0
-    daemon = ("serve", "listen", "worker", "web", "migrate", "status", "retry", "reprocess")
+    daemon = ("serve", "listen", "worker", "web", "migrate", "status", "retry", "reprocess", "backup", "restore")
     tools = ("predict", "send", "phantom", "report", "demo", "doctor", "train", "model")
     for command in daemon + tools:
         assert command in done.stdout

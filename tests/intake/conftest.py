@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from ichd.domain.retention import Watermarks
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.service import Service
@@ -77,7 +78,7 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
     def build(
         *,
         spool: Spool | None = None,
-        min_free_fraction: float = 0.0,
+        watermarks: Watermarks = Watermarks(high=1, low=1),  # noqa: B008
         max_instance_bytes: int = 64 << 20,
         max_association_bytes: int = 64 << 30,
         services: Mapping[str, Service] = MappingProxyType({}),
@@ -94,7 +95,7 @@ def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
         counter = Counter(
             arrivals,
             spool,
-            min_free_fraction=min_free_fraction,
+            watermarks=watermarks,
             max_instance_bytes=max_instance_bytes,
             max_visit_bytes=max_association_bytes,
         )

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ichd.domain.retention import Watermarks
 from ichd.intake.announced import INSTANCE_AVAILABILITY, AnnouncedStudies
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
@@ -85,7 +86,9 @@ def main() -> None:
     engine = open_database(url)
     arrivals = DyingArrivals(engine, options.die_after_commit)
     spool = DyingSpool(options.folder / "spool", options.die_after_write)
-    counter = Counter(arrivals, spool, min_free_fraction=0.0, max_instance_bytes=options.max_instance_bytes)
+    counter = Counter(
+        arrivals, spool, watermarks=Watermarks(high=1, low=1), max_instance_bytes=options.max_instance_bytes
+    )
     config = ListenerConfig(port=0, max_associations_per_address=options.max_associations_per_address)
     services = {INSTANCE_AVAILABILITY: AnnouncedStudies(Announcements(engine)).available}
     listener = Listener(config, counter, arrivals, lambda: datetime.now(UTC), services=services)

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
+from ichd.domain.retention import Watermarks
 from ichd.intake.counter import Counter
 from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.part10 import file_meta
@@ -87,7 +88,7 @@ class StowHouse:
 def stow_house(
     root: Path,
     *,
-    min_free_fraction: float = 0.0,
+    watermarks: Watermarks = Watermarks(high=1, low=1),  # noqa: B008
     max_instance_bytes: int = 64 << 20,
     max_request_bytes: int = 4 << 30,
     arrivals: type[Arrivals] = Arrivals,
@@ -98,9 +99,7 @@ def stow_house(
     migrate(url)
     engine = open_database(url)
     house = StowHouse(root=root, engine=engine, spool=Spool(root / "spool"), arrivals=arrivals(engine), port=0)
-    counter = Counter(
-        house.arrivals, house.spool, min_free_fraction=min_free_fraction, max_instance_bytes=max_instance_bytes
-    )
+    counter = Counter(house.arrivals, house.spool, watermarks=watermarks, max_instance_bytes=max_instance_bytes)
     counter.open(now=datetime.now(UTC))
     config = StowConfig(place="web", max_request_bytes=max_request_bytes, **settings)
     app = FastAPI()

@@ -9,6 +9,7 @@ import pytest
 from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
+from ichd.domain.retention import Watermarks
 from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
 from ichd.intake import shelf
 from ichd.intake.claim import Admission, Claim, Sender
@@ -26,7 +27,7 @@ SENDER = Sender(calling_ae_title="CT1", address="192.0.2.1")
 
 
 def counter_of(house: House, **options: Any) -> Counter:
-    return Counter(house.arrivals, house.spool, min_free_fraction=0.0, **options)
+    return Counter(house.arrivals, house.spool, watermarks=Watermarks(high=1, low=1), **options)
 
 
 def welcome(counter: Counter) -> Visit:
@@ -90,7 +91,7 @@ def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House, monkey
             return super().record(*args, **kwargs)
 
     with pytest.raises(Transient) as caught:
-        admit(house, Counter(Slow(house.engine), house.spool, min_free_fraction=0.0))
+        admit(house, Counter(Slow(house.engine), house.spool, watermarks=Watermarks(high=1, low=1)))
     assert caught.value.reason is Reason.STORE_UNAVAILABLE
     assert house.count() == 0
     assert admit(house) is ArrivalKind.NEW

@@ -15,6 +15,7 @@ from ichd.domain.arrival import Door
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
+from ichd.domain.retention import Watermarks
 from ichd.domain.study import ENHANCED_CT_IMAGE_STORAGE
 from ichd.intake.claim import Claim
 from ichd.intake.counter import Counter
@@ -142,7 +143,7 @@ def test_a_repeated_image_that_can_not_be_removed_is_a_yes(house: House) -> None
         def discard(self, path: str) -> None:
             raise Transient(Reason.STORE_UNAVAILABLE, "spool: Read-only file system")
 
-    counter = Counter(house.arrivals, Holding(house.spool.root), min_free_fraction=0.0)
+    counter = Counter(house.arrivals, Holding(house.spool.root), watermarks=Watermarks(high=1, low=1))
     bring(welcome(counter), encode(image(1)))
     with capture_logs() as logs:
         assert bring(welcome(counter), encode(image(1))).kind is ArrivalKind.DUPLICATE

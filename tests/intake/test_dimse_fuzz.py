@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ichd.domain.retention import Watermarks
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
@@ -95,7 +96,7 @@ class Room:
         migrate(url)
         self.engine = open_database(url)
         self.spool = folder / "spool"
-        counter = Counter(Arrivals(self.engine), Spool(self.spool), min_free_fraction=0.0)
+        counter = Counter(Arrivals(self.engine), Spool(self.spool), watermarks=Watermarks(high=1, low=1))
         counter.open(now=datetime.now(UTC))
         caps = Caps(connections=9, connections_per_address=9, associations=9, associations_per_address=9)
         self.terms = Terms(

@@ -9,6 +9,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from ichd.domain.arrival import Door
 from ichd.domain.reason import Reason
+from ichd.domain.retention import Watermarks
 from ichd.intake.ask.archive import archive_of
 from ichd.intake.ask.errand import Retriever
 from ichd.intake.ask.find import StudyQuery
@@ -91,7 +92,7 @@ def pull(pacs: Pacs, house: House) -> Puller:
 
 
 def retriever(source: Source, house: House, **limits: int) -> Retriever:
-    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0, **limits)
+    counter = Counter(house.arrivals, house.spool, watermarks=Watermarks(high=1, low=1), **limits)
     if isinstance(source, WebSource):
         return WebRetriever(source, counter, place="pull", clock=now)
     assert isinstance(source, DimseSource)

@@ -12,6 +12,7 @@ import pytest
 
 from ichd.domain.errors import CodedError, SettingsError, Transient
 from ichd.domain.reason import Reason
+from ichd.domain.retention import Watermarks
 from ichd.intake.ask.archive import archive_of, check_source
 from ichd.intake.ask.errand import Tally, Wanted
 from ichd.intake.ask.find import StudyQuery
@@ -39,7 +40,7 @@ def archive() -> Iterator[Archive]:
 
 
 def pull(source: DimseSource, house: House, query: StudyQuery | None = None, **limits: int) -> list[Fetched]:
-    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0, **limits)
+    counter = Counter(house.arrivals, house.spool, watermarks=Watermarks(high=1, low=1), **limits)
     retriever = GetRetriever(source, counter, place="pull", clock=now)
     with archive_of(source) as asked:
         pulling = Pull(asked, retriever, Holdings(house.engine), settle_s=0.0)
@@ -191,7 +192,7 @@ def part(number: int) -> bytes:
 def test_an_answer_that_breaks_off_leaves_what_was_whole(
     content_type: str, body: bytes, reason: Reason, stored: int, house: House
 ) -> None:
-    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0)
+    counter = Counter(house.arrivals, house.spool, watermarks=Watermarks(high=1, low=1))
     wanted = Wanted(series_uid=f"{STUDY}.1", images=(f"{STUDY}.1.1", f"{STUDY}.1.2"), whole=True)
     with web_archive(content_type, body.lstrip(b"\r\n")) as source:
         retriever = WebRetriever(source, counter, place="pull", clock=now)
@@ -203,7 +204,7 @@ def test_an_answer_that_breaks_off_leaves_what_was_whole(
 
 
 def test_another_image_makes_up_for_none_that_was_wanted(house: House) -> None:
-    counter = Counter(house.arrivals, house.spool, min_free_fraction=0.0)
+    counter = Counter(house.arrivals, house.spool, watermarks=Watermarks(high=1, low=1))
     wanted = Wanted(series_uid=f"{STUDY}.1", images=(f"{STUDY}.1.1", f"{STUDY}.1.2"), whole=True)
     body = part(1) + part(3) + b"\r\n--xyz--"
     with web_archive("multipart/related; boundary=xyz", body.lstrip(b"\r\n")) as source:

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
+from ichd.domain.retention import Watermarks
 from ichd.intake.header import read_facts
 from ichd.intake.part10 import split_file
 from ichd.store.spool import Draft, Spool
@@ -187,7 +188,7 @@ def test_a_low_disk_refuses_until_there_is_room(open_house: OpenHouse, tmp_path:
             return self.free
 
     spool = Filling(tmp_path / "spool")
-    house = open_house(spool=spool, min_free_fraction=0.05)
+    house = open_house(spool=spool, watermarks=Watermarks(high=0.95, low=0.95))
     with house.sender() as sender:
         assert sender.store(encode(image(1)), uid(1)) == Answer(status=0xA700, comment="disk_low")
         spool.free = 0.5

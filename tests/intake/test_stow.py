@@ -12,6 +12,7 @@ from dicomweb_client.api import DICOMwebClient
 
 from ichd.domain.errors import Refused, Transient
 from ichd.domain.reason import Reason
+from ichd.domain.retention import Watermarks
 from ichd.domain.study import CT_IMAGE_STORAGE
 from ichd.intake.claim import Claim, require_acceptable, require_plausible
 from ichd.intake.header import parse_header
@@ -169,7 +170,7 @@ def test_a_request_that_is_no_store_request_is_told_so(house: StowHouse, headers
 
 
 def test_a_full_disk_asks_to_come_back(tmp_path: Path) -> None:
-    with stow_house(tmp_path, min_free_fraction=1.0) as house:
+    with stow_house(tmp_path, watermarks=Watermarks(high=0, low=0)) as house:
         answer = post(house, file(1), file(2))
         assert (answer.status_code, reasons(answer, FAILED)) == (503, [0xA700, 0xA700])
         assert int(answer.headers["retry-after"]) > 0

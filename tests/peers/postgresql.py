@@ -19,34 +19,82 @@ class PostgresqlAbsent(Exception):
     """There is no PostgreSQL here, or nobody to run it; the message says which. One that fails is no absent one."""
 
 
-@contextmanager
-def running_postgresql(folder: Path) -> Iterator[str]:
-    """Start a server with its data in `folder`, which must not exist; yields the URL of an empty database on it.
+class PostgresqlServer:
+    """A server with its data in one folder and its port for life: a restart finds both as they were."""
 
-    Raises:
-        PostgresqlAbsent: there is no PostgreSQL, or nobody but root to run it.
-        RuntimeError: there is one, and it does not start.
-    """
-    programs = _programs()
-    account = _account()
-    folder.mkdir(mode=0o700, parents=True)
-    if account:
-        shutil.chown(folder, account)
-    port = free_port()
-    cluster = folder / "cluster"
-    initdb: list[str | Path] = [programs / "initdb", "-D", cluster, "-U", "ichd"]
-    # Not the locale of whoever runs the tests: it may be one that this machine does not have.
-    _run([*initdb, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"], account, folder)
-    # No fsync: what survives a loss of power is PostgreSQL's affair, not ours. The zone is odd on purpose: times must
-    # come back as UTC whatever the server's zone is.
-    options = f"-c fsync=off -c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    options += " -c timezone=Asia/Kathmandu -c max_connections=100"
-    server: list[str | Path] = [programs / "pg_ctl", "-D", cluster, "-w", "-t", str(_TIMEOUT_S), "-l", folder / "log"]
-    _run([*server, "-o", options, "start"], account, folder)
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        """Make a cluster in `folder`, which must not exist; `durable` is the default of PostgreSQL, and slower.
+
+        Raises:
+            PostgresqlAbsent: there is no PostgreSQL, or nobody but root to run it.
+            RuntimeError: there is one, and it makes no cluster.
+        """
+        self._programs = _programs()
+        self._account = _account()
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True)
+        if self._account:
+            shutil.chown(folder, self._account)
+        self.port = free_port()
+        # Not the locale of whoever runs the tests: it may be one that this machine does not have.
+        how = ("--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+        self._run(self._programs / "initdb", "-D", folder / "cluster", "-U", "ichd", *how)
+        # No fsync: what survives a loss of power is PostgreSQL's affair, not ours. The zone is odd on purpose: times
+        # must come back as UTC whatever the server's zone is.
+        options = "" if durable else "-c fsync=off "
+        options += f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+        self._options = f"{options} -c timezone=Asia/Kathmandu -c max_connections=100"
+
+    @property
+    def url(self) -> str:
+        """Of its first database."""
+        return f"postgresql://ichd@127.0.0.1:{self.port}/postgres"
+
+    def start(self, *options: str) -> None:
+        """Start it, with further `options` such as `-c max_connections=8`, and wait until it answers.
+
+        Raises:
+            RuntimeError: it does not start.
+        """
+        self._control("-o", " ".join((self._options, *options)), "start")
+
+    def stop(self) -> None:
+        """End it as an administrator does: sessions are told, what they had begun is rolled back."""
+        self._control("-m", "fast", "stop")
+
+    def crash(self) -> None:
+        """End it without a word to anybody; the next start recovers from the log."""
+        self._control("-m", "immediate", "stop")
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def _control(self, *arguments: str) -> None:
+        server = (self._programs / "pg_ctl", "-D", self._folder / "cluster", "-l", self._folder / "log")
+        self._run(*server, "-w", "-t", str(_TIMEOUT_S), *arguments)
+
+    def _run(self, *command: str | Path) -> None:
+        _run(command, self._account, self._folder)
+
+
+@contextmanager
+def running_postgresql(folder: Path, *, durable: bool = False) -> Iterator[str]:
+    """A server for the length of the block (see `PostgresqlServer`); yields the URL of an empty database on it."""
+    with running_server(folder, durable=durable) as server:
+        yield server.url
+
+
+@contextmanager
+def running_server(folder: Path, *, durable: bool = False) -> Iterator[PostgresqlServer]:
+    """The same for those who stop and start it meanwhile; it must be running at the end."""
+    server = PostgresqlServer(folder, durable=durable)
+    server.start()
     try:
-        yield f"postgresql://ichd@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        _run([*server, "-m", "immediate", "stop"], account, folder)
+        server.crash()
 
 
 def _programs() -> Path:

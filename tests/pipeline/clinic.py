@@ -38,8 +38,9 @@ _MODEL = ModelIdentity(
 class Clinic(House):
     """A house with one study of real files, and as many of rows as are wanted."""
 
-    def __init__(self, folder: Path, files: Sequence[Path]) -> None:
-        url = f"sqlite:///{folder / 'ichd.db'}"
+    def __init__(self, folder: Path, files: Sequence[Path], *, url: str | None = None) -> None:
+        """In a database without rows; a new one of SQLite where none is named."""
+        url = url or f"sqlite:///{folder / 'ichd.db'}"
         migrate(url)
         engine, spool = open_database(url), Spool(folder / "spool")
         super().__init__(

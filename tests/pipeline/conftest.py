@@ -1,40 +1,15 @@
-"""A store of SQLite around one ready study, and a bundle whose weights mean nothing: the pipeline is under test."""
+"""A bundle whose weights mean nothing: the pipeline is under test, on both databases (`tests/databases.py`)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
-from ichd.store.engine import migrate, open_database
-from ichd.store.queue import Queue
-from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from ichd.vision.bundle import load_bundle, save_bundle
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.manifest import InputSpec, Manifest, NetworkSpec, RecurrentSpec, WeightsSpec
 from ichd.vision.network import CnnLstm
 from ichd.vision.reader import Reader
-from tests.store.house import House
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    url = f"sqlite:///{tmp_path / 'ichd.db'}"
-    migrate(url)
-    engine = open_database(url)
-    spool = Spool(tmp_path / "spool")
-    yield House(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-    )
-    engine.dispose()
 
 
 @pytest.fixture(scope="session")

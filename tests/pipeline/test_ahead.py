@@ -10,13 +10,17 @@ import pytest
 from pydicom.uid import UID, generate_uid
 
 from ichd.domain.refusal import SelectionPolicy
+from ichd.domain.retention import Watermarks
 from ichd.domain.study import InstanceFacts, StudyState
+from ichd.intake.disk_gate import DiskGate
 from ichd.intake.header import read_facts
+from ichd.intake.shelf import Shelf
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.pipeline.ahead import Ahead, is_read_alone
 from ichd.pipeline.analyse import analyse
 from ichd.pipeline.heat import LastSeen
 from ichd.pipeline.reading import ReadingPolicy
+from ichd.store.arrivals import ArrivalKind
 from ichd.store.arriving import Arriving
 from ichd.store.embeddings import Embeddings, slice_key
 from ichd.vision.reader import Reader
@@ -230,3 +234,28 @@ def test_no_finding_is_lost_where_embeddings_can_not_be_kept(ward: Ward, head: l
     Path(f"{house.spool.root}.embeddings").write_text("in the way")
     ward.arrive(head)
     assert ward.read()["embeddings"] == {"ahead": 0, "earlier": 0, "at_closing": 14}
+
+
+def test_a_slice_with_one_flipped_bit_is_not_seen_ahead_and_its_series_is_refused_until_it_is_sent_again(
+    ward: Ward, head: list[Path], house: House
+) -> None:
+    ward.arrive(head)
+    facts = read_facts(head[6])
+    stored = house.arrivals.first_file(facts)
+    assert stored is not None
+    file = house.spool.locate(stored.path)
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 4
+    file.write_bytes(content)
+    assert ward.embed_all() == 13
+    record = ward.read()
+    assert (record["reason"], record["scan"]) == ("file_damaged", None)
+    assert Path(stored.path).name in record["detail"]
+    shelf = Shelf(house.arrivals, house.spool, DiskGate(house.spool.free_fraction, Watermarks(high=1.0, low=1.0)))
+    association_id = house.open_association()
+    with shelf.draft() as draft:
+        draft.write(head[6].read_bytes())
+        assert shelf.keep(draft, facts, association_id=association_id, now=house.now) is ArrivalKind.NEW
+    house.end_association(association_id)
+    healed = ward.read()
+    assert len(healed["slices"]) == 14

@@ -26,10 +26,10 @@ PATIENCE_S = 240.0
 
 
 @pytest.fixture
-def clinic(tmp_path: Path) -> Clinic:
+def clinic(tmp_path: Path, migrated_url: str) -> Clinic:
     """Its first study is read, and owed to nobody."""
     recipe = PhantomRecipe(seed=3, slices=12, rows=96, voxel_mm=3.0, bleeds=("subdural",))
-    clinic = Clinic(tmp_path, write_series(render(recipe), tmp_path / "phantom"))
+    clinic = Clinic(tmp_path, write_series(render(recipe), tmp_path / "phantom"), url=migrated_url)
     clinic.read("nobody")
     return clinic
 

@@ -10,11 +10,15 @@ from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.phantom import PhantomRecipe, render, write_series
 from ichd.vision.reader import Reader
+from tests.databases import ONE_DATABASE
 from tests.peers.storescp import Receiver, receiver  # noqa: F401 - a fixture
 from tests.pipeline.delivering import node
 from tests.pipeline.test_steps import analysed, delivery
 from tests.store.house import House
 from tests.vision.transcoding import transcode
+
+#: Decoders are in question, and what they say is kept by the same rows as everywhere.
+pytestmark = ONE_DATABASE
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,9 @@ def test_a_defect_ends_the_process_and_is_tried_again_before_it_kills_the_job(ho
 def test_a_lost_lease_changes_nothing(house: House) -> None:
     house.ready()
     job = house.claim("w")
+    house.wait(16)
+    house.studies.reap(now=house.now, retry=RetryPolicy())
+    house.claim("successor")
     before = house.summary()
     worker(house, raising(LeaseLost("late"))).work(job)
     assert house.summary() == before

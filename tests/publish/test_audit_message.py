@@ -21,6 +21,12 @@ SUBJECTS: dict[AuditEvent, dict[str, Any]] = {
     AuditEvent.APPLICATION_STOPPED: {"role": "listen", "version": "1"},
     AuditEvent.ASSOCIATION_REFUSED: {"reason": "association_not_allowed", "detail": "CT9 at 192.0.2.1"},
     AuditEvent.INSTANCES_STORED: {"study_instance_uid": "1.2.3", "instances": 40, "sop_class_uids": ["1.2.840.2"]},
+    AuditEvent.IMAGES_DROPPED: {
+        "study_instance_uid": "1.2.3",
+        "instances": 40,
+        "sop_class_uids": ["1.2.840.2"],
+        "why": "age",
+    },
     AuditEvent.RESULTS_SENT: {
         "destination": "pacs",
         "destination_ae_title": "PACS",
@@ -81,6 +87,7 @@ def participants(root: etree._Element) -> list[tuple[str, str, list[str]]]:
         (AuditEvent.APPLICATION_STOPPED, ("110100", "Application Activity"), ("110121", "Application Stop"), "E"),
         (AuditEvent.ASSOCIATION_REFUSED, ("110113", "Security Alert"), ("110126", "Node Authentication"), "E"),
         (AuditEvent.INSTANCES_STORED, ("110104", "DICOM Instances Transferred"), None, "C"),
+        (AuditEvent.IMAGES_DROPPED, ("110105", "DICOM Study Deleted"), None, "D"),
         (AuditEvent.RESULTS_SENT, ("110104", "DICOM Instances Transferred"), None, "C"),
         (AuditEvent.SETTINGS_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.MODEL_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),

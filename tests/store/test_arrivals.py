@@ -48,7 +48,7 @@ def test_other_bytes_under_the_same_uid_are_kept_flagged_and_not_read(house: Hou
     house.end_association(association_id)
     house.close()
     work = house.studies.begin_analysis(house.claim(), now=house.now)
-    assert [path.read_bytes() for path in work.files.values()] == [image(1).sop_instance_uid.encode()]
+    assert [file.path.read_bytes() for file in work.files.values()] == [image(1).sop_instance_uid.encode()]
 
 
 def test_a_repeated_conflict_is_kept_once(house: House) -> None:
@@ -353,7 +353,7 @@ def test_a_resent_image_takes_the_place_of_a_damaged_file(house: House) -> None:
     house.end_association(association_id)
     house.close()
     work = house.studies.begin_analysis(house.claim(), now=house.now)
-    assert work.files[image(1).sop_instance_uid] == house.spool.locate(again.path)
+    assert work.files[image(1).sop_instance_uid].path == house.spool.locate(again.path)
 
 
 def test_a_row_is_taken_back_with_what_came_of_it(house: House) -> None:

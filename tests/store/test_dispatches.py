@@ -67,9 +67,9 @@ def test_a_report_that_is_tried_again_and_then_given_up(house: House) -> None:
 
 
 def test_a_report_that_kills_its_workers(house: House) -> None:
-    waiting(house)
+    house.deliveries.begin(waiting(house), now=house.now)
     house.wait(LEASE_S + 1)
-    house.studies.reap(now=house.now, retry=RetryPolicy(), max_deaths=1)
+    house.studies.reap(now=house.now, retry=RetryPolicy(), deaths_allowed={JobKind.PUBLISH: 1})
     assert sent(house) == [(AuditOutcome.SERIOUS_FAILURE, {**FAILED, "reason": "worker_died"})]
 
 

@@ -9,19 +9,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, select, text
 
 from ichd import store
-from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient, UserError
 from ichd.domain.reason import Reason
-from ichd.store import engine as engine_module
 from ichd.store import transaction
 from ichd.store.engine import check_schema, create_if_empty, migrate, open_database
-from ichd.store.tables import AssociationRow, Base, RefusalRow, StudyRow
+from ichd.store.tables import AssociationRow, Base
 from ichd.store.transaction import reading, writing
 
 
@@ -246,30 +243,3 @@ def test_a_server_that_holds_a_row_too_long_is_transient(migrated_url: str, monk
     lock(second)
     first.dispose()
     second.dispose()
-
-
-def test_a_database_of_the_first_schema_is_upgraded_with_what_it_holds(database_url: str) -> None:
-    engine = open_database(database_url)
-    command.upgrade(engine_module._config(engine), "0001")
-    with engine.begin() as connection:
-        for statement in (
-            "INSERT INTO association (calling_ae_title, address, opened_at, released, refused, listener) "
-            "VALUES ('SCANNER', '10.0.0.1', :at, true, 0, '')",
-            "INSERT INTO study (study_instance_uid, accession_number, study_datetime, state, revision, received_at, "
-            "last_instance_at, detail) VALUES ('1.2.3', 'A1', '', 'receiving', 1, :at, :at, '')",
-            "INSERT INTO refusal (refused_at, reason, detail, calling_ae_title, address) "
-            "VALUES (:at, 'truncated', '', 'SCANNER', '10.0.0.1')",
-        ):
-            connection.execute(text(statement), {"at": "2026-01-31 10:00:00"})
-    engine.dispose()
-
-    migrate(database_url)
-
-    engine = open_database(database_url)
-    check_schema(engine)
-    with reading(engine) as session:
-        assert session.scalars(select(AssociationRow)).one().door is Door.DIMSE
-        study = session.scalars(select(StudyRow)).one()
-        assert (study.study_instance_uid, study.closing_detail) == ("1.2.3", "")
-        assert session.scalars(select(RefusalRow)).one().study_instance_uid is None
-    engine.dispose()

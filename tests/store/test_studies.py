@@ -23,7 +23,7 @@ def test_analysis_is_given_the_images_as_facts_and_files(house: House) -> None:
     (series,) = work.facts.series
     assert series.instances == (image(1), image(2), image(3))
     assert work.facts.study_instance_uid == STUDY
-    assert {uid: path.read_bytes() for uid, path in work.files.items()} == {
+    assert {uid: file.path.read_bytes() for uid, file in work.files.items()} == {
         image(n).sop_instance_uid: image(n).sop_instance_uid.encode() for n in (1, 2, 3)
     }
     assert work.revision == 1

@@ -187,6 +187,24 @@ def test_a_study_without_maps_has_an_empty_list(tmp_path: Path) -> None:
         assert "Where the model saw it" not in client.get(f"/studies/{facts.study_instance_uid}").text
 
 
+def test_no_heat_is_drawn_over_an_image_that_is_damaged(tmp_path: Path) -> None:
+    read = read_study(Archive(tmp_path))
+    heat_maps = HeatMaps(read.archive.engine, read.archive.spool)
+    work = heat_maps.begin(heat_maps.findings(after=0, limit=9)[0])
+    assert work is not None
+    heat_maps.keep(work, [corner(each.slice, each.class_names[0]) for each in maps_wanted(read.finding)])
+    file = work.files[read.sop_uid].path
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+    with read.archive.client() as client:
+        listed = client.get(f"/api/studies/{read.study_uid}/heatmaps").json()
+        answer = client.get(listed[0]["png"])
+    assert answer.status_code == 500
+    assert answer.json()["reason"] == "file_damaged"
+
+
 def test_maps_stand_behind_the_gate(read: Read) -> None:
     with read.archive.client(entry=Entry(accounts=Accounts({}))) as client:
         for path in ("", f"/{read.sop_uid}/subdural.png"):

@@ -32,6 +32,8 @@ _BACKLOG = 512
 _SHORT_OF_SOCKETS_S = 0.1
 #: The database is no quicker with more of them.
 _SERVICES_AT_ONCE = 2
+#: The door looks up so often while nobody knocks, so that it is seen to stand open.
+_LOOKS_UP_EVERY_S = 1.0
 #: For dropped connections to be accounted for.
 _LAST_WORDS_S = 1.0
 
@@ -94,6 +96,7 @@ class Listener:
         )
         self._socket: socket.socket | None = None
         self._accepting: threading.Thread | None = None
+        self._turned_at = time.monotonic()
         self._conversations: dict[Conversation, threading.Thread] = {}
         self._lock = threading.Lock()
 
@@ -106,6 +109,10 @@ class Listener:
     def place(self) -> str:
         """Where it listens, by machine: whoever has this place knows that former listeners there are dead."""
         return f"{socket.gethostname()}/{self._config.host}:{self.port}"
+
+    def idle_s(self) -> float:
+        """Since when the loop that accepts connections has not turned: a second at most, unless it hangs."""
+        return time.monotonic() - self._turned_at
 
     def start(self) -> None:
         """Listen; returns at once.
@@ -188,9 +195,13 @@ class Listener:
         )
 
     def _accept(self, listening: socket.socket, terms: Terms) -> None:
+        listening.settimeout(_LOOKS_UP_EVERY_S)
         while self._socket is listening:
+            self._turned_at = time.monotonic()
             try:
                 connection, address = listening.accept()
+            except TimeoutError:
+                continue
             except OSError as error:
                 if self._socket is listening:
                     _log.warning("connection_not_accepted", error=error.strerror)

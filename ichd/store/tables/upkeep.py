@@ -1,6 +1,7 @@
-"""What happens by the clock, and what is counted."""
+"""What happens by the clock, what is counted, and what the self-test is held to."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -41,3 +42,18 @@ class StatisticRow(Base):
     #: Begin of the period.
     at: Mapped[datetime]
     value: Mapped[float]
+
+
+class BaselineRow(Base):
+    """What a model in an engine made of the stored phantom when it was first asked; later answers are held to it."""
+
+    __tablename__ = "baseline"
+
+    id: Mapped[Id]
+    #: Digits over bundle, engine and phantom: another of any of them has a baseline of its own.
+    key: Mapped[str] = mapped_column(unique=True)
+    made_at: Mapped[datetime]
+    #: For people.
+    engine: Mapped[str]
+    #: "p": of each slice, inferior first, the probability of each class.
+    answer: Mapped[dict[str, Any]]

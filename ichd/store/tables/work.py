@@ -15,6 +15,11 @@ from ichd.store.columns import Base, Id
 from ichd.store.tables.studies import StudyRow
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """The condition of a partial index, for both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 class InstallationRow(Base):
     """The one row that says which database this is; `ichd.store.ownership` compares it with the spool's."""
 
@@ -50,8 +55,19 @@ class JobRow(Base):
 
     __tablename__ = "job"
     __table_args__ = (
-        # Readings have no destination; each destination has a lane of its own.
-        Index(None, "state", "destination", "order_at"),
+        # What waits, in the order in which it is taken: a handful of entries beside millions of finished jobs. Readings
+        # have no destination, and each destination has a lane of its own. They are two, since PostgreSQL takes no
+        # order from an index behind an IS NULL: it would sort all that waits at each claim.
+        Index("ix_job_readings", "order_at", "id", **_where("state = 'queued' AND destination IS NULL")),
+        Index(
+            "ix_job_deliveries",
+            "destination",
+            "order_at",
+            "id",
+            **_where("state = 'queued' AND destination IS NOT NULL"),
+        ),
+        # What is leased: expired leases, and destinations that are being tried.
+        Index("ix_job_leased", "lease_until", "destination", **_where("lease_until IS NOT NULL")),
         # A revision is read once, and delivered once to each destination. NULLs differ from one another in a unique
         # constraint, so that the second leaves analyse jobs to the first.
         Index(
@@ -59,8 +75,7 @@ class JobRow(Base):
             "study_id",
             "revision",
             unique=True,
-            sqlite_where=text("destination IS NULL"),
-            postgresql_where=text("destination IS NULL"),
+            **_where("destination IS NULL"),
         ),
         UniqueConstraint("study_id", "revision", "destination"),
     )
@@ -86,8 +101,8 @@ class JobRow(Base):
     owner: Mapped[str | None]
     #: The owner of the present lease has really begun; a lease that ran out before that kills nobody's count.
     begun: Mapped[bool] = mapped_column(default=False)
-    #: NULL unless leased, so that the index finds expired leases among millions of finished jobs.
-    lease_until: Mapped[datetime | None] = mapped_column(index=True)
+    #: NULL unless leased.
+    lease_until: Mapped[datetime | None]
     #: Done without being done: a newer revision made it pointless.
     superseded: Mapped[bool] = mapped_column(default=False)
     #: The last error, kept while it is retried.

@@ -22,3 +22,8 @@ def find_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"model.device is {name!r} but torch sees {torch.cuda.device_count()} GPUs; use auto or cpu")
     return device
+
+
+def gpu_count() -> int:
+    """How many GPUs torch sees here."""
+    return torch.cuda.device_count()

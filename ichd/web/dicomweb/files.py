@@ -5,7 +5,7 @@ hash has been found right, so that a damaged file never arrives whole.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -31,14 +31,28 @@ def whole_files(catalogue: Catalogue, criteria: Criteria) -> list[CataloguedInst
     """What matches, in the order of arrival; empty where nothing does.
 
     Raises:
-        Permanent: FILE_DAMAGED, a file is missing or has another size.
+        Permanent: IMAGES_DROPPED, some or all of it: who asks for a head must not get half of one; FILE_DAMAGED, a file
+            is missing or has another size.
         Transient: the database or the spool does not answer.
     """
     found = list(catalogue.files(criteria))
+    require_here(found)
+    catalogue.bring(found)
     for instance in found:
         if not catalogue.is_whole(instance):
             raise damaged(instance)
     return found
+
+
+def require_here(found: Sequence[CataloguedInstance]) -> None:
+    """Make sure that no image was dropped.
+
+    Raises:
+        Permanent: IMAGES_DROPPED.
+    """
+    gone = [instance.dropped_at for instance in found if instance.dropped_at is not None]
+    if gone:
+        raise Permanent(Reason.IMAGES_DROPPED, f"{len(gone)} of {len(found)}, on {max(gone):%Y-%m-%d}")
 
 
 def damaged(instance: CataloguedInstance) -> Permanent:
@@ -87,18 +101,15 @@ def read_whole(instance: CataloguedInstance) -> FileDataset:
 
 
 def read_header(instance: CataloguedInstance) -> FileDataset:
-    """What a file says before its pixels.
+    """What a file says before its pixels, once all of it was found to be what it was.
 
     Raises:
         Permanent: FILE_DAMAGED.
         Transient: the disk fails.
     """
+    content = b"".join(verified_chunks(instance))
     try:
-        return dcmread(instance.path, stop_before_pixels=True)
-    except FileNotFoundError as error:
-        raise damaged(instance) from error
-    except OSError as error:
-        raise Transient(Reason.STORE_UNAVAILABLE, f"spool: {error.strerror}") from error
+        return dcmread(BytesIO(content), stop_before_pixels=True)
     except PARSE_ERRORS as error:
         raise damaged(instance) from error
 

@@ -6,10 +6,12 @@ and stops where it has looked at many: then it says so.
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom import Dataset, dcmread
 
+from ichd.domain.errors import Transient
 from ichd.store.catalogue import Catalogue, CataloguedInstance, CataloguedSeries, CataloguedStudy, Criteria
 from ichd.vision.parsed import PARSE_ERRORS
 from ichd.web.dicomweb.attributes import RETURNED, Level, tag_of
@@ -45,7 +47,7 @@ def search(catalogue: Catalogue, query: Query, *, described: Sequence[Level], ro
     warnings = [f"ignored, since nothing is found by it: {', '.join(query.ignored)}"] if query.ignored else []
     pages = _pages(catalogue, query)
     if query.patterns:
-        hits, is_cut = _read_through(pages, query)
+        hits, is_cut = _read_through(catalogue, pages, query)
         if is_cut:
             warnings.append(
                 f"the newest {_MOST_LOOKS} results were looked at for a patient; narrow the search by StudyDate, "
@@ -58,11 +60,12 @@ def search(catalogue: Catalogue, query: Query, *, described: Sequence[Level], ro
     hits = hits[: query.limit]
     if query.level is Level.INSTANCE and len(described) > 1:
         hits = _placed(catalogue, query, hits)
+    _bring(catalogue, hits)
     results = []
     unreadable = 0
     for hit in hits:
         header = _header(hit.sample, _wanted(query, described))
-        unreadable += header is None
+        unreadable += header is None and hit.sample.dropped_at is None
         # Long values are for the metadata of an image, which give their addresses; here they would fill the memory.
         slim = without_long_values(header or Dataset())
         results.append(_result(hit, slim, described=described, root=root))
@@ -89,7 +92,7 @@ def _pages(catalogue: Catalogue, query: Query) -> Callable[[int, int], list[Hit]
     return {Level.STUDY: studies, Level.SERIES: series, Level.INSTANCE: instances}[query.level]
 
 
-def _read_through(pages: Callable[[int, int], list[Hit]], query: Query) -> tuple[list[Hit], bool]:
+def _read_through(catalogue: Catalogue, pages: Callable[[int, int], list[Hit]], query: Query) -> tuple[list[Hit], bool]:
     """One result more than the page holds, where there is one, and whether the search stopped before the end."""
     tags = tuple(tag_of(keyword) for keyword in query.patterns)
     matched: list[Hit] = []
@@ -97,6 +100,7 @@ def _read_through(pages: Callable[[int, int], list[Hit]], query: Query) -> tuple
     while len(matched) <= query.offset + query.limit and looked < _MOST_LOOKS:
         page = pages(_PAGE, looked)
         looked += len(page)
+        _bring(catalogue, page)
         for hit in page:
             header = _header(hit.sample, tags)
             if header is not None and all(_matches(header, *pattern) for pattern in query.patterns.items()):
@@ -105,6 +109,12 @@ def _read_through(pages: Callable[[int, int], list[Hit]], query: Query) -> tuple
             return matched[query.offset :], False
     is_cut = len(matched) <= query.offset + query.limit and bool(pages(1, looked))
     return matched[query.offset :], is_cut
+
+
+def _bring(catalogue: Catalogue, hits: Sequence[Hit]) -> None:
+    """Fetch what lies elsewhere; what can't be had just now is one of the files that are missing, and said so."""
+    with suppress(Transient):
+        catalogue.bring([hit.sample for hit in hits])
 
 
 def _matches(header: Dataset, keyword: str, pattern: str) -> bool:
@@ -154,7 +164,9 @@ def _wanted(query: Query, described: Sequence[Level]) -> tuple[int, ...] | None:
 
 
 def _header(instance: CataloguedInstance, tags: Sequence[int] | None) -> Dataset | None:
-    """What a file says before its pixels; None where it is missing or damaged."""
+    """What a file says before its pixels; None where it is dropped, missing or damaged."""
+    if instance.dropped_at is not None:
+        return None
     try:
         wanted = None if tags is None else list(tags)
         return dcmread(instance.path, stop_before_pixels=True, specific_tags=wanted)
@@ -183,5 +195,39 @@ def _result(hit: Hit, header: Dataset, *, described: Sequence[Level], root: str)
         address += f"/instances/{facts.sop_instance_uid}"
         result |= element("SOPClassUID", facts.sop_class_uid) | element("SOPInstanceUID", facts.sop_instance_uid)
         result |= element("AvailableTransferSyntaxUID", facts.transfer_syntax_uid)
-    result |= element("InstanceAvailability", "ONLINE") | element("RetrieveURL", address)
+    if hit.sample.dropped_at is not None:
+        result = _known(hit, described) | result
+    dropped = _dropped(hit, described[0])
+    # Of several the least available one counts (PS3.4 C.4.1.1.3.2); what can't be had has no address (PS3.18 10.6.3).
+    result |= element("InstanceAvailability", "UNAVAILABLE" if dropped else "ONLINE")
+    if not dropped:
+        result |= element("RetrieveURL", address)
     return dict(sorted(result.items()))
+
+
+def _dropped(hit: Hit, level: Level) -> bool:
+    """Whether anything of a result is not here any more, so that it can't be retrieved as a whole."""
+    if level is Level.INSTANCE:
+        return hit.sample.dropped_at is not None
+    part = hit.study if level is Level.STUDY else hit.series
+    return part is not None and part.dropped > 0
+
+
+def _known(hit: Hit, described: Sequence[Level]) -> Json:
+    """What the database knows of an image without its file; who the patient is, is not among it."""
+    facts = hit.sample.facts
+    of_level: dict[Level, dict[str, object]] = {
+        Level.STUDY: {"StudyDate": facts.study_datetime[:8], "StudyTime": facts.study_datetime[8:]},
+        Level.SERIES: {
+            "Modality": facts.modality,
+            "SeriesDescription": facts.series_description,
+            "SeriesNumber": facts.series_number,
+            "BodyPartExamined": facts.body_part_examined,
+        },
+        Level.INSTANCE: {"InstanceNumber": facts.instance_number, "Rows": facts.rows, "Columns": facts.columns},
+    }
+    known: Json = {}
+    for level in described:
+        for keyword, value in of_level[level].items():
+            known |= element(keyword, *([] if value in {None, ""} else [value]))
+    return known

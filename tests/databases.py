@@ -1,4 +1,7 @@
-"""Both databases: every test that asks for `database_url` or `engine` runs on each."""
+"""Both databases: every test that asks for `database_url`, `engine` or `house` runs on each.
+
+A test to which the database makes no difference says so: `@ONE_DATABASE`.
+"""
 
 import shutil
 import tempfile
@@ -17,9 +20,13 @@ from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 from ichd.store.tables import Base
 from tests.peers.postgresql import PostgresqlAbsent, running_postgresql
+from tests.store.bucket_house import s3, site  # noqa: F401 - fixtures
 from tests.store.house import House
 
 BOTH = ("sqlite", "postgresql")
+
+#: For what has nothing to do with the database, and would only take twice as long.
+ONE_DATABASE = pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +83,21 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     # As a replica of itself a session passes by the trigger that guards the audit trail.
     _execute(url, "SET session_replication_role = replica", f"TRUNCATE {tables} RESTART IDENTITY")
     return url
+
+
+@pytest.fixture
+def elsewhere_url(migrated_url: str, tmp_path: Path) -> Iterator[str]:
+    """A second database of the same kind, empty and without a schema."""
+    url = make_url(migrated_url)
+    if url.get_backend_name() == "sqlite":
+        yield f"sqlite:///{tmp_path / 'elsewhere.db'}"
+        return
+    server = open_database(migrated_url)
+    with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE elsewhere"))
+        yield url.set(database="elsewhere").render_as_string(hide_password=False)
+        connection.execute(text("DROP DATABASE elsewhere WITH (FORCE)"))
+    server.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,221 @@
+"""A spool whose images live in a bucket; the folder of each machine is where they are written first, and kept at hand.
+
+The same names and the same rows as without a bucket. What is added: an image that is not on this machine is brought,
+a copy that is damaged here is replaced by the one in the bucket, and what the bucket does not have yet is owed to it.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from ichd.domain.errors import Permanent, Transient, UserError
+from ichd.domain.reason import Reason
+from ichd.store.bucket import CONNECTIONS, Bucket
+from ichd.store.disk import disk_trouble
+from ichd.store.draft import PARTIAL, StoredFile
+from ichd.store.spool import Spool
+from ichd.store.uploads import Uploads
+
+_log = structlog.get_logger(__name__)
+
+
+class BucketSpool(Spool):
+    """Safe for any number of threads and processes, and for any number of machines with a folder each."""
+
+    def __init__(self, root: Path, bucket: Bucket, uploads: Uploads, *, at_once: bool) -> None:
+        """With `at_once` an image is in the bucket before it is acknowledged; else it is owed to it."""
+        super().__init__(root)
+        self._bucket = bucket
+        self._uploads = uploads
+        self._at_once = at_once
+        self._machine: str | None = None
+
+    @property
+    def place(self) -> str:
+        """What a person calls it."""
+        return self._bucket.url
+
+    @property
+    def machine(self) -> str:
+        """The code of this machine's folder, made at first use: host names of containers change, the folder stays.
+
+        Raises:
+            Transient: the folder can't be written.
+        """
+        if self._machine is None:
+            self._machine = self._write_once(".machine", secrets.token_hex(8))
+        return self._machine
+
+    @property
+    def debtor(self) -> str | None:
+        """Who owes the bucket an image that is acknowledged; None where it has it by then."""
+        return None if self._at_once else self.machine
+
+    def owner(self) -> str | None:
+        """As the bucket says."""
+        return self._bucket.owner()
+
+    def adopt(self, code: str) -> str:
+        """Write the code into the bucket."""
+        return self._bucket.adopt(code)
+
+    def holds_images(self) -> bool:
+        """Whether the bucket does."""
+        return not self._bucket.is_empty()
+
+    def move_in(self, code: str) -> None:
+        """Let this machine's folder belong to the database that the bucket belongs to.
+
+        Raises:
+            UserError: it belongs to another one, or holds images of which nothing is known.
+            Transient: the folder can't be written.
+        """
+        mark = super().owner()
+        if mark is None and super().holds_images():
+            raise UserError(
+                f"the folder {self.root} holds images, but nothing says of which database; set spool.folder to an "
+                "empty folder, which is filled from the bucket as images are needed"
+            )
+        if (mark or super().adopt(code)) != code:
+            raise UserError(f"the folder {self.root} belongs to another database; set spool.folder to an empty folder")
+
+    def outgrown_by(self, code: str) -> str | None:
+        """The machine of a folder that was the whole spool of a database, where the bucket is new; else None.
+
+        Raises:
+            Transient: the folder or the bucket can't be read.
+        """
+        return self.machine if super().owner() == code and self._bucket.is_empty() else None
+
+    def secure(self, stored: StoredFile) -> None:
+        """Bring an image to the bucket where that comes before its row; else nothing.
+
+        Raises:
+            Transient: the bucket does not answer; the file is still here.
+            Permanent: FILE_DAMAGED, what was just written is not what is read.
+        """
+        if self._at_once:
+            self.upload(stored)
+
+    def upload(self, stored: StoredFile) -> None:
+        """Bring a file of this machine to the bucket; to do it twice changes nothing.
+
+        Raises:
+            Permanent: FILE_DAMAGED, it is gone or no longer what it was: the bucket never gets such bytes.
+            Transient: the bucket or the disk does not answer.
+        """
+        with disk_trouble():
+            try:
+                content = self.locate(stored.path).read_bytes()
+            except FileNotFoundError as error:
+                if super().owner() is None:
+                    raise Transient(Reason.STORE_UNAVAILABLE, f"spool: {self.root} is not mounted") from error
+                raise Permanent(Reason.FILE_DAMAGED, f"{stored.path} is missing") from error
+        if hashlib.sha256(content).hexdigest() != stored.sha256:
+            raise Permanent(Reason.FILE_DAMAGED, f"{stored.path} differs from the bytes that were received")
+        self._bucket.put(stored, content)
+
+    def bring(self, files: Collection[StoredFile]) -> None:
+        """Make sure that files lie on this machine, whole; what is damaged here is replaced by what is in the bucket.
+
+        What is damaged, or gone, in both places stays so: whoever reads it finds that out and says so.
+
+        Raises:
+            Transient: the bucket, the database or the disk does not answer; NOT_UPLOADED, another machine has not
+                brought one there yet.
+        """
+        if not files:
+            return
+        with ThreadPoolExecutor(min(CONNECTIONS, len(files)), thread_name_prefix="bring") as pool:
+            brought = pool.map(lambda stored: super(BucketSpool, self).is_intact(stored) or self._fetch(stored), files)
+            absent = [stored for stored, here in zip(files, brought, strict=True) if not here]
+        elsewhere = self._elsewhere(absent)
+        if elsewhere:
+            raise Transient(Reason.NOT_UPLOADED, f"{len(elsewhere)} of {len(files)} images")
+
+    def is_intact(self, stored: StoredFile) -> bool:
+        """Whether the very bytes that were stored are still to be had; one that another machine has yet to bring is.
+
+        Raises:
+            Transient: the bucket, the database or the disk does not answer.
+        """
+        return super().is_intact(stored) or self._fetch(stored) or bool(self._elsewhere([stored]))
+
+    def wants(self, stored: StoredFile) -> bool:
+        """As without a bucket, but where the bytes that were sent again went to the bucket first.
+
+        They then have mended the object of that name, and only the copy here tells that somebody may have been refused
+        for it: its study is read again.
+        """
+        copied = self.locate(stored.path).exists()
+        return not super().is_intact(stored) if self._at_once and copied else not self.is_intact(stored)
+
+    def strays(self) -> Iterator[str]:
+        """Names of objects that no row knows. To be shown and nothing else.
+
+        A database that was restored has forgotten images that were acknowledged, and a sender that was never answered
+        sends again, to the same name: nothing is gained by removing them that a person could not decide better. Those
+        of the last minutes may be of arrivals under way.
+
+        Raises:
+            Transient: the bucket or the database does not answer.
+        """
+        listed = list(self._bucket.objects())
+        known = self._uploads.checksums()
+        return (name for name, _ in listed if bytes.fromhex(name) not in known)
+
+    def drop(self, stored: StoredFile) -> None:
+        """Remove an image for good, here and in the bucket; copies of other machines stay until they are evicted.
+
+        Whoever drops it has seen to it that nobody owes it to the bucket any more.
+
+        Raises:
+            Transient: the bucket or the disk does not answer; to be done again, from the start.
+        """
+        self._bucket.remove(stored)
+        super().drop(stored)
+
+    def evict(self, stored: StoredFile) -> bool:
+        """Remove this machine's copy of an image that the bucket has; returns whether there is none here now.
+
+        Raises:
+            Transient: as `drop`.
+        """
+        if self._uploads.owed([stored.path]) or not self._bucket.holds(stored):
+            return False
+        self.discard(stored.path)
+        return True
+
+    def _fetch(self, stored: StoredFile) -> bool:
+        """Put the bucket's copy in place; False where it has none, or not the right one."""
+        content = self._bucket.fetch(stored)
+        if content is None:
+            return False
+        if hashlib.sha256(content).hexdigest() != stored.sha256:
+            _log.error("bucket_object_damaged", key=self._bucket.key(stored))
+            return False
+        target = self.locate(stored.path)
+        if not self._prepared:
+            self.prepare()
+        # Under a name that the sweep knows. Not synced: what a loss of power leaves of it is fetched again.
+        draft = target.with_name(f"{secrets.token_hex(16)}{PARTIAL}")
+        with disk_trouble():
+            replaced = target.exists()
+            try:
+                draft.write_bytes(content)
+                draft.chmod(0o640)
+                draft.replace(target)
+            finally:
+                draft.unlink(missing_ok=True)
+        if replaced:
+            _log.warning("damaged_file_replaced_from_bucket", file=stored.path)
+        return True
+
+    def _elsewhere(self, absent: Sequence[StoredFile]) -> list[str]:
+        """Paths of those that another machine has, and has not brought yet."""
+        owed = self._uploads.owed([stored.path for stored in absent]) if absent else {}
+        return [path for path, machine in owed.items() if machine != self.machine]

@@ -1,0 +1,86 @@
+"""What machines still owe to the bucket: rows that commit with the images, and go once the bucket has them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, String, delete, func, insert, literal, select, union_all
+from sqlalchemy.orm import Session
+
+from ichd.store.columns import UtcDateTime
+from ichd.store.draft import StoredFile
+from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
+from ichd.store.transaction import reading, writing
+
+#: Paths bound in one statement: SQLite takes 32,766 parameters.
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What a machine owes."""
+
+    files: int
+    bytes: int
+    #: Since when; None where it owes nothing.
+    oldest: datetime | None
+
+
+class Uploads:
+    """Every method is one transaction, and raises Transient where the database fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def next(self, machine: str, *, limit: int) -> list[StoredFile]:
+        """Files that a machine owes, those that came first before others."""
+        statement = select(UploadRow.path, UploadRow.sha256, UploadRow.size).where(UploadRow.machine == machine)
+        with reading(self._engine) as session:
+            rows = session.execute(statement.order_by(UploadRow.id).limit(limit))
+            return [StoredFile(path=path, sha256=sha256, size=size) for path, sha256, size in rows]
+
+    def owed(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """Those of some paths that are not in the bucket yet, with the machine that has each."""
+        found: dict[str, str] = {}
+        with reading(self._engine) as session:
+            for start in range(0, len(paths), _BATCH):
+                wanted = UploadRow.path.in_(paths[start : start + _BATCH])
+                rows = session.execute(select(UploadRow.path, UploadRow.machine).where(wanted))
+                found |= {row.path: row.machine for row in rows}
+        return found
+
+    def settle(self, paths: Sequence[str]) -> None:
+        """The bucket has these files, or nobody has them any more; some may be settled already."""
+        with writing(self._engine) as session:
+            for start in range(0, len(paths), _BATCH):
+                session.execute(delete(UploadRow).where(UploadRow.path.in_(paths[start : start + _BATCH])))
+
+    def backlog(self, machine: str | None = None) -> Backlog:
+        """What one machine owes, or all of them."""
+        statement = select(func.count(), func.coalesce(func.sum(UploadRow.size), 0), func.min(UploadRow.stored_at))
+        if machine is not None:
+            statement = statement.where(UploadRow.machine == machine)
+        with reading(self._engine) as session:
+            files, size, oldest = session.execute(statement).one()
+        return Backlog(files=files, bytes=int(size), oldest=oldest)
+
+    def checksums(self) -> frozenset[bytes]:
+        """Of every image that is stored and not dropped: 100 MB for a million, for a person's command."""
+        rows = (select(row.sha256).where(row.dropped_at.is_(None)) for row in (InstanceRow, ConflictRow))
+        with reading(self._engine) as session:
+            return frozenset(bytes.fromhex(sha256) for sha256 in session.scalars(union_all(*rows)))
+
+    def owe_everything(self, machine: str, *, now: datetime) -> None:
+        """Every image that is stored is owed by a machine: a folder that so far was all there was gets a bucket."""
+        with writing(self._engine) as session:
+            _owe_everything(session, machine, now)
+
+
+def _owe_everything(session: Session, machine: str, now: datetime) -> None:
+    images = union_all(
+        *(select(row.path, row.sha256, row.size).where(row.dropped_at.is_(None)) for row in (InstanceRow, ConflictRow))
+    ).subquery()
+    owed = select(UploadRow.path).where(UploadRow.path == images.c.path)
+    rows = select(images, literal(machine, String), literal(now, UtcDateTime)).where(~owed.exists())
+    columns = ["path", "sha256", "size", "machine", "stored_at"]
+    session.execute(insert(UploadRow).from_select(columns, rows))

@@ -1,0 +1,73 @@
+"""What is told to whoever watches: how things stand, and what has happened since he came, whatever the tables hold."""
+
+from datetime import timedelta
+
+from ichd.domain.job import JobKind, JobState
+from ichd.domain.reason import Reason
+from ichd.domain.study import StudyState
+from ichd.store.census import Crowd, take_census
+from ichd.store.tally import Tally
+from tests.store.house import House
+
+
+def test_the_census_tells_what_waits_what_failed_and_since_when(house: House) -> None:
+    house.ready(study="1.2.840.1")
+    house.analyse("pacs", "ris")
+    house.deliver()
+    house.wait(60)
+    house.ready(study="1.2.840.2")
+    begun = house.now
+    house.wait(30)
+    house.receive(1, study="1.2.840.3")
+
+    census = take_census(house.engine)
+
+    assert census.jobs[JobKind.ANALYSE, JobState.QUEUED] == Crowd(count=1, since=begun)
+    assert census.jobs[JobKind.PUBLISH, JobState.QUEUED].count == 1
+    assert census.jobs[JobKind.ANALYSE, JobState.DEAD] == Crowd(count=0)
+    assert list(census.deliveries) in ([("ris", JobState.QUEUED)], [("pacs", JobState.QUEUED)])
+    assert census.studies[StudyState.READY].count == census.studies[StudyState.RECEIVING].count == 1
+    assert census.studies[StudyState.RECEIVING].since == house.now
+    assert census.last_image_at == house.now
+    assert census.uploads == {}
+
+
+def test_dead_jobs_and_destinations_that_fail_are_told(house: House) -> None:
+    house.ready()
+    house.analyse("pacs")
+    job = house.claim()
+    house.studies.failed(job, Reason.PEER_UNREACHABLE, "", retry_at=None, now=house.now)
+
+    census = take_census(house.engine)
+
+    assert census.deliveries == {("pacs", JobState.DEAD): 1}
+
+
+def test_a_tally_counts_from_its_beginning_each_thing_once(house: House) -> None:
+    house.ready(study="1.2.840.1")
+    tally = Tally(house.engine)
+    tally.count(now=house.now)
+    house.analyse("pacs")
+    house.deliver()
+    house.receive(1, 2, 3, study="1.2.840.2")
+    house.arrivals.refuse(
+        Reason.TRUNCATED, detail="", calling_ae_title="CT1", address="", sop_class_uid=None, sop_instance_uid=None,
+        now=house.now,
+    )  # fmt: skip
+
+    tally.count(now=house.now)
+    assert (tally.studies_received, tally.images) == (0, 0), (
+        "what is that new may have a neighbour that is not shown yet"
+    )
+    house.wait(11)
+    tally.count(now=house.now)
+    latencies = tally.latencies_s
+    tally.count(now=house.now + timedelta(seconds=1))
+
+    assert (tally.studies_received, tally.images) == (1, 3)
+    assert tally.image_bytes == sum(len(f"1.2.840.2.1.{number}") for number in (1, 2, 3))
+    assert tally.deliveries == {"pacs": 1}
+    assert tally.refusals == {Reason.TRUNCATED: 1}
+    assert tally.studies_finished == {StudyState.REPORTED: 1}
+    assert latencies == [2.0]
+    assert tally.latencies_s == []
