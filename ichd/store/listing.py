@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, or_, select
+from sqlalchemy import Engine, Row, func, or_, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import Closing
@@ -19,7 +19,7 @@ from ichd.domain.record import Record
 from ichd.domain.study import StudyState
 from ichd.store.conflicts import Conflict, conflict_counts, conflicts_of
 from ichd.store.contents import StoredImage, images_of, select_finding, study_facts
-from ichd.store.receipts import receipt_of
+from ichd.store.receipts import RECEIPT_COLUMNS, receipt_of
 from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.reviews import GivenReview, reviews_of
 from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
@@ -56,6 +56,11 @@ class JobSummary:
     #: The last error, None where there was none.
     reason: Reason | None
     detail: str
+
+
+# Columns and no rows of the object mapper: a line of a list has a dozen of them, and they took most of its time.
+_JOB_FIELDS = tuple(field.name for field in fields(JobSummary))
+_JOB_COLUMNS = tuple(getattr(JobRow, name) for name in _JOB_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +167,12 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
             raise UserError(f"no study {study_uid} is known; `ichd status` lists them")
         finding = session.scalars(select_finding(study.id, study.revision)).one_or_none()
         record = finding.record | {"state": str(study.state)} if finding else None
-        jobs = session.scalars(select(JobRow).where(JobRow.study_id == study.id).order_by(JobRow.id))
+        jobs = session.execute(select(*_JOB_COLUMNS).where(JobRow.study_id == study.id).order_by(JobRow.id))
         return StudyDetail(
             summary=_summaries(session, [study])[0],
             record=record,
             series=_series(study_uid, images_of(session, study.id), record),
-            jobs=tuple(_job(row) for row in jobs),
+            jobs=tuple(map(_job, jobs)),
             deliveries=tuple(_deliveries(session, [study.id])[study.id]),
             conflicts=tuple(conflicts_of(session, study.id)),
             refusals=tuple(latest_refusals(session, limit=_REFUSALS, study_instance_uid=study_uid)),
@@ -245,30 +250,32 @@ def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, _Counts]:
     return defaultdict(_Counts, counted)
 
 
-def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, FindingRow]:
+def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, Row[Any]]:
+    """Revision, triage and scan by study id."""
     # That the images were dropped is no news of the patient: what was found in them stands.
     news = or_(FindingRow.triage.is_not(None), FindingRow.record["reason"].as_string() != str(Reason.IMAGES_DROPPED))
-    statement = select(FindingRow).where(FindingRow.study_id.in_(ids), news).order_by(FindingRow.revision)
-    return {finding.study_id: finding for finding in session.scalars(statement)}
+    wanted = select(FindingRow.study_id, FindingRow.revision, FindingRow.triage, FindingRow.scan)
+    statement = wanted.where(FindingRow.study_id.in_(ids), news).order_by(FindingRow.revision)
+    return {finding.study_id: finding for finding in session.execute(statement)}
 
 
 def _present_jobs(session: Session, ids: Sequence[int]) -> Mapping[int, list[JobSummary]]:
     statement = (
-        select(JobRow)
+        select(JobRow.study_id, *_JOB_COLUMNS)
         .join(StudyRow, JobRow.study_id == StudyRow.id)
         .where(StudyRow.id.in_(ids), JobRow.revision == StudyRow.revision)
         .order_by(JobRow.id)
     )
     jobs: dict[int, list[JobSummary]] = defaultdict(list)
-    for row in session.scalars(statement):
-        jobs[row.study_id].append(_job(row))
+    for study_id, *values in session.execute(statement):
+        jobs[study_id].append(_job(values))
     return jobs
 
 
 def _deliveries(session: Session, ids: Sequence[int]) -> Mapping[int, list[Delivery]]:
     deliveries: dict[int, list[Delivery]] = defaultdict(list)
-    statement = select(ReceiptRow).where(ReceiptRow.study_id.in_(ids)).order_by(ReceiptRow.id)
-    for row in session.scalars(statement):
+    wanted = select(ReceiptRow.study_id, ReceiptRow.revision, *RECEIPT_COLUMNS)
+    for row in session.execute(wanted.where(ReceiptRow.study_id.in_(ids)).order_by(ReceiptRow.id)):
         deliveries[row.study_id].append(Delivery(revision=row.revision, receipt=receipt_of(row)))
     return deliveries
 
@@ -293,5 +300,6 @@ def _series(study_uid: str, images: Sequence[StoredImage], record: Record | None
     return tuple(summaries)
 
 
-def _job(row: JobRow) -> JobSummary:
-    return JobSummary(**{field.name: getattr(row, field.name) for field in fields(JobSummary)})
+def _job(values: Sequence[Any]) -> JobSummary:
+    """Of the values of `_JOB_COLUMNS`."""
+    return JobSummary(**dict(zip(_JOB_FIELDS, values, strict=True)))

@@ -1,5 +1,9 @@
 """A receipt's row, written and read."""
 
+from typing import Any
+
+from sqlalchemy import Row
+
 from ichd.domain.delivery import ObjectKind, Receipt
 from ichd.store.tables import ReceiptRow
 
@@ -15,8 +19,21 @@ def fill_receipt(row: ReceiptRow, receipt: Receipt) -> None:
     row.proved_at = receipt.proved_at
 
 
-def receipt_of(row: ReceiptRow) -> Receipt:
-    """The receipt, without the address, which no table keeps."""
+#: What `receipt_of` reads.
+RECEIPT_COLUMNS = (
+    ReceiptRow.destination,
+    ReceiptRow.sent_at,
+    ReceiptRow.sop_instance_uids,
+    ReceiptRow.sop_class_uid,
+    ReceiptRow.status,
+    ReceiptRow.left_out,
+    ReceiptRow.proof,
+    ReceiptRow.proved_at,
+)
+
+
+def receipt_of(row: ReceiptRow | Row[*tuple[Any, ...]]) -> Receipt:
+    """The receipt, without the address, which no table keeps; of the whole row or of `RECEIPT_COLUMNS`."""
     return Receipt(
         destination=row.destination,
         sent_at=row.sent_at,

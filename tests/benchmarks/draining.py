@@ -48,8 +48,9 @@ class Drained:
 
 def drained_by(processes: int, drain: Callable[[str, Barrier], Share], url: str, jobs: int) -> Drained:
     """Have `processes` of them empty the queue behind `url`, which holds `jobs`."""
-    # What they need is imported once, by the script that starts them, and not by each on the cores that are measured.
-    context = multiprocessing.get_context("forkserver")
+    # What they need is imported by the script that starts them, and not by each on the cores that are measured. No
+    # connection is open and no thread runs at this moment.
+    context = multiprocessing.get_context("fork")
     with context.Manager() as manager:
         barrier: Any = manager.Barrier(processes)
         with context.Pool(processes) as pool:

@@ -30,17 +30,19 @@ _ROWS = (
        FROM {numbers}""",
     """INSERT INTO receipt (id, job_id, study_id, revision, destination, sent_at, sop_instance_uids, sop_class_uid,
          status, left_out, proof)
-       SELECT n, 2 * n, n, 1, 'pacs', {at}, '["2.25.' || n || '"]', '1.2.840.10008.5.1.4.1.1.88.34', '0x0000', '[]',
-         'accepted' FROM {numbers}""",
+       SELECT n, 2 * n, n, 1, 'pacs', {at}, CAST('["2.25.' || n || '"]' AS {json}),
+         '1.2.840.10008.5.1.4.1.1.88.34', '0x0000', '[]', 'sent' FROM {numbers}""",
 )
 _POSTGRESQL = {
     "at": "timestamptz '2024-01-01 00:00Z' + n * interval '1 minute'",
+    "json": "json",
     "true": "true",
     "false": "false",
 }
 _SQLITE = {
     # As the driver of SQLAlchemy writes times.
     "at": "strftime('%Y-%m-%d %H:%M:%S.000000', 1704067200 + 60 * n, 'unixepoch')",
+    "json": "text",
     "true": "1",
     "false": "0",
 }
