@@ -9,8 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ichd.store.disk import disk_trouble
-from ichd.store.draft import PARTIAL
+from ichd.store.disk import PARTIAL, disk_trouble
 
 #: Suffix of the mark that stands beside a file while somebody makes it.
 _BUSY = ".busy"

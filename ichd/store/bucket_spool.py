@@ -15,8 +15,8 @@ import structlog
 from ichd.domain.errors import Permanent, Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.store.bucket import CONNECTIONS, Bucket
-from ichd.store.disk import disk_trouble
-from ichd.store.draft import PARTIAL, StoredFile
+from ichd.store.disk import PARTIAL, disk_trouble, write_once
+from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
 from ichd.store.uploads import Uploads
 
@@ -47,7 +47,7 @@ class BucketSpool(Spool):
             Transient: the folder can't be written.
         """
         if self._machine is None:
-            self._machine = self._write_once(".machine", secrets.token_hex(8))
+            self._machine = write_once(self.root, ".machine", secrets.token_hex(8))
         return self._machine
 
     @property

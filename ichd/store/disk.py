@@ -2,12 +2,16 @@
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
+
+#: What a file is called until it is whole.
+PARTIAL = ".part"
 
 
 @contextmanager
@@ -44,3 +48,41 @@ def sync_folder(folder: Path | str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def usage_of(folder: Path) -> os.statvfs_result:
+    """What the disk of a folder says of itself; of one that does not exist yet, the disk that it would lie on.
+
+    Raises:
+        Transient: the disk does not say.
+    """
+    with disk_trouble():
+        try:
+            return os.statvfs(folder)
+        except FileNotFoundError:
+            return os.statvfs(next(parent for parent in folder.absolute().parents if parent.exists()))
+
+
+def write_once(folder: Path, name: str, word: str) -> str:
+    """Write a word into a file of `folder` that says nothing yet; returns what it says then, durably.
+
+    Whoever comes second finds the first one's word: the file appears whole, and is never written over.
+
+    Raises:
+        Transient: the disk fails.
+    """
+    target, draft = folder / name, folder / f"{name}.{secrets.token_hex(8)}{PARTIAL}"
+    with disk_trouble():
+        make_durably(folder)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(f"{word}\n".encode())
+                file.flush()
+                os.fsync(descriptor)
+            with suppress(FileExistsError):
+                os.link(draft, target)
+        finally:
+            draft.unlink()
+        sync_folder(folder)
+        return target.read_text("utf-8").strip()

@@ -16,12 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ichd.store.disk import disk_trouble, sync_folder
+from ichd.store.disk import PARTIAL, disk_trouble, sync_folder
 
 Fragment = bytes | bytearray | memoryview
 
-#: What a file is called until it is whole.
-PARTIAL = ".part"
 #: No other process has this part of a name.
 _OURS = secrets.token_hex(7)
 _COUNT = itertools.count()

@@ -7,28 +7,19 @@ deleted on suspicion: the sweep moves it out of the way, where a person can look
 import errno
 import hashlib
 import os
-import re
-import secrets
-import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 from ichd.domain.image_file import ImageFile
-from ichd.store.disk import disk_trouble, make_durably, named, sync_folder
-from ichd.store.draft import PARTIAL, Buffers, Draft, Fragment, StoredFile
+from ichd.store.disk import disk_trouble, make_durably, named, sync_folder, usage_of, write_once
+from ichd.store.draft import Buffers, Draft, Fragment, StoredFile
+from ichd.store.sweeping import Paths, folders_of, is_path, paths_in, sweep
 
 __all__ = ["Draft", "Fragment", "Spool", "StoredFile"]
 
-#: Images and objects; messages of the outbox.
-SUFFIXES = (".dcm", ".hl7", ".json")
-_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.(dcm|hl7|json)")
-_FOLDER = re.compile("[0-9a-f]{2}")
 #: In the root of the spool: the code of the database that it belongs to.
 _OWNER = ".owner"
-_LOOKUP_BATCH = 500
 
 
 class Spool:
@@ -79,7 +70,7 @@ class Spool:
         Raises:
             Transient: the spool can't be written.
         """
-        return self._write_once(_OWNER, code)
+        return write_once(self._root, _OWNER, code)
 
     def move_in(self, code: str) -> None:
         """Let the folder of this machine belong to the database of the whole spool: here they are the same."""
@@ -91,7 +82,7 @@ class Spool:
             Transient: the spool can't be read.
         """
         with disk_trouble():
-            return any(True for folder in self._folders() for _ in os.scandir(folder))
+            return any(True for folder in folders_of(self._root) for _ in os.scandir(folder))
 
     def prepare(self) -> None:
         """Make all folders at once, so that their names are durable before any file relies on one.
@@ -116,11 +107,11 @@ class Spool:
             Transient: the disk fails.
         """
         with disk_trouble():
-            for folder in self._folders():
+            for folder in folders_of(self._root):
                 sync_folder(folder)
 
     def draft(self, suffix: str = ".dcm") -> Draft:
-        """Begin a file, a complete one in the end; `suffix` is one of `SUFFIXES`.
+        """Begin a file, a complete one in the end; `suffix` is one of `sweeping.SUFFIXES`.
 
         Raises:
             Transient: the spool can't be written.
@@ -130,7 +121,7 @@ class Spool:
         return Draft(self._root, self._buffers, suffix)
 
     def write(self, parts: Sequence[Fragment], suffix: str = ".dcm") -> StoredFile:
-        """Store the concatenation of `parts` durably; `suffix` is one of `SUFFIXES`.
+        """Store the concatenation of `parts` durably; `suffix` is one of `sweeping.SUFFIXES`.
 
         Raises:
             Transient: the disk is full (DISK_LOW) or the spool can't be written (STORE_UNAVAILABLE).
@@ -146,7 +137,7 @@ class Spool:
         Raises:
             ValueError: the path is not one of ours.
         """
-        if not _NAME.fullmatch(path):
+        if not is_path(path):
             raise ValueError(f"{path!r} is not a path of the spool")
         return self._root / path
 
@@ -227,41 +218,20 @@ class Spool:
     def sweep(
         self,
         *,
-        known: Callable[[Sequence[str]], Collection[str]],
+        known: Paths,
         older_than: timedelta,
         now: datetime,
-        dropped: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+        dropped: Paths = lambda _: (),
         keep_orphans: bool = True,
     ) -> int:
-        """Tidy up what a death in the middle of an arrival left: partial files, and files without a row.
-
-        Partial files are deleted: no sender was told that they are safe. Files without a row are moved to a folder
-        beside the spool, `<spool>.orphans`: a database restored from a backup has forgotten images that were
-        acknowledged. One whose writer was killed while it sealed need not be whole. `known` answers which of a batch of
-        paths have a row. Files younger than `older_than` are left alone: their row may be about to be committed. Files
-        whose names are not ours are never touched. Without `keep_orphans` those without a row are deleted: they can be
-        made again. `dropped` answers which of a batch of paths retention has given up: a death kept it from deleting
-        them. Returns the number of files that are gone from the spool.
+        """Tidy up what a death left here (`ichd.store.sweeping`).
 
         Raises:
             Transient: the disk fails, or `known` or `dropped` does.
         """
-        swept = 0
-        stale = self._older_than((now - older_than).timestamp())
-        while batch := tuple(islice(stale, _LOOKUP_BATCH)):
-            complete = [path for path in batch if not path.endswith(PARTIAL)]
-            given_up = frozenset(dropped(complete))
-            kept = frozenset(known(complete)) - given_up
-            for path in batch:
-                if path in kept:
-                    continue
-                with disk_trouble(), suppress(FileNotFoundError):  # another process sweeps as well
-                    if path.endswith(PARTIAL) or path in given_up or not keep_orphans:
-                        (self._root / path).unlink()
-                    else:
-                        self._set_aside(path)
-                    swept += 1
-        return swept
+        return sweep(
+            self._root, known=known, older_than=older_than, now=now, dropped=dropped, keep_orphans=keep_orphans
+        )
 
     def paths(self) -> Iterator[str]:
         """The files that lie here whole, as rows name them.
@@ -269,10 +239,7 @@ class Spool:
         Raises:
             Transient: the disk fails.
         """
-        for folder in self._folders():
-            with disk_trouble():
-                names = [entry.name for entry in os.scandir(folder)]
-            yield from (path for name in names if _NAME.fullmatch(path := f"{folder.name}/{name}"))
+        return paths_in(self._root)
 
     def free_fraction(self) -> float:
         """Share of the spool's disk that is free, 0 to 1; 1 for a file system that does not count its blocks.
@@ -280,7 +247,7 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
-        usage = self._statvfs()
+        usage = usage_of(self._root)
         return usage.f_bavail / usage.f_blocks if usage.f_blocks else 1.0
 
     def disk_bytes(self) -> int:
@@ -289,59 +256,5 @@ class Spool:
         Raises:
             Transient: the disk does not say.
         """
-        usage = self._statvfs()
+        usage = usage_of(self._root)
         return usage.f_blocks * usage.f_frsize
-
-    def _statvfs(self) -> os.statvfs_result:
-        with disk_trouble():
-            try:
-                return os.statvfs(self._root)
-            except FileNotFoundError:
-                return os.statvfs(next(folder for folder in self._root.absolute().parents if folder.exists()))
-
-    def _write_once(self, name: str, word: str) -> str:
-        """Write a word into a file of the root that says nothing yet; returns what it says then, durably."""
-        target, draft = self._root / name, self._root / f"{name}.{secrets.token_hex(8)}{PARTIAL}"
-        with disk_trouble():
-            make_durably(self._root)
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(f"{word}\n".encode())
-                    file.flush()
-                    os.fsync(descriptor)
-                with suppress(FileExistsError):
-                    os.link(draft, target)
-            finally:
-                draft.unlink()
-            sync_folder(self._root)
-            return target.read_text("utf-8").strip()
-
-    def _set_aside(self, path: str) -> None:
-        """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""
-        orphans = self._root.absolute().with_name(f"{self._root.absolute().name}.orphans")
-        orphans.mkdir(mode=0o750, exist_ok=True)
-        shutil.move(self._root / path, orphans / Path(path).name)
-
-    def _folders(self) -> list[Path]:
-        if not self._root.is_dir():
-            return []
-        return sorted(folder for folder in self._root.iterdir() if _FOLDER.fullmatch(folder.name))
-
-    def _older_than(self, timestamp: float) -> Iterator[str]:
-        for folder in self._folders():
-            with disk_trouble():
-                entries = list(os.scandir(folder))
-            for entry in entries:
-                path = f"{folder.name}/{entry.name}"
-                ours = _NAME.fullmatch(path.removesuffix(PARTIAL) + SUFFIXES[0] if path.endswith(PARTIAL) else path)
-                if ours and _modified_before(entry, timestamp):
-                    yield path
-
-
-def _modified_before(entry: os.DirEntry[str], timestamp: float) -> bool:
-    """False for a file that another process has just renamed or removed."""
-    try:
-        return entry.stat().st_mtime < timestamp
-    except FileNotFoundError:
-        return False

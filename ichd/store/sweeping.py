@@ -1,0 +1,103 @@
+"""What lies in a spool's folders, and what a death in the middle of an arrival left there."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from ichd.store.disk import PARTIAL, disk_trouble
+
+#: Images and objects; messages of the outbox.
+SUFFIXES = (".dcm", ".hl7", ".json")
+_PATH = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.(dcm|hl7|json)")
+_FOLDER = re.compile("[0-9a-f]{2}")
+_BATCH = 500
+
+#: Answers which of a batch of paths are what is asked for.
+Paths = Callable[[Sequence[str]], Collection[str]]
+
+
+def is_path(text: str) -> bool:
+    """Whether it is a path of ours, relative to the root."""
+    return _PATH.fullmatch(text) is not None
+
+
+def folders_of(root: Path) -> list[Path]:
+    """Those in which files lie, in their order."""
+    if not root.is_dir():
+        return []
+    return sorted(folder for folder in root.iterdir() if _FOLDER.fullmatch(folder.name))
+
+
+def paths_in(root: Path) -> Iterator[str]:
+    """The files that lie there whole.
+
+    Raises:
+        Transient: the disk fails.
+    """
+    for folder in folders_of(root):
+        with disk_trouble():
+            names = [entry.name for entry in os.scandir(folder)]
+        yield from (path for name in names if is_path(path := f"{folder.name}/{name}"))
+
+
+def sweep(root: Path, *, known: Paths, older_than: timedelta, now: datetime, dropped: Paths, keep_orphans: bool) -> int:
+    """Remove partial files, and files without a row; returns how many are gone.
+
+    Partial files are deleted: no sender was told that they are safe. Files without a row are moved to a folder beside
+    the spool, `<spool>.orphans`: a database restored from a backup has forgotten images that were acknowledged. One
+    whose writer was killed while it sealed need not be whole. `known` answers which paths have a row. Files younger
+    than `older_than` are left alone: their row may be about to be committed. Files whose names are not ours are never
+    touched. Without `keep_orphans` those without a row are deleted: they can be made again. `dropped` answers which
+    paths retention has given up: a death kept it from deleting them.
+
+    Raises:
+        Transient: the disk fails, or `known` or `dropped` does.
+    """
+    swept = 0
+    stale = _older_than(root, (now - older_than).timestamp())
+    while batch := tuple(islice(stale, _BATCH)):
+        complete = [path for path in batch if not path.endswith(PARTIAL)]
+        given_up = frozenset(dropped(complete))
+        kept = frozenset(known(complete)) - given_up
+        for path in batch:
+            if path in kept:
+                continue
+            with disk_trouble(), suppress(FileNotFoundError):  # another process sweeps as well
+                if path.endswith(PARTIAL) or path in given_up or not keep_orphans:
+                    (root / path).unlink()
+                else:
+                    _set_aside(root, path)
+                swept += 1
+    return swept
+
+
+def _set_aside(root: Path, path: str) -> None:
+    """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""
+    orphans = root.absolute().with_name(f"{root.absolute().name}.orphans")
+    orphans.mkdir(mode=0o750, exist_ok=True)
+    shutil.move(root / path, orphans / Path(path).name)
+
+
+def _older_than(root: Path, timestamp: float) -> Iterator[str]:
+    """Files and partial files of ours."""
+    for folder in folders_of(root):
+        with disk_trouble():
+            entries = list(os.scandir(folder))
+        for entry in entries:
+            path = f"{folder.name}/{entry.name}"
+            whole = path.removesuffix(PARTIAL) + SUFFIXES[0] if path.endswith(PARTIAL) else path
+            if is_path(whole) and _modified_before(entry, timestamp):
+                yield path
+
+
+def _modified_before(entry: os.DirEntry[str], timestamp: float) -> bool:
+    """False for a file that another process has just renamed or removed."""
+    try:
+        return entry.stat().st_mtime < timestamp
+    except FileNotFoundError:
+        return False
