@@ -185,7 +185,9 @@ def _render_to_file(recipe: Recipe, folder: Path, split: Split, index: int) -> N
     phantom = draw_phantom(recipe.phantoms, seed=recipe.seed, split=split, index=index)
     path = _path(folder, split, index)
     partial = path.with_suffix(".partial")
-    save_file(render_on_grid(phantom, recipe.input), partial)
+    # Sums that several threads share are rounded otherwise than those of one: the phantoms would depend on the machine.
+    with threadpool_limits(limits=1):
+        save_file(render_on_grid(phantom, recipe.input), partial)
     partial.replace(path)
 
 
