@@ -76,8 +76,10 @@ def besiege(folder: Path, database: str, *, seconds: float, seed: int) -> tuple[
     with ExitStack() as stack:
         server = None
         if database == "postgresql":
-            folder.chmod(0o755)
-            server = PostgresqlServer(folder / "server")
+            # A folder of its own: whoever runs us may be root, and the server is not, nor may it enter what is root's.
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ichd-chaos-server-")))
+            home.chmod(0o755)
+            server = PostgresqlServer(home / "server")
             server.start()
             stack.callback(server.crash)
         it = stack.enter_context(Installation(folder, server))

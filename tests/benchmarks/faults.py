@@ -21,7 +21,7 @@ class Faults:
         self.injected: Counter[str] = Counter()
 
     def run(self, *, seconds: float) -> None:
-        """Inject faults for so long, and leave everything healed."""
+        """Inject faults for so long, each once at least, and leave everything healed."""
         kinds: list[tuple[int, Fault]] = [
             (4, self._kill_one),
             (1, self._kill_all),
@@ -33,12 +33,12 @@ class Faults:
         if self._it.server is not None:
             kinds += [(2, self._database_restart), (1, self._database_crash)]
             kinds += [(2, self._partition), (1, self._connections_cut)]
-        ends = time.monotonic() + seconds
         weights = [weight for weight, _ in kinds]
-        # Each once, then as chance has it.
-        planned = iter(self._chance.sample([fault for _, fault in kinds], len(kinds)))
-        while time.monotonic() < ends:
-            fault = next(planned, None) or self._chance.choices([f for _, f in kinds], weights)[0]
+        # Each once, however long that takes; then as chance has it.
+        planned = self._chance.sample([fault for _, fault in kinds], len(kinds))
+        ends = time.monotonic() + seconds
+        while planned or time.monotonic() < ends:
+            fault = planned.pop() if planned else self._chance.choices([f for _, f in kinds], weights)[0]
             fault()
             self.injected[fault.__name__.strip("_")] += 1
             self._wait(1.0, 5.0)
