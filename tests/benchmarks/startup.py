@@ -20,6 +20,8 @@ from pathlib import Path
 
 from sqlalchemy import insert, text
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from ichd.domain.errors import IchdError
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.study import StudyState
