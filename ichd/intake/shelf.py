@@ -1,6 +1,5 @@
 """From a whole file to a committed row: the last steps before a sender is told yes."""
 
-import time
 from datetime import datetime
 
 import structlog
@@ -13,9 +12,6 @@ from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.spool import Draft, Spool, StoredFile
 
 _log = structlog.get_logger(__name__)
-
-#: A file without a row is safe from the sweep for longer than this: it goes by the time of the last write.
-_SWEPT_AFTER_S = 30.0
 
 
 class Shelf:
@@ -58,8 +54,9 @@ class Shelf:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
         if kind is ArrivalKind.DUPLICATE:
             self._discard(stored)
-        elif time.monotonic() - draft.written_at > _SWEPT_AFTER_S and not self._spool.holds(stored):
-            # The disk or the database kept us waiting for so long that the sweep took the file for an orphan.
+        elif not self._spool.holds(stored):
+            # The disk or the database kept us waiting for so long, or the clock was set so far ahead, that the sweep
+            # took the file for an orphan. It looks for a row once more afterwards, as we look for the file.
             self._arrivals.forget(stored)
             raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
         return kind

@@ -64,6 +64,7 @@ def sweep(root: Path, *, known: Paths, older_than: timedelta, now: datetime, dro
         complete = [path for path in batch if not path.endswith(PARTIAL)]
         given_up = frozenset(dropped(complete))
         kept = frozenset(known(complete)) - given_up
+        aside: list[str] = []
         for path in batch:
             if path in kept:
                 continue
@@ -71,16 +72,23 @@ def sweep(root: Path, *, known: Paths, older_than: timedelta, now: datetime, dro
                 if path.endswith(PARTIAL) or path in given_up or not keep_orphans:
                     (root / path).unlink()
                 else:
-                    _set_aside(root, path)
+                    shutil.move(root / path, _orphan(root, path))
+                    aside.append(path)
                 swept += 1
+        # A clock that was set ahead makes every file look old, one whose row is just being committed too. Whoever
+        # commits it looks for the file afterwards, and we look for the row: one of us sees the other.
+        for path in known(aside) if aside else ():
+            with disk_trouble():
+                shutil.move(_orphan(root, path), root / path)
+            swept -= 1
     return swept
 
 
-def _set_aside(root: Path, path: str) -> None:
-    """Move a file out of the spool; a spool that is a mount of its own has another disk beside it."""
+def _orphan(root: Path, path: str) -> Path:
+    """Where a file without a row is kept; a spool that is a mount of its own has another disk beside it."""
     orphans = root.absolute().with_name(f"{root.absolute().name}.orphans")
     orphans.mkdir(mode=0o750, exist_ok=True)
-    shutil.move(root / path, orphans / Path(path).name)
+    return orphans / Path(path).name
 
 
 def _older_than(root: Path, timestamp: float) -> Iterator[str]:

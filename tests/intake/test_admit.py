@@ -1,6 +1,5 @@
 """The counter: a yes is said only to what lies in the spool."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +10,9 @@ from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.retention import Watermarks
 from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
-from ichd.intake import shelf
 from ichd.intake.claim import Admission, Claim, Sender
 from ichd.intake.counter import Counter
 from ichd.intake.visit import Visit
-from ichd.pipeline.ticks import ORPHAN_AFTER
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.studies import Studies
 from ichd.store.tables import InstanceRow
@@ -77,10 +74,8 @@ def test_a_resend_mends_a_file_that_is_gone_or_damaged(house: House, harm: Any) 
     assert admit(house) is ArrivalKind.DUPLICATE
 
 
-def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House) -> None:
     """The database kept the listener waiting for so long that its file looked like an orphan."""
-    assert timedelta(seconds=shelf._SWEPT_AFTER_S) < ORPHAN_AFTER, "nobody looks who need not"
-    monkeypatch.setattr(shelf, "_SWEPT_AFTER_S", 0.0)
 
     class Slow(Arrivals):
         def record(self, *args: Any, **kwargs: Any) -> ArrivalKind:
@@ -98,24 +93,13 @@ def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House, monkey
 
 
 def test_a_file_that_was_swept_while_it_was_synced_is_no_success(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk took longer over the syncs than the sweep leaves a file alone; the row is quick."""
-
-    class Clock:
-        now = 1000.0
-        time_ns = staticmethod(time.time_ns)
-
-        @classmethod
-        def monotonic(cls) -> float:
-            return cls.now
+    """Its syncs took longer than the sweep leaves a file alone, or a clock was set; the row is quick."""
 
     def slow_sync(_folder: str) -> None:
         later = now() + timedelta(seconds=1)
         assert house.spool.sweep(known=house.arrivals.known_paths, older_than=timedelta(0), now=later) == 1
-        Clock.now += 100
 
     counter = counter_of(house)
-    monkeypatch.setattr("ichd.store.draft.time", Clock)
-    monkeypatch.setattr("ichd.intake.shelf.time", Clock)
     with monkeypatch.context() as slow:
         slow.setattr("ichd.store.draft.sync_folder", slow_sync)
         with pytest.raises(Transient) as caught:
