@@ -97,5 +97,5 @@ def _is_whole(spool: Spool, sha256: str, stored: Mapping[str, str]) -> bool:
     path = stored.get(sha256)
     if path is None:
         return False
-    with spool.locate(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    file = spool.locate(path)
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
