@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from ichd import __version__
-from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import Clock, clock_of, utc_now
 from ichd.app.clockwork import describe_self_test
@@ -22,6 +21,7 @@ from ichd.app.feedback import hl7_door
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
+from ichd.app.trail import RoleTrail
 from ichd.app.uploading import uploading
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError

@@ -8,13 +8,13 @@ from time import perf_counter
 
 import structlog
 
-from ichd.app.audit import RoleTrail
 from ichd.app.disk import retention_policy, watermarks
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.policies import horizon
 from ichd.app.slots import Slot, cores_here, seated
 from ichd.app.storage import open_storage
 from ichd.app.ticks import Rhythm, start_worker_ticks
+from ichd.app.trail import RoleTrail
 from ichd.app.workbench import Bench, couriers_of, open_bench, owner_name, readings_of, sweep_embeddings
 from ichd.domain.ending import Ending
 from ichd.pipeline.couriers import Couriers

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ichd.app.audit import RoleTrail, collector_of, fingerprints, user_name
+from ichd.app.audit import collector_of
 from ichd.app.doctor import examine
 from ichd.app.listener import run_listener
+from ichd.app.trail import RoleTrail, fingerprints, user_name
 from ichd.domain.audit import AuditEvent
 from ichd.settings import Settings, load_settings
 from ichd.store.audit import Audit
