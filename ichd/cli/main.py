@@ -19,8 +19,8 @@ from ichd.domain.errors import IchdError, UserError
 class _Commands(TyperGroup):
     """The daemon's commands at once, the tools when one of them is asked for, or all.
 
-    Each role is a process that comes through here, and a scanner waits for it: the tools are two dozen modules with
-    some hundred options, and take as long to load as the rest of the command line.
+    Each role is a process that comes through here, and a scanner waits for two of them: the tools are two dozen modules
+    with some hundred options, and an eighth of what the command line takes to load.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
