@@ -16,6 +16,7 @@ from ichd.store.kept import dropped_among
 from ichd.store.recording import Arrival, ArrivalKind, owed, record_all
 from ichd.store.refusals import Refusal, latest_refusals, write_refusals
 from ichd.store.reopening import reopen
+from ichd.store.settling import settle_all
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, StudyRow, UploadRow
 from ichd.store.transaction import RowWriter, insert_link, reading, writing
@@ -34,6 +35,7 @@ class Arrivals(Associations):
         super().__init__(engine)
         self._writer = RowWriter(engine)
         self._recordings = GroupCommit(self._record_all)
+        self._settlings = GroupCommit(self._settle_all)
         self._refusings = GroupCommit(self._refuse_all)
 
     def rehearse(self, *, now: datetime) -> None:
@@ -124,6 +126,14 @@ class Arrivals(Associations):
             insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
             return ArrivalKind.NEW
 
+    def settle(self, facts: InstanceFacts, stored: StoredFile) -> bool:
+        """The bucket has the bytes of an image: nobody owes them any more, whoever's row it is.
+
+        False where no row has these bytes now, since retention dropped them, or who had a row took it back: then the
+        bucket need not keep them.
+        """
+        return self._settlings.submit((facts.sop_instance_uid, stored.sha256))
+
     def forget(self, stored: StoredFile) -> None:
         """Take back the row of an image whose file vanished before its sender was answered.
 
@@ -182,6 +192,10 @@ class Arrivals(Associations):
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
         with self._writer.transaction() as connection:
             return record_all(connection, arrivals)
+
+    def _settle_all(self, images: Sequence[tuple[str, str]]) -> list[bool]:
+        with self._writer.transaction() as connection:
+            return settle_all(connection, images)
 
     def _refuse_all(self, refusals: Sequence[Refusal]) -> list[None]:
         with self._writer.transaction() as connection:

@@ -27,12 +27,14 @@ class BucketSpool(Spool):
     """Safe for any number of threads and processes, and for any number of machines with a folder each."""
 
     def __init__(self, root: Path, bucket: Bucket, uploads: Uploads, *, at_once: bool) -> None:
-        """With `at_once` an image is in the bucket before it is acknowledged; else it is owed to it."""
+        """With `at_once` an image is in the bucket before it is acknowledged; else it may be owed to it by then."""
         super().__init__(root)
         self._bucket = bucket
         self._uploads = uploads
         self._at_once = at_once
         self._machine: str | None = None
+        #: Whether the last image that was to be secured was.
+        self._is_open = False
 
     @property
     def place(self) -> str:
@@ -51,9 +53,14 @@ class BucketSpool(Spool):
         return self._machine
 
     @property
+    def at_once(self) -> bool:
+        """Whether an image is in the bucket before it is acknowledged."""
+        return self._at_once
+
+    @property
     def debtor(self) -> str | None:
-        """Who owes the bucket an image that is acknowledged; None where it has it by then."""
-        return None if self._at_once else self.machine
+        """This machine: a row comes before its object, and whatever happens in between, somebody is to bring it."""
+        return self.machine
 
     def owner(self) -> str | None:
         """As the bucket says."""
@@ -91,15 +98,36 @@ class BucketSpool(Spool):
         """
         return self.machine if super().owner() == code and self._bucket.is_empty() else None
 
-    def secure(self, stored: StoredFile) -> None:
-        """Bring an image to the bucket where that comes before its row; else nothing.
+    def require_open(self) -> None:
+        """Ask a bucket that failed last time, before an image is taken that it would have to have.
+
+        Else every image of an outage would be refused and yet kept.
+
+        Raises:
+            Transient: the bucket does not answer.
+        """
+        if self._at_once and not self._is_open:
+            self._bucket.require()
+
+    def secure(self, stored: StoredFile) -> bool:
+        """Bring an image to the bucket where that comes before the answer; returns whether it does.
+
+        Never before its row is committed. Whoever removes an object holds the study, or all rows, and sees that no row
+        names it: what is brought after a row stays.
 
         Raises:
             Transient: the bucket does not answer; the file is still here.
             Permanent: FILE_DAMAGED, what was just written is not what is read.
         """
-        if self._at_once:
+        if not self._at_once:
+            return False
+        try:
             self.upload(stored)
+        except Transient:
+            self._is_open = False
+            raise
+        self._is_open = True
+        return True
 
     def upload(self, stored: StoredFile) -> None:
         """Bring a file of this machine to the bucket; to do it twice changes nothing.
@@ -144,15 +172,6 @@ class BucketSpool(Spool):
             Transient: the bucket, the database or the disk does not answer.
         """
         return super().is_intact(stored) or self._fetch(stored) or bool(self._elsewhere([stored]))
-
-    def wants(self, stored: StoredFile) -> bool:
-        """As without a bucket, but where the bytes that were sent again went to the bucket first.
-
-        They then have mended the object of that name, and only the copy here tells that somebody may have been refused
-        for it: its study is read again.
-        """
-        copied = self.locate(stored.path).exists()
-        return not super().is_intact(stored) if self._at_once and copied else not self.is_intact(stored)
 
     def strays(self) -> Iterator[str]:
         """Names of objects that no row knows. To be shown and nothing else.

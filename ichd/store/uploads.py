@@ -1,14 +1,16 @@
 """What machines still owe to the bucket: rows that commit with the images, and go once the bucket has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, String, delete, func, insert, literal, select, union_all
+from sqlalchemy import Engine, String, func, insert, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from ichd.store.columns import UtcDateTime
 from ichd.store.draft import StoredFile
+from ichd.store.removal import remove_dropped
+from ichd.store.settling import strike_out
 from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
 from ichd.store.transaction import reading, writing
 
@@ -32,12 +34,19 @@ class Uploads:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def next(self, machine: str, *, limit: int) -> list[StoredFile]:
-        """Files that a machine owes, those that came first before others."""
+    def next(self, machine: str, *, limit: int, up_to: int | None = None) -> list[StoredFile]:
+        """Files that a machine owes, those that came first before others; those up to a number, where one is given."""
         statement = select(UploadRow.path, UploadRow.sha256, UploadRow.size).where(UploadRow.machine == machine)
+        if up_to is not None:
+            statement = statement.where(UploadRow.id <= up_to)
         with reading(self._engine) as session:
             rows = session.execute(statement.order_by(UploadRow.id).limit(limit))
             return [StoredFile(path=path, sha256=sha256, size=size) for path, sha256, size in rows]
+
+    def newest(self, machine: str) -> int:
+        """The number of the last file that a machine owes, for `next`; 0 where it owes nothing."""
+        with reading(self._engine) as session:
+            return session.scalar(select(func.max(UploadRow.id)).where(UploadRow.machine == machine)) or 0
 
     def owed(self, paths: Sequence[str]) -> Mapping[str, str]:
         """Those of some paths that are not in the bucket yet, with the machine that has each."""
@@ -49,11 +58,14 @@ class Uploads:
                 found |= {row.path: row.machine for row in rows}
         return found
 
-    def settle(self, paths: Sequence[str]) -> None:
-        """The bucket has these files, or nobody has them any more; some may be settled already."""
+    def settle(self, files: Sequence[StoredFile], drop: Callable[[StoredFile], None]) -> None:
+        """The bucket has these files, or nobody has them any more; some may be settled already.
+
+        What was dropped while it was on its way has arrived after it was removed: `drop` removes it once more.
+        """
         with writing(self._engine) as session:
-            for start in range(0, len(paths), _BATCH):
-                session.execute(delete(UploadRow).where(UploadRow.path.in_(paths[start : start + _BATCH])))
+            settled = strike_out(session.connection(), [file.path for file in files])
+        remove_dropped(self._engine, [file for file in files if file.path not in settled], drop)
 
     def backlog(self, machine: str | None = None) -> Backlog:
         """What one machine owes, or all of them."""

@@ -107,6 +107,6 @@ def local_files(spool: BucketSpool) -> list[Path]:
     return [path for path in spool.root.glob("[0-9a-f][0-9a-f]/*") if path.is_file()]
 
 
-def count(site: Site, table: type[InstanceRow | ConflictRow | UploadRow]) -> int:
+def rows_of(site: Site, table: type[InstanceRow | ConflictRow | UploadRow]) -> int:
     with reading(site.engine) as session:
         return session.query(table).count()

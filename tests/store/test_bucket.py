@@ -10,7 +10,7 @@ from ichd.domain.reason import Reason
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.tables import InstanceRow, UploadRow
 from tests.peers.s3 import S3
-from tests.store.bucket_house import CONTENT, Site, count, local_files
+from tests.store.bucket_house import CONTENT, Site, local_files, rows_of
 from tests.store.house import STUDY, image
 
 BOTH_DURABILITIES = pytest.mark.parametrize("durability", ["local", "remote"])
@@ -63,7 +63,7 @@ def test_with_the_bucket_away_local_durability_goes_on_and_remote_says_no(site: 
         assert caught.value.reason is Reason.STORE_UNAVAILABLE
         with pytest.raises(Transient):
             site.upload(near)
-    assert (count(site, InstanceRow), local_files(far)) == (1, []), "what was refused leaves nothing"
+    assert (rows_of(site, InstanceRow), local_files(far)) == (1, []), "what was refused leaves nothing"
     assert site.upload(near) == 1
     assert site.keep(far, image(2)) is ArrivalKind.NEW
     assert {sha256 for sha256, _ in site.bucket.objects()} == {
@@ -79,19 +79,21 @@ def test_a_bucket_that_is_not_there_is_no_bucket_without_objects(site: Site, s3:
             ask(site.first(image(1)))
 
 
-@pytest.mark.parametrize("steps", ["seal", "seal upload", "seal upload commit"])
+@pytest.mark.parametrize("steps", ["seal", "seal commit", "seal commit upload", "seal commit upload settle"])
 def test_killed_anywhere_before_the_answer_a_resend_makes_it_right_remotely(site: Site, steps: str) -> None:
     before = site.spool("a", durability="remote")
-    stored = before.write([CONTENT])
+    stored, arrivals = before.write([CONTENT]), site.house.arrivals
+    if "commit" in steps:
+        association_id, now = site.house.open_association(), site.house.now
+        arrivals.record(image(1), stored, association_id=association_id, now=now, debtor=before.debtor)
     if "upload" in steps:
         before.upload(stored)
-    if "commit" in steps:
-        association_id = site.house.open_association()
-        site.house.arrivals.record(image(1), stored, association_id=association_id, now=site.house.now)
+    if "settle" in steps:
+        assert arrivals.settle(image(1), stored)
     after = site.spool("a", durability="remote")
     kind = site.keep(after, image(1))
     assert kind is (ArrivalKind.DUPLICATE if "commit" in steps else ArrivalKind.NEW)
-    assert count(site, InstanceRow) == 1
+    assert (rows_of(site, InstanceRow), rows_of(site, UploadRow)) == (1, 0)
     assert site.bucket.fetch(site.first(image(1))) == CONTENT
     later = site.house.now + timedelta(days=9999)
     after.sweep(known=site.house.arrivals.known_paths, older_than=timedelta(0), now=later)
@@ -110,16 +112,16 @@ def test_killed_anywhere_before_the_answer_a_resend_makes_it_right_locally(site:
         before.upload(stored)
     after = site.spool("a")
     assert site.keep(after, image(1)) is (ArrivalKind.DUPLICATE if "commit" in steps else ArrivalKind.NEW)
-    assert (count(site, InstanceRow), count(site, UploadRow)) == (1, 1)
+    assert (rows_of(site, InstanceRow), rows_of(site, UploadRow)) == (1, 1)
     assert site.upload(after) == 1
-    assert (count(site, UploadRow), site.bucket.fetch(site.first(image(1)))) == (0, CONTENT)
+    assert (rows_of(site, UploadRow), site.bucket.fetch(site.first(image(1)))) == (0, CONTENT)
 
 
 def test_a_conflict_is_owed_and_a_duplicate_is_not(site: Site) -> None:
     spool = site.spool("a")
     site.keep(spool, image(1))
     assert site.keep(spool, image(1)) is ArrivalKind.DUPLICATE
-    assert count(site, UploadRow) == 1
+    assert rows_of(site, UploadRow) == 1
     assert site.keep(spool, image(1), b"other bytes") is ArrivalKind.CONFLICT
     assert site.upload(spool) == 2
     assert len(list(site.bucket.objects())) == 2

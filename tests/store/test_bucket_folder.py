@@ -14,7 +14,7 @@ from ichd.store.ownership import claim_spool
 from ichd.store.spool import Spool
 from ichd.store.tables import UploadRow
 from tests.peers.s3 import S3
-from tests.store.bucket_house import CONTENT, Site, count, local_files
+from tests.store.bucket_house import CONTENT, Site, local_files, rows_of
 from tests.store.house import image
 
 
@@ -67,7 +67,7 @@ def test_what_is_dropped_is_gone_everywhere(site: Site) -> None:
     site.upload(spool)
     for _ in range(2):  # killed in between, it is done again
         spool.drop(stored)
-    assert (local_files(spool), list(site.bucket.objects()), count(site, UploadRow)) == ([], [], 0)
+    assert (local_files(spool), list(site.bucket.objects()), rows_of(site, UploadRow)) == ([], [], 0)
     site.house.now += timedelta(days=1)
     assert site.keep(spool, image(1)) is ArrivalKind.NEW
 

@@ -9,7 +9,7 @@ import time
 from ichd.intake.uploader import Uploader
 from ichd.store.tables import UploadRow
 from ichd.store.uploads import Uploads
-from tests.store.bucket_house import CONTENT, Site, count
+from tests.store.bucket_house import CONTENT, Site, rows_of
 from tests.store.house import SERIES, image
 
 _CHILD = """
@@ -36,12 +36,12 @@ def test_an_uploader_works_by_itself_and_outlives_a_bucket_that_is_away(site: Si
         uploader = Uploader(spool, site.uploads)
         uploader.start()
         time.sleep(0.6)  # it has tried, or will: either way it must get there
-        assert count(site, UploadRow) == 1
+        assert rows_of(site, UploadRow) == 1
     patience = time.monotonic() + 60
-    while count(site, UploadRow) and time.monotonic() < patience:
+    while rows_of(site, UploadRow) and time.monotonic() < patience:
         time.sleep(0.05)
     uploader.stop()
-    assert (count(site, UploadRow), site.bucket.fetch(site.first(image(1)))) == (0, CONTENT)
+    assert (rows_of(site, UploadRow), site.bucket.fetch(site.first(image(1)))) == (0, CONTENT)
 
 
 def test_an_uploader_that_is_killed_leaves_no_debt_and_no_half_an_object(site: Site) -> None:
@@ -58,7 +58,7 @@ def test_an_uploader_that_is_killed_leaves_no_debt_and_no_half_an_object(site: S
         child.send_signal(signal.SIGKILL)
     assert next(site.bucket.objects(), None) is not None
     site.upload(spool)
-    assert count(site, UploadRow) == 0
+    assert rows_of(site, UploadRow) == 0
     digests = {hashlib.sha256(uid.encode()).hexdigest(): len(uid) for uid in uids}
     assert dict(site.bucket.objects()) == digests
 
