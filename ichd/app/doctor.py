@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from ichd.app.audit import collector_of
-from ichd.app.checks import check_certificate, check_disk, require_database
+from ichd.app.bucket import check_backlog
+from ichd.app.checks import check_certificate, check_disk, open_existing, require_database
 from ichd.app.clock import utc_now
 from ichd.app.clockwork import check_self_test, check_ticks
 from ichd.app.destinations import sender_of
@@ -63,6 +64,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _checked("ticks", lambda: _clockwork(settings, partial(check_ticks, now=utc_now())))
     yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
     yield _checked("spool", lambda: _spool(settings))
+    if settings.spool.is_bucket:
+        yield _checked("uploads", lambda: check_backlog(open_existing(settings), now=utc_now()))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))
     yield _checked("engine", lambda: describe_engine(settings.model))

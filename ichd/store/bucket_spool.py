@@ -6,7 +6,7 @@ a copy that is damaged here is replaced by the one in the bucket, and what the b
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import structlog
 from ichd.domain.errors import Permanent, Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.store.bucket import CONNECTIONS, Bucket
-from ichd.store.disk import PARTIAL, disk_trouble, write_once
+from ichd.store.disk import PARTIAL, disk_trouble, write_durably, write_once
 from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
+from ichd.store.sweeping import orphans_of
 from ichd.store.uploads import Uploads
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +52,11 @@ class BucketSpool(Spool):
         if self._machine is None:
             self._machine = write_once(self.root, ".machine", secrets.token_hex(8))
         return self._machine
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket itself."""
+        return self._bucket
 
     @property
     def at_once(self) -> bool:
@@ -173,19 +179,29 @@ class BucketSpool(Spool):
         """
         return super().is_intact(stored) or self._fetch(stored) or bool(self._elsewhere([stored]))
 
-    def strays(self) -> Iterator[str]:
-        """Names of objects that no row knows. To be shown and nothing else.
+    def set_aside(self, stray: StoredFile) -> bool:
+        """Copy an object beside this machine's folder, where files without a row are kept.
 
-        A database that was restored has forgotten images that were acknowledged, and a sender that was never answered
-        sends again, to the same name: nothing is gained by removing them that a person could not decide better. Those
-        of the last minutes may be of arrivals under way.
+        False where it is gone, or is not what its name says: then nothing is written.
 
         Raises:
-            Transient: the bucket or the database does not answer.
+            Transient: the bucket or the disk does not answer.
         """
-        listed = list(self._bucket.objects())
-        known = self._uploads.checksums()
-        return (name for name, _ in listed if bytes.fromhex(name) not in known)
+        content = self._bucket.fetch(stray)
+        if content is None or hashlib.sha256(content).hexdigest() != stray.sha256:
+            return False
+        with disk_trouble():
+            orphans = orphans_of(self.root)
+        write_durably(orphans / f"{stray.sha256}.dcm", content)
+        return True
+
+    def has_copy(self, stored: StoredFile) -> bool:
+        """Whether this machine's own copy of an image is whole; the bucket is not asked.
+
+        Raises:
+            Transient: the disk does not say.
+        """
+        return super().is_intact(stored)
 
     def drop(self, stored: StoredFile) -> None:
         """Remove an image for good, here and in the bucket; copies of other machines stay until they are evicted.

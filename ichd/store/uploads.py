@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, String, func, insert, literal, select, union_all
+from sqlalchemy import Engine, Select, String, func, insert, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from ichd.store.columns import UtcDateTime
@@ -76,23 +76,34 @@ class Uploads:
             files, size, oldest = session.execute(statement).one()
         return Backlog(files=files, bytes=int(size), oldest=oldest)
 
-    def checksums(self) -> frozenset[bytes]:
-        """Of every image that is stored and not dropped: 100 MB for a million, for a person's command."""
-        rows = (select(row.sha256).where(row.dropped_at.is_(None)) for row in (InstanceRow, ConflictRow))
+    def backlogs(self) -> Mapping[str, Backlog]:
+        """What each machine owes that owes anything."""
+        counted = (func.count(), func.sum(UploadRow.size), func.min(UploadRow.stored_at))
         with reading(self._engine) as session:
-            return frozenset(bytes.fromhex(sha256) for sha256 in session.scalars(union_all(*rows)))
+            rows = session.execute(select(UploadRow.machine, *counted).group_by(UploadRow.machine)).all()
+        return {machine: Backlog(files=files, bytes=int(size), oldest=oldest) for machine, files, size, oldest in rows}
 
     def owe_everything(self, machine: str, *, now: datetime) -> None:
         """Every image that is stored is owed by a machine: a folder that so far was all there was gets a bucket."""
         with writing(self._engine) as session:
-            _owe_everything(session, machine, now)
+            _owe(session, machine, now)
+
+    def owe(self, files: Sequence[StoredFile], machine: str, *, now: datetime) -> None:
+        """Files are owed by a machine once more, as far as rows still name them."""
+        with writing(self._engine) as session:
+            for start in range(0, len(files), _BATCH):
+                _owe(session, machine, now, [file.path for file in files[start : start + _BATCH]])
 
 
-def _owe_everything(session: Session, machine: str, now: datetime) -> None:
-    images = union_all(
-        *(select(row.path, row.sha256, row.size).where(row.dropped_at.is_(None)) for row in (InstanceRow, ConflictRow))
-    ).subquery()
+def _owe(session: Session, machine: str, now: datetime, paths: Sequence[str] | None = None) -> None:
+    """Of every image that is here, or of those with some paths."""
+    images = union_all(*(_here(table, paths) for table in (InstanceRow, ConflictRow))).subquery()
     owed = select(UploadRow.path).where(UploadRow.path == images.c.path)
     rows = select(images, literal(machine, String), literal(now, UtcDateTime)).where(~owed.exists())
     columns = ["path", "sha256", "size", "machine", "stored_at"]
     session.execute(insert(UploadRow).from_select(columns, rows))
+
+
+def _here(table: type[InstanceRow | ConflictRow], paths: Sequence[str] | None) -> Select[str, str, int]:
+    statement = select(table.path, table.sha256, table.size).where(table.dropped_at.is_(None))
+    return statement if paths is None else statement.where(table.path.in_(paths))
