@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
+from ichd.app.bucket import LATE
 from ichd.app.doctor import Check, examine
 from ichd.app.storage import Storage, open_storage
 from ichd.app.uploading import uploading
@@ -131,6 +132,11 @@ def test_doctor_tells_what_is_owed_to_the_bucket_and_that_it_is_late(owing: Owin
     assert not late.ok
     assert "2 images" in late.detail
     assert "see that `ichd listen` or `ichd web` runs there" in late.detail
+
+
+def test_doctor_and_the_alert_draw_the_same_line() -> None:
+    rules = (Path(__file__).parents[2] / "deploy/prometheus/ichd.rules.yml").read_text()
+    assert f"ichd_oldest_upload_age_seconds) > {LATE.total_seconds():.0f}\n" in rules
 
 
 def test_status_tells_what_is_owed(owing: Owing) -> None:

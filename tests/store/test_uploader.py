@@ -6,6 +6,9 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+from ichd.domain.errors import Transient
 from ichd.intake.uploader import Uploader
 from ichd.store.tables import UploadRow
 from ichd.store.uploads import Uploads
@@ -42,6 +45,25 @@ def test_an_uploader_works_by_itself_and_outlives_a_bucket_that_is_away(site: Si
         time.sleep(0.05)
     uploader.stop()
     assert (rows_of(site, UploadRow), site.bucket.fetch(site.first(image(1)))) == (0, CONTENT)
+
+
+def test_where_takers_bring_what_they_take_an_uploader_brings_what_they_left(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = site.spool("a", durability="remote")
+    site.keep(spool, image(1))
+    with site.s3.away(), pytest.raises(Transient):
+        site.keep(spool, image(2))
+    assert rows_of(site, UploadRow) == 1
+    monkeypatch.setattr("ichd.intake.uploader._LEFT_S", 0.1)
+    uploader = Uploader(spool, site.uploads)
+    uploader.start()
+    patience = time.monotonic() + 60
+    while rows_of(site, UploadRow) and time.monotonic() < patience:
+        time.sleep(0.05)
+    uploader.stop()
+    assert rows_of(site, UploadRow) == 0
+    assert site.bucket.fetch(site.first(image(2))) == image(2).sop_instance_uid.encode()
 
 
 def test_an_uploader_that_is_killed_leaves_no_debt_and_no_half_an_object(site: Site) -> None:
