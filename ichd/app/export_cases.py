@@ -14,7 +14,8 @@ from typing import Any
 
 from ichd.app.storage import Storage
 from ichd.domain.errors import IchdError, UserError
-from ichd.store.catalogue import Catalogue, CataloguedInstance, Criteria
+from ichd.store.catalogue import Catalogue, CataloguedInstance
+from ichd.store.criteria import Criteria
 from ichd.store.reviews import ReviewedFinding, Reviews
 from ichd.vision.parsed import parse
 
