@@ -14,9 +14,10 @@ from ichd.domain.record import Record, unread_record
 from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, StudyState
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.deliveries import Deliveries
+from ichd.store.listing import StudySummary
 from ichd.store.queue import Job, Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies, StudySummary
+from ichd.store.studies import Studies
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE_S = 15.0
