@@ -152,3 +152,16 @@ class House:
 
     def summary(self, study: str = STUDY) -> StudySummary:
         return self.studies.detail(study).summary
+
+
+def house_on(engine: Engine, spool: Spool, *, now: datetime = NOON) -> House:
+    """The store's rooms around a database with the newest schema and a spool."""
+    return House(
+        engine=engine,
+        spool=spool,
+        arrivals=Arrivals(engine),
+        queue=Queue(engine),
+        studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
+        now=now,
+    )

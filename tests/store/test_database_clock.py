@@ -1,11 +1,8 @@
 """The database's clock is the one clock: whatever this machine's says, and while the server is away."""
 
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -15,7 +12,8 @@ from ichd.domain.errors import Transient
 from ichd.store import database_clock
 from ichd.store.database_clock import DatabaseClock
 from ichd.store.engine import open_database
-from tests.peers.postgresql import PostgresqlAbsent, PostgresqlServer, running_server
+from tests.databases import own_postgresql
+from tests.peers.postgresql import PostgresqlServer
 
 #: On a machine that does other work beside.
 _NEAR = timedelta(seconds=5)
@@ -23,12 +21,8 @@ _NEAR = timedelta(seconds=5)
 
 @pytest.fixture
 def server() -> Iterator[PostgresqlServer]:
-    with tempfile.TemporaryDirectory(prefix="ichd-postgresql-") as parent, ExitStack() as stack:
-        Path(parent).chmod(0o755)
-        try:
-            yield stack.enter_context(running_server(Path(parent) / "server"))
-        except PostgresqlAbsent as absent:
-            pytest.skip(str(absent))
+    with own_postgresql() as running:
+        yield running
 
 
 def engine_ahead(server: PostgresqlServer, hours: int) -> Engine:
