@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from ichd import __version__
 from ichd.app.checks import require_database
-from ichd.app.clock import utc_now
+from ichd.app.clock import Clock, clock_of
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient
 from ichd.domain.finding import ModelIdentity
@@ -34,10 +34,12 @@ _SECRET = frozenset({"token", "password", "url"})
 class RoleTrail:
     """Start and stop of one role. A database that is away at that moment is no reason not to work."""
 
-    def __init__(self, engine: Engine, settings: Settings, role: str) -> None:
+    def __init__(self, engine: Engine, settings: Settings, role: str, *, clock: Clock) -> None:
+        """`clock` is the one that times in the database go by: entries of several machines stand in one order."""
         self._engine = engine
         self._settings = settings
         self._role = role
+        self._clock = clock
 
     def started(self) -> None:
         """The role is ready; the settings that it runs under are compared with those of the last start."""
@@ -49,7 +51,7 @@ class RoleTrail:
                 host=socket.gethostname(),
                 user=user_name(),
                 version=__version__,
-                now=utc_now(),
+                now=self._clock(),
             )
         except Transient as error:
             # The next start compares with the same settings as this one would have, so it tells of the change.
@@ -65,7 +67,7 @@ class RoleTrail:
     def _record(self, event: AuditEvent) -> None:
         try:
             Audit(self._engine).record(
-                at=utc_now(),
+                at=self._clock(),
                 event=event,
                 outcome=AuditOutcome.SUCCESS,
                 actor=user_name(),
@@ -85,7 +87,7 @@ def record_model_change(
         try:
             check_schema(engine)
             Audit(engine).record(
-                at=utc_now(),
+                at=clock_of(engine)(),
                 event=AuditEvent.MODEL_CHANGED,
                 outcome=AuditOutcome.SUCCESS,
                 actor=user_name(),

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
-from ichd.app.clock import utc_now
+from ichd.app.clock import clock_of, utc_now
 from ichd.app.clockwork import check_self_test, check_ticks
 from ichd.app.destinations import sender_of
 from ichd.app.disk import watermarks
@@ -60,7 +60,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.feedback.hl7_port is not None:
         yield _checked("feedback", lambda: examine_hl7_door(settings.feedback))
     yield _checked("database", lambda: _database(settings))
-    yield _checked("ticks", lambda: _clockwork(settings, partial(check_ticks, now=utc_now())))
+    yield _checked("ticks", lambda: _clockwork(settings, _ticks))
     yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
@@ -155,6 +155,10 @@ def _database(settings: Settings) -> str:
         return f"{engine.url.render_as_string(hide_password=True)}, schema up to date, can be written"
     finally:
         engine.dispose()
+
+
+def _ticks(engine: Engine) -> str:
+    return check_ticks(engine, now=clock_of(engine)())
 
 
 def _clockwork(settings: Settings, check: Callable[[Engine], str]) -> str:

@@ -77,7 +77,7 @@ def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = N
     listener.start()
     reporter.start()
     expected.start()
-    trail = RoleTrail(storage.engine, settings, "listen")
+    trail = RoleTrail(storage.engine, settings, "listen", clock=clock)
     with uploading(storage):
         trail.started()
         watcher.ready(f"takes images at {listener.place}")

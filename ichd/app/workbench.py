@@ -79,7 +79,7 @@ def open_bench(settings: Settings, storage: Storage, slot: Slot) -> Bench:
         Permanent: the bundle is damaged.
     """
     last_seen, clock = LastSeen(), clock_of(storage.engine)
-    succession, explainers = start_succession(settings, Equipment(settings, storage, last_seen))
+    succession, explainers = start_succession(settings, Equipment(settings, storage, last_seen, clock), clock)
     return Bench(
         settings=settings,
         slot=slot,

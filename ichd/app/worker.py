@@ -52,7 +52,7 @@ def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher
     self_test = rhythm.self_test(lambda: bench.succession.present.reader)
     worker, put_down = readings_of(bench, couriers, bell, self_test)
     ticks = _ticks(bench, rhythm, bell, self_test)
-    trail = RoleTrail(storage.engine, settings, "worker")
+    trail = RoleTrail(storage.engine, settings, "worker", clock=bench.clock)
     trail.started()
     couriers.start()
     job_bell = _job_bell(bench, bell, couriers)

@@ -79,22 +79,24 @@ def status(
 def retry(context: typer.Context, study: StudyUid) -> None:
     """Put a study's dead or waiting jobs back into the queue, due now."""
     from ichd.app.checks import open_existing
-    from ichd.app.clock import utc_now
+    from ichd.app.clock import clock_of
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    jobs = open_existing(settings).studies.retry(study, now=utc_now())
+    storage = open_existing(settings)
+    jobs = storage.studies.retry(study, now=clock_of(storage.engine)())
     typer.echo(f"{jobs} {'job is' if jobs == 1 else 'jobs are'} back in the queue")
 
 
 def reprocess(context: typer.Context, study: StudyUid) -> None:
     """Read a finished study again, as a new revision."""
     from ichd.app.checks import open_existing
-    from ichd.app.clock import utc_now
+    from ichd.app.clock import clock_of
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    open_existing(settings).studies.reprocess(study, now=utc_now())
+    storage = open_existing(settings)
+    storage.studies.reprocess(study, now=clock_of(storage.engine)())
     typer.echo("the study is in the queue again")
 
 
