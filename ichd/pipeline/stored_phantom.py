@@ -40,7 +40,7 @@ class StoredPhantom:
 
     @property
     def checksum(self) -> str:
-        """Over all of its files, as they were written: the last bit of a pixel may differ from machine to machine."""
+        """Over all of its files, as they were written: processors of two kinds may differ in the last bit of a pixel."""
         return hashlib.sha256(json.dumps(self._sums(), sort_keys=True).encode()).hexdigest()
 
     def is_ready(self) -> bool:
