@@ -48,7 +48,7 @@ def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
     couriers = couriers_of(bench, stop)
-    rhythm = Rhythm(settings=settings, storage=storage, owner=owner_name(slot), clock=bench.clock)
+    rhythm = Rhythm(settings=settings, storage=storage, owner=owner_name(slot), clock=bench.clock, slot=slot)
     self_test = rhythm.self_test(lambda: bench.succession.present.reader)
     worker, put_down = readings_of(bench, couriers, bell, self_test)
     ticks = _ticks(bench, rhythm, bell, self_test)
