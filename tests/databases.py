@@ -6,22 +6,18 @@ A test to which the database makes no difference says so: `@ONE_DATABASE`.
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
-from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from ichd.store.tables import Base
-from tests.peers.postgresql import PostgresqlAbsent, running_postgresql
+from tests.peers.postgresql import PostgresqlAbsent, PostgresqlServer, running_server
 from tests.store.bucket_house import s3, site  # noqa: F401 - fixtures
-from tests.store.house import House
+from tests.store.house import House, house_on
 
 BOTH = ("sqlite", "postgresql")
 
@@ -29,16 +25,24 @@ BOTH = ("sqlite", "postgresql")
 ONE_DATABASE = pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 
 
-@pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    """A server for the session; each worker of a parallel run starts its own, in two seconds."""
+@contextmanager
+def own_postgresql() -> Iterator[PostgresqlServer]:
+    """A server that only this test, or these tests, have; they are skipped where there is no PostgreSQL."""
     # Not pytest's own folder: only root may enter that, and the server is not root.
     with tempfile.TemporaryDirectory(prefix="ichd-postgresql-") as parent, ExitStack() as stack:
         Path(parent).chmod(0o755)
         try:
-            yield stack.enter_context(running_postgresql(Path(parent) / "server"))
+            server = stack.enter_context(running_server(Path(parent) / "server"))
         except PostgresqlAbsent as absent:
             pytest.skip(str(absent))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A server for the session; each worker of a parallel run starts its own, in two seconds."""
+    with own_postgresql() as server:
+        yield server.url
 
 
 @pytest.fixture(params=BOTH)
@@ -79,9 +83,7 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "ichd.db")
         return f"sqlite:///{tmp_path / 'ichd.db'}"
     url: str = request.getfixturevalue("migrated_postgresql")
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
-    # As a replica of itself a session passes by the trigger that guards the audit trail.
-    _execute(url, "SET session_replication_role = replica", f"TRUNCATE {tables} RESTART IDENTITY")
+    empty_postgresql(url)
     return url
 
 
@@ -111,15 +113,14 @@ def engine(migrated_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def house(engine: Engine, tmp_path: Path) -> House:
     """The store's rooms around one database and one spool, with a clock that the test turns."""
-    spool = Spool(tmp_path / "spool")
-    return House(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-    )
+    return house_on(engine, Spool(tmp_path / "spool"))
+
+
+def empty_postgresql(url: str) -> None:
+    """Remove all rows of a database with the newest schema."""
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    # As a replica of itself a session passes by the trigger that guards the audit trail.
+    _execute(url, "SET session_replication_role = replica", f"TRUNCATE {tables} RESTART IDENTITY")
 
 
 def _execute(url: str, *statements: str) -> None:

@@ -9,6 +9,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional
 
@@ -185,10 +185,21 @@ def _render_to_file(recipe: Recipe, folder: Path, split: Split, index: int) -> N
     phantom = draw_phantom(recipe.phantoms, seed=recipe.seed, split=split, index=index)
     path = _path(folder, split, index)
     partial = path.with_suffix(".partial")
-    # Sums that several threads share are rounded otherwise than those of one: the phantoms would depend on the machine.
-    with threadpool_limits(limits=1):
-        save_file(render_on_grid(phantom, recipe.input), partial)
+    with _one_torch_thread():
+        on_grid = render_on_grid(phantom, recipe.input)
+    save_file(on_grid, partial)
     partial.replace(path)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """As `render` sees to for itself: products that several threads share are rounded otherwise than those of one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _open(path: Path) -> LabelledScan:
@@ -212,6 +223,5 @@ def _check_origin(recipe: Recipe, folder: Path) -> None:
 
 
 def _one_thread() -> None:
-    """A process a core: threads of torch and BLAS that contend for it would make each phantom several times slower."""
+    """A process a core: threads of torch that contend for it would make each phantom several times slower."""
     torch.set_num_threads(1)
-    threadpool_limits(limits=1)

@@ -1,21 +1,12 @@
-"""What the roles tell the audit trail of themselves, and who takes it."""
+"""What commands tell the audit trail, and who takes it; what the roles tell is in `ichd.app.trail`."""
 
-import hashlib
-import json
-import os
-import pwd
 import socket
-from collections.abc import Iterator, Mapping
-from typing import Any
 
-import structlog
-from sqlalchemy import Engine
-
-from ichd import __version__
 from ichd.app.checks import require_database
-from ichd.app.clock import utc_now
+from ichd.app.clock import clock_of
+from ichd.app.trail import user_name
 from ichd.domain.audit import AuditEvent, AuditOutcome
-from ichd.domain.errors import IchdError, Transient
+from ichd.domain.errors import IchdError
 from ichd.domain.finding import ModelIdentity
 from ichd.publish.audit_message import AuditSource
 from ichd.publish.syslog import Collector
@@ -23,56 +14,6 @@ from ichd.settings import Settings
 from ichd.settings.base import host_of, port_of
 from ichd.store.audit import Audit
 from ichd.store.engine import check_schema, open_database
-from ichd.store.settings_seen import record_settings
-
-_log = structlog.get_logger(__name__)
-
-#: Last words of settings that are secret or may hold one; `web.account.secret` is itself a hash that nobody can undo.
-_SECRET = frozenset({"token", "password", "url"})
-
-
-class RoleTrail:
-    """Start and stop of one role. A database that is away at that moment is no reason not to work."""
-
-    def __init__(self, engine: Engine, settings: Settings, role: str) -> None:
-        self._engine = engine
-        self._settings = settings
-        self._role = role
-
-    def started(self) -> None:
-        """The role is ready; the settings that it runs under are compared with those of the last start."""
-        self._record(AuditEvent.APPLICATION_STARTED)
-        try:
-            changed = record_settings(
-                self._engine,
-                lambda salt: fingerprints(self._settings, salt),
-                host=socket.gethostname(),
-                user=user_name(),
-                version=__version__,
-                now=utc_now(),
-            )
-        except Transient as error:
-            # The next start compares with the same settings as this one would have, so it tells of the change.
-            _log.warning("settings_not_recorded", role=self._role, reason=error.reason, detail=error.detail)
-        else:
-            if changed:
-                _log.info("settings_changed", names=changed)
-
-    def stopped(self) -> None:
-        """The role ends as it was asked to."""
-        self._record(AuditEvent.APPLICATION_STOPPED)
-
-    def _record(self, event: AuditEvent) -> None:
-        try:
-            Audit(self._engine).record(
-                at=utc_now(),
-                event=event,
-                outcome=AuditOutcome.SUCCESS,
-                actor=user_name(),
-                subject={"role": self._role, "version": __version__, "host": socket.gethostname()},
-            )
-        except Transient as error:
-            _log.warning("role_not_recorded", recording=event, role=self._role, reason=error.reason)
 
 
 def record_model_change(
@@ -85,7 +26,7 @@ def record_model_change(
         try:
             check_schema(engine)
             Audit(engine).record(
-                at=utc_now(),
+                at=clock_of(engine)(),
                 event=AuditEvent.MODEL_CHANGED,
                 outcome=AuditOutcome.SUCCESS,
                 actor=user_name(),
@@ -103,14 +44,6 @@ def record_model_change(
     except IchdError as error:
         return str(error)
     return None
-
-
-def user_name() -> str:
-    """Who runs this process, by the system's word; the environment is anybody's."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def collector_of(settings: Settings) -> Collector | None:
@@ -131,34 +64,3 @@ def collector_of(settings: Settings) -> Collector | None:
 def audit_source(settings: Settings) -> AuditSource:
     """Who we are in audit messages."""
     return AuditSource(host=socket.gethostname(), ae_title=settings.dicom.ae_title)
-
-
-def fingerprints(settings: Settings, salt: str) -> Mapping[str, str]:
-    """A fingerprint of each setting, by its name as in `destination[pacs].address`.
-
-    They lie in the database for long. One of a secret costs whoever wants to guess it 30 ms a guess.
-    """
-    return {
-        name: _costly(name, value, salt) if value and name.rpartition(".")[2] in _SECRET else _quick(value)
-        for name, value in _named(settings.model_dump(mode="json"), "")
-    }
-
-
-def _named(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _named(inner, f"{name}.{key}" if name else key)
-    elif isinstance(value, list) and value and all(isinstance(entry, dict) and "name" in entry for entry in value):
-        for entry in value:
-            yield from _named(entry, f"{name}[{entry['name']}]")
-    else:
-        yield name, value
-
-
-def _quick(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _costly(name: str, value: Any, salt: str) -> str:
-    secret = json.dumps(value).encode()
-    return hashlib.scrypt(secret, salt=f"{salt} {name}".encode(), n=1 << 14, r=8, p=1, dklen=32).hex()

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from ichd.app.audit import collector_of
-from ichd.app.checks import check_certificate, check_disk, require_database
-from ichd.app.clock import utc_now
+from ichd.app.bucket import check_backlog
+from ichd.app.checks import check_certificate, check_disk, open_existing, require_database
+from ichd.app.clock import clock_of, utc_now
 from ichd.app.clockwork import check_self_test, check_ticks
 from ichd.app.destinations import sender_of
 from ichd.app.disk import watermarks
@@ -60,9 +61,11 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.feedback.hl7_port is not None:
         yield _checked("feedback", lambda: examine_hl7_door(settings.feedback))
     yield _checked("database", lambda: _database(settings))
-    yield _checked("ticks", lambda: _clockwork(settings, partial(check_ticks, now=utc_now())))
+    yield _checked("ticks", lambda: _clockwork(settings, _ticks))
     yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
     yield _checked("spool", lambda: _spool(settings))
+    if settings.spool.is_bucket:
+        yield _checked("uploads", lambda: check_backlog(open_existing(settings), now=utc_now()))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))
     yield _checked("engine", lambda: describe_engine(settings.model))
@@ -155,6 +158,10 @@ def _database(settings: Settings) -> str:
         return f"{engine.url.render_as_string(hide_password=True)}, schema up to date, can be written"
     finally:
         engine.dispose()
+
+
+def _ticks(engine: Engine) -> str:
+    return check_ticks(engine, now=clock_of(engine)())
 
 
 def _clockwork(settings: Settings, check: Callable[[Engine], str]) -> str:

@@ -8,15 +8,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ichd.app.storage import Storage
-from ichd.domain.errors import IchdError, UserError
-from ichd.store.catalogue import Catalogue, CataloguedInstance, Criteria
+from ichd.domain.errors import IchdError, NotAnalysable, UserError
+from ichd.domain.image_file import ImageFile
+from ichd.store.catalogue import Catalogue, CataloguedInstance
+from ichd.store.criteria import Criteria
 from ichd.store.reviews import ReviewedFinding, Reviews
-from ichd.vision.parsed import parse
+from ichd.vision.parsed import opened, parse
 
 STUDIES, IMAGES = "studies.jsonl", "images"
 
@@ -29,6 +32,8 @@ class ExportedCases:
     images: int
     #: Studies with a reader's word whose images are no longer stored, or not all of them.
     without_images: tuple[str, ...]
+    #: Studies with a reader's word of which an image is no longer what was received; nothing of them was written.
+    damaged: tuple[str, ...]
 
 
 def export_cases(
@@ -41,8 +46,8 @@ def export_cases(
     """Write every reviewed study's words, and the images of the series that was read, to the new folder `out`.
 
     Images are copies. With `link` they are hard links to the spool, where the file system allows it: they take no room,
-    but whoever writes into one changes the spool. Who reviewed is not written; headers stay as they are, so the folder
-    is as confidential as the spool.
+    but whoever writes into one changes the spool. Either is compared with the checksum of what was received. Who
+    reviewed is not written; headers stay as they are, so the folder is as confidential as the spool.
 
     Raises:
         UserError: nobody has reviewed anything, `out` is there already, or it can't be written; nothing is left then.
@@ -79,7 +84,7 @@ def _write(
     on_progress: Callable[[int, int], None],
 ) -> ExportedCases:
     catalogue = Catalogue(storage.engine, storage.spool)
-    images, gone, written = 0, [], 0
+    images, gone, damaged, written = 0, [], [], 0
     with (folder / STUDIES).open("w", encoding="utf-8") as lines:
         for done, (study_uid, reviewed) in enumerate(words.items()):
             on_progress(done, len(words))
@@ -87,17 +92,23 @@ def _write(
             criteria = Criteria(study_uids=[study_uid], series_uids=[newest.series_uid])
             stored = list(catalogue.files(criteria))
             catalogue.bring(stored)
-            if not stored or not all(map(catalogue.is_whole, stored)):
+            if not stored or any(image.dropped_at is not None or not image.path.exists() for image in stored):
                 gone.append(study_uid)
                 continue
+            place = f"{IMAGES}/{written + 1:06d}"
+            names = [f"{place}/{number:04d}.dcm" for number in range(1, len(stored) + 1)]
+            try:
+                for name, image in zip(names, stored, strict=True):
+                    _place(image.file, folder / name, link=link)
+            except NotAnalysable:
+                shutil.rmtree(folder / place, ignore_errors=True)
+                damaged.append(study_uid)
+                continue
             written += 1
-            names = [f"{IMAGES}/{written:06d}/{number:04d}.dcm" for number in range(1, len(stored) + 1)]
-            for name, image in zip(names, stored, strict=True):
-                _place(image.path, folder / name, link=link)
             lines.write(json.dumps(_line(newest, reviewed, names, stored[0])) + "\n")
             images += len(stored)
     on_progress(len(words), len(words))
-    return ExportedCases(studies=written, images=images, without_images=tuple(gone))
+    return ExportedCases(studies=written, images=images, without_images=tuple(gone), damaged=tuple(damaged))
 
 
 def _line(
@@ -106,7 +117,7 @@ def _line(
     """One study, as docs/training-data.md says."""
     return {
         "study_uid": newest.study_uid,
-        "patient_id": _patient_id(sample.path),
+        "patient_id": _patient_id(sample.file),
         "series_uid": newest.series_uid,
         "revision": newest.revision,
         "bundle_sha256": newest.bundle_sha256,
@@ -125,22 +136,27 @@ def _line(
     }
 
 
-def _patient_id(path: Path) -> str:
+def _patient_id(image: ImageFile) -> str:
     """The database knows no patients: only the image says whose it is."""
     try:
-        return parse(path).attributes.text("PatientID")
+        return parse(image).attributes.text("PatientID")
     except IchdError:
         return ""
 
 
-def _place(source: Path, target: Path, *, link: bool) -> None:
+def _place(image: ImageFile, target: Path, *, link: bool) -> None:
+    """Copy or link an image; a copy is made of the very bytes that were checked.
+
+    Raises:
+        NotAnalysable: FILE_DAMAGED.
+        Transient: the spool's disk fails.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        try:
-            os.link(source, target)
-        except OSError:
+    with opened(image.path, image.sha256) as file:
+        if link:
             # Another disk, or a file system without links: a copy says it if there is no room either.
-            pass
-        else:
-            return
-    shutil.copyfile(source, target)
+            with suppress(OSError):
+                os.link(image.path, target)
+                return
+        content = file.read()
+    target.write_bytes(content)

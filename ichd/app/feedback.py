@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ichd.app.clock import utc_now
+from ichd.app.clock import Clock
 from ichd.app.storage import Storage
 from ichd.domain.errors import UserError
 from ichd.intake.feedback.hl7_door import Hl7Door
@@ -18,7 +18,7 @@ from ichd.store.reviews import Reviews
 
 
 @contextmanager
-def hl7_door(settings: Settings, storage: Storage) -> Iterator[MllpServer | None]:
+def hl7_door(settings: Settings, storage: Storage, clock: Clock) -> Iterator[MllpServer | None]:
     """Take messages inside the block, where the settings name a port.
 
     In the web role, where words come by `/api` too: the listener is for images, and what is not needed for them should
@@ -33,7 +33,7 @@ def hl7_door(settings: Settings, storage: Storage) -> Iterator[MllpServer | None
         return
     vocabulary = Vocabulary(observation=feedback.observation, agreed=feedback.agreed, disagreed=feedback.disagreed)
     door = Hl7Door(vocabulary, Reviews(storage.engine), Arrivals(storage.engine))
-    server = MllpServer(MllpConfig(host=feedback.hl7_host, port=feedback.hl7_port), door.answer, utc_now)
+    server = MllpServer(MllpConfig(host=feedback.hl7_host, port=feedback.hl7_port), door.answer, clock)
     server.start()
     try:
         yield server

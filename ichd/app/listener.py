@@ -3,17 +3,15 @@
 import gc
 import threading
 
-from ichd.app.audit import RoleTrail
 from ichd.app.clock import clock_of
 from ichd.app.disk import watermarks
+from ichd.app.errands import Errands
 from ichd.app.notify import NOBODY, Watcher
-from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
+from ichd.app.trail import RoleTrail
 from ichd.app.uploading import uploading
 from ichd.intake.announced import INSTANCE_AVAILABILITY, PERFORMED_STEP, AnnouncedStudies
-from ichd.intake.ask.expected import ExpectedCounts
 from ichd.intake.commitment import PUSH_MODEL, CommitmentRequests
-from ichd.intake.commitment_report import CommitmentReporter
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.listener import Listener, ListenerConfig
 from ichd.intake.dimse.tls import TlsFiles
@@ -45,12 +43,11 @@ def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = N
         max_instance_bytes=dicom.max_instance_mb << 20,
         max_visit_bytes=dicom.max_association_mb << 20,
     )
-    commitments, sources = Commitments(storage.engine), sources_by_ae_title(settings)
-    reporter = CommitmentReporter(commitments, arrivals, storage.spool, sources, clock)
-    commitment = CommitmentRequests(commitments, arrivals, answerable=sources, filed=reporter.wake)
-    announcements = Announcements(storage.engine)
-    announced = AnnouncedStudies(announcements)
-    expected = ExpectedCounts(announcements, counting_sources(settings), clock)
+    errands = Errands(settings, storage, clock)
+    commitment = CommitmentRequests(
+        Commitments(storage.engine), arrivals, answerable=errands.answerable, filed=errands.wake
+    )
+    announced = AnnouncedStudies(Announcements(storage.engine))
     promised = PromisedResults(Promises(storage.engine), arrivals)
     key_objects = KeyObjects(Reviews(storage.engine), arrivals)
     #: By SOP class UID.
@@ -71,23 +68,21 @@ def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = N
         # A destination that we asked for commitment opens an association to us, and is its provider there too.
         provided={PUSH_MODEL},
     )
-    # What was made so far lives as long as the process: the collector need not look at it in the middle of images.
-    gc.collect()
-    gc.freeze()
     listener.start()
-    reporter.start()
-    expected.start()
-    trail = RoleTrail(storage.engine, settings, "listen")
+    watcher.ready(f"takes images at {listener.place}")
+    watcher.watch(lambda: listener.idle_s() < _SLOWEST_DOOR_S)
+    trail = RoleTrail(storage.engine, settings, "listen", clock=clock)
     with uploading(storage):
         trail.started()
-        watcher.ready(f"takes images at {listener.place}")
-        watcher.watch(lambda: listener.idle_s() < _SLOWEST_DOOR_S)
+        errands.start()
+        # What was made so far lives as long as the process: the collector need not look at it in the middle of images.
+        gc.collect()
+        gc.freeze()
         stop.wait()
         watcher.stopping()
         trail.stopped()
     listener.stop()
-    reporter.stop()
-    expected.stop()
+    errands.stop()
     storage.engine.dispose()
 
 

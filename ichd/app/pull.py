@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ichd.app.checks import require_database
-from ichd.app.clock import ago, utc_now
+from ichd.app.clock import Clock, ago, clock_of
 from ichd.app.disk import watermarks
 from ichd.app.sources import source_named
 from ichd.app.storage import open_storage
@@ -86,26 +86,27 @@ def pulling(settings: Settings, name: str) -> Iterator[Pull]:
         max_instance_bytes=settings.dicom.max_instance_mb << 20,
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
-    counter.open(now=utc_now())
+    clock = clock_of(storage.engine)
+    counter.open(now=clock())
     try:
         with _alone(storage.spool.root / _LOCK), archive_of(source) as archive:
             place = f"{socket.gethostname()}/pull"
             # One that was killed left its visit open, and its study waiting for an end.
-            arrivals.end_interrupted(listener=place, now=utc_now())
+            arrivals.end_interrupted(listener=place, now=clock())
             waits = _SETTLE_S if _by_listener(source) else 0.0
-            retriever = _retriever(source, counter, place=place)
+            retriever = _retriever(source, counter, clock, place=place)
             yield Pull(archive, retriever, Holdings(storage.engine), settle_s=waits)
     finally:
         counter.close()
         storage.engine.dispose()
 
 
-def _retriever(source: Source, counter: Counter, *, place: str) -> Retriever:
+def _retriever(source: Source, counter: Counter, clock: Clock, *, place: str) -> Retriever:
     if isinstance(source, WebSource):
-        return WebRetriever(source, counter, place=place, clock=utc_now)
+        return WebRetriever(source, counter, place=place, clock=clock)
     if source.retrieve == "move":
         return MoveRetriever(source)
-    return GetRetriever(source, counter, place=place, clock=utc_now)
+    return GetRetriever(source, counter, place=place, clock=clock)
 
 
 def _by_listener(source: Source) -> bool:

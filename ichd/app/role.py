@@ -68,11 +68,11 @@ class Role:
         log.info("role_started", role=self.name, pid=self.process.pid)
 
     def cancel(self) -> None:
-        """End a child that was held: it has done nothing."""
+        """End a child that was held, and has done nothing; one that has ended, or was never started, needs no more."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.hang_up()
+        self.hang_up()
 
     def listen(self) -> None:
         """Take note of what it said since the last time."""

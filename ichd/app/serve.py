@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from ichd.app.notify import Watcher
 from ichd.app.slots import Slot
@@ -29,9 +30,11 @@ def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.E
     """
     door = _role("listen", command, "--held")
     door.held = True
-    # It takes as long to load as our checks do, and there are two processors.
-    door.start()
-    try:
+    with ExitStack() as started:
+        # Whatever goes wrong from here on, and wherever: no child is left behind. One that was stopped stays so.
+        started.callback(door.cancel)
+        # It takes as long to load as our checks do, and there are two processors.
+        door.start()
         # Loaded here, and not before the child: they take half of the time until a scanner is answered.
         from ichd.app.model import check_model
         from ichd.app.storage import open_storage
@@ -40,19 +43,16 @@ def run_supervisor(settings: Settings, command: Sequence[str], stop: threading.E
         check_model(settings.model, weights=False)
         create_if_empty(settings.database.url)
         open_storage(settings).engine.dispose()
-    except BaseException:
-        door.cancel()
-        raise
-    beside = _Beside(lambda: check_model(settings.model))
-    door.release()
-    supervise(
-        [door, *_workers(settings.worker.concurrency, command), _role("web", command)],
-        stop=stop,
-        grace_s=settings.worker.grace_s + _EXTRA_GRACE_S,
-        watcher=watcher,
-        trouble=beside.trouble,
-        first_alone_s=_DOOR_ALONE_S,
-    )
+        beside = _Beside(lambda: check_model(settings.model))
+        door.release()
+        supervise(
+            [door, *_workers(settings.worker.concurrency, command), _role("web", command)],
+            stop=stop,
+            grace_s=settings.worker.grace_s + _EXTRA_GRACE_S,
+            watcher=watcher,
+            trouble=beside.trouble,
+            first_alone_s=_DOOR_ALONE_S,
+        )
 
 
 def run_workers(

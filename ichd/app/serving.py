@@ -7,7 +7,7 @@ from time import perf_counter
 
 import structlog
 
-from ichd.app.clock import utc_now
+from ichd.app.clock import Clock, utc_now
 from ichd.app.engine import load_in_force, open_reader
 from ichd.app.promoted import clear_refusal, in_force, note_refusal, read_pointer, sign_of
 from ichd.app.storage import Storage
@@ -49,10 +49,12 @@ class Serving:
 class Equipment:
     """Makes models ready to work, with the settings and the storage of one worker."""
 
-    def __init__(self, settings: Settings, storage: Storage, last_seen: LastSeen) -> None:
+    def __init__(self, settings: Settings, storage: Storage, last_seen: LastSeen, clock: Clock) -> None:
+        """`clock` is the worker's: when a slice was embedded is held against when its study was complete."""
         self._settings = settings
         self._storage = storage
         self._last_seen = last_seen
+        self._clock = clock
 
     def first(self) -> Serving:
         """The model in force when the worker starts.
@@ -127,7 +129,7 @@ class Equipment:
         ahead = None
         if self._settings.worker.ahead and reader.sees_slices_alone:
             arriving = Arriving(self._storage.engine, self._storage.spool)
-            ahead = Ahead(arriving=arriving, reader=reader, embeddings=embeddings, clock=utc_now)
+            ahead = Ahead(arriving=arriving, reader=reader, embeddings=embeddings, clock=self._clock)
         explainer = self._explainer(reader, embeddings) if self._settings.worker.heat_maps else None
         return Serving(reader=reader, embeddings=embeddings, ahead=ahead, explainer=explainer)
 
@@ -143,7 +145,9 @@ class Equipment:
         return Explainer(attribution=attribution, reader=reader, embeddings=embeddings, last_seen=self._last_seen)
 
 
-def start_succession(settings: Settings, equipment: Equipment) -> tuple[Succession[Serving], Explainers | None]:
+def start_succession(
+    settings: Settings, equipment: Equipment, clock: Clock
+) -> tuple[Succession[Serving], Explainers | None]:
     """The model in force at work, its successors, and who explains what any of them found.
 
     Raises:
@@ -155,7 +159,7 @@ def start_succession(settings: Settings, equipment: Equipment) -> tuple[Successi
     first = equipment.first()
     explainers = None
     if settings.worker.heat_maps:
-        explainers = Explainers(first.explainer, recall=equipment.explainer_of, clock=utc_now)
+        explainers = Explainers(first.explainer, recall=equipment.explainer_of, clock=clock)
 
     def take_over(serving: Serving) -> None:
         if explainers is not None:
@@ -169,7 +173,7 @@ def start_succession(settings: Settings, equipment: Equipment) -> tuple[Successi
         successor=equipment.successor,
         take_over=take_over,
         failed=equipment.note_failure,
-        clock=utc_now,
+        clock=clock,
         seen=seen,
     )
     return succession, explainers

@@ -3,7 +3,17 @@
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
+
+import structlog
+
+from ichd.domain.ending import Ending
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S = 0.1
 
 
 def stop_on_signals(stop: threading.Event) -> None:
@@ -38,3 +48,31 @@ def stop_with_supervisor(stop: threading.Event, go: threading.Event | None = Non
         stop.set()
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+@contextmanager
+def ended_at_once(stop: threading.Event, tidy: Callable[[], None]) -> Iterator[None]:
+    """Within the block the process ends as soon as `stop` is set, whatever it is doing, after a call of `tidy`.
+
+    For a start that holds no work yet, and is long because of libraries that nobody can interrupt: their loading, the
+    conversion of a network. An exception in the main thread would wait for them, and unwind through half a library.
+    """
+    door, over = threading.Lock(), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_LOOK_S):
+            if over.is_set():
+                return
+        # Whoever has the lock first: what comes after the block is never cut short.
+        with door:
+            if not over.is_set():
+                tidy()
+                log.info("stopped_while_starting")
+                os._exit(Ending.DONE)
+
+    threading.Thread(target=watch, name="impatience", daemon=True).start()
+    try:
+        yield
+    finally:
+        with door:
+            over.set()

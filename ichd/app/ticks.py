@@ -11,6 +11,7 @@ from ichd.app.audit import audit_source, collector_of
 from ichd.app.certificates import certificate_files, ends_of, trouble_of
 from ichd.app.clock import Clock
 from ichd.app.policies import tick_policy
+from ichd.app.slots import Slot
 from ichd.app.storage import Storage
 from ichd.domain.reason import Reason
 from ichd.pipeline.self_test import SelfTest
@@ -49,6 +50,7 @@ class Rhythm:
     owner: str
     #: The one that times in the database go by.
     clock: Clock
+    slot: Slot
     machine: str = socket.gethostname()
 
     @property
@@ -56,9 +58,14 @@ class Rhythm:
         """The leases, in our name."""
         return Ticks(self.storage.engine, owner=self.owner)
 
+    @property
+    def seat(self) -> str:
+        """Of this worker among those of its machine."""
+        return self.machine if self.slot.of == 1 else f"{self.machine}/{self.slot.name}"
+
     def turn(self, tick: Tick) -> Turn:
-        """Our turns at one tick."""
-        return Turn(tick, self.ticks, self.clock, machine=self.machine)
+        """Our turns at one tick of the cluster or of our machine."""
+        return Turn(tick, self.ticks, self.clock, place=self.machine)
 
     def self_test(self, reader: Callable[[], Reader]) -> SelfTest | None:
         """That of the live `reader`; None where it is switched off."""
@@ -68,18 +75,19 @@ class Rhythm:
         statistics = Statistics(self.storage.engine)
 
         def note_drift(drift: float) -> None:
-            statistics.record({f"self_test_drift/{self.machine}": drift}, at=self.clock())
+            statistics.record({f"self_test_drift/{self.seat}": drift}, at=self.clock())
 
-        # What it runs is done by the worker, between jobs; the turn says when, and who.
+        # What it runs is done by the worker, between jobs; the turn says when. Each worker has its own: the model is in
+        # the memory of its process, and on its GPU, and a bit that flips there harms no neighbour.
         tick = Tick(
             name="self_test",
             every=timedelta(hours=every_h),
             run=lambda: None,
-            of_machine=True,
+            of_place=True,
             first_after=SELF_TEST_FIRST_AFTER,
         )
         return SelfTest(
-            self.turn(tick),
+            Turn(tick, self.ticks, self.clock, place=self.seat),
             StoredPhantom(Path(self.settings.model.cache) / "self-test"),
             Baselines(self.storage.engine),
             reader=reader,
@@ -123,13 +131,11 @@ def start_worker_ticks(
     ]
     if retention is not None:
         run = untroubled(lambda: retention(clock()))
-        ticks.append(Tick(name="retention", every=RETENTION_EVERY, run=run, of_machine=True))
+        ticks.append(Tick(name="retention", every=RETENTION_EVERY, run=run, of_place=True))
     if repair is not None:
         ticks.append(Tick(name="repair_future", every=REPAIR_EVERY, run=untroubled(lambda: repair(clock()))))
     beside = [] if self_test is None else [self_test]
-    return start_ticks(
-        [rhythm.turn(tick) for tick in ticks], rhythm.ticks, clock, machine=rhythm.machine, beside=beside
-    )
+    return start_ticks([rhythm.turn(tick) for tick in ticks], rhythm.ticks, clock, beside=beside)
 
 
 def _watches(rhythm: Rhythm) -> Iterator[Tick]:
@@ -141,9 +147,9 @@ def _watches(rhythm: Rhythm) -> Iterator[Tick]:
         ticks.forget(now=clock())
         statistics.forget(before=clock() - STATISTICS_KEPT)
 
-    yield Tick(name="disk", every=DISK_EVERY, run=partial(_disk, rhythm, statistics), of_machine=True)
+    yield Tick(name="disk", every=DISK_EVERY, run=partial(_disk, rhythm, statistics), of_place=True)
     yield Tick(
-        name="certificates", every=CERTIFICATES_EVERY, run=partial(_certificates, rhythm, statistics), of_machine=True
+        name="certificates", every=CERTIFICATES_EVERY, run=partial(_certificates, rhythm, statistics), of_place=True
     )
     yield Tick(name="statistics", every=STATISTICS_EVERY, run=untroubled(lambda: statistics.count_hours(now=clock())))
     yield Tick(name="forget_statistics", every=FORGET_EVERY, run=untroubled(forget_statistics))

@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from ichd import __version__
-from ichd.app.audit import RoleTrail
 from ichd.app.checks import check_disk
 from ichd.app.clock import Clock, clock_of, utc_now
 from ichd.app.clockwork import describe_self_test
@@ -22,6 +21,7 @@ from ichd.app.feedback import hl7_door
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
+from ichd.app.trail import RoleTrail
 from ichd.app.uploading import uploading
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
@@ -94,7 +94,7 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
     encryption = _encryption(settings.web)
-    entry = _entry(settings.web, storage)
+    entry = _entry(settings.web, storage, clock)
     listening = _bind(settings.web)
     config = uvicorn.Config(
         _application(
@@ -118,12 +118,12 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
     config.load()
     config.ssl = encryption
     server = _Server(config)
-    trail = RoleTrail(storage.engine, settings, "web")
+    trail = RoleTrail(storage.engine, settings, "web", clock=clock)
     # In a thread of its own the server leaves the signals to whoever set `stop` up.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
     words = ExitStack()
     try:
-        words.enter_context(hl7_door(settings, storage))
+        words.enter_context(hl7_door(settings, storage, clock))
         words.enter_context(uploading(storage))
         thread.start()
         while not server.started and thread.is_alive():
@@ -206,7 +206,7 @@ def _encryption(web: WebSettings) -> ssl.SSLContext | None:
     return context
 
 
-def _entry(web: WebSettings, storage: Storage) -> Entry:
+def _entry(web: WebSettings, storage: Storage, clock: Clock) -> Entry:
     """Who gets in, and under which names.
 
     Raises:
@@ -214,19 +214,19 @@ def _entry(web: WebSettings, storage: Storage) -> Entry:
     """
     return Entry(
         accounts=accounts_of(web),
-        note=_note_log_ins(storage),
+        note=_note_log_ins(storage, clock),
         hosts=(web.host, *web.hosts),
         any_address=web.host in _EVERY_INTERFACE,
         behind_proxy=web.behind_tls,
     )
 
 
-def _note_log_ins(storage: Storage) -> NoteLogIn:
+def _note_log_ins(storage: Storage, clock: Clock) -> NoteLogIn:
     def note(outcome: AuditOutcome, account: str, address: str) -> None:
         with writing(storage.engine) as session:
             record_audit(
                 session,
-                at=utc_now(),
+                at=clock(),
                 event=AuditEvent.LOG_IN,
                 outcome=outcome,
                 actor=account,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from time import perf_counter
 
 from ichd.app.clock import Clock, clock_of
 from ichd.app.destinations import delivery_policy, patience_with, wants_pictures
@@ -61,6 +62,8 @@ class Bench:
     #: None where heat maps are switched off.
     explainers: Explainers | None
     vigil: Vigil
+    #: How long it took to make the model ready.
+    warm_up_s: float
 
     @property
     def rhythm(self) -> WorkerPolicy:
@@ -79,7 +82,9 @@ def open_bench(settings: Settings, storage: Storage, slot: Slot) -> Bench:
         Permanent: the bundle is damaged.
     """
     last_seen, clock = LastSeen(), clock_of(storage.engine)
-    succession, explainers = start_succession(settings, Equipment(settings, storage, last_seen))
+    began = perf_counter()
+    succession, explainers = start_succession(settings, Equipment(settings, storage, last_seen, clock), clock)
+    warm_up_s = round(perf_counter() - began, 1)
     return Bench(
         settings=settings,
         slot=slot,
@@ -92,6 +97,7 @@ def open_bench(settings: Settings, storage: Storage, slot: Slot) -> Bench:
         delivery=delivery_policy(settings),
         explainers=explainers,
         vigil=Vigil(Queue(storage.engine), clock, memory_mb=settings.worker.memory_mb),
+        warm_up_s=warm_up_s,
     )
 
 

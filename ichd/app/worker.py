@@ -4,17 +4,16 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from time import perf_counter
 
 import structlog
 
-from ichd.app.audit import RoleTrail
 from ichd.app.disk import retention_policy, watermarks
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.policies import horizon
 from ichd.app.slots import Slot, cores_here, seated
 from ichd.app.storage import open_storage
 from ichd.app.ticks import Rhythm, start_worker_ticks
+from ichd.app.trail import RoleTrail
 from ichd.app.workbench import Bench, couriers_of, open_bench, owner_name, readings_of, sweep_embeddings
 from ichd.domain.ending import Ending
 from ichd.pipeline.couriers import Couriers
@@ -32,27 +31,36 @@ log = structlog.get_logger(__name__)
 _SWEEP_ORPHANS_AFTER = timedelta(minutes=10)
 
 
-def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher: Watcher = NOBODY) -> Ending:
+def open_worker(settings: Settings, slot: Slot) -> Bench:
+    """Ready before anything is claimed: no study should wait for what happens once.
+
+    Raises:
+        UserError: the model can't be used, or the database or the spool; the message names the mend.
+        Permanent: the bundle is damaged.
+        Transient: the database or the spool does not answer.
+    """
+    settings = seated(settings, slot, gpus=gpu_count(), cores=cores_here())
+    return open_bench(settings, open_storage(settings), slot)
+
+
+def run_worker(bench: Bench, stop: threading.Event, watcher: Watcher = NOBODY) -> Ending:
     """Work until `stop` is set, or until this process is to be replaced; returns the exit code, which says so.
 
     Raises:
         WorkerHarmed: a step met a defect; the supervisor starts another worker.
     """
-    settings = seated(settings, slot, gpus=gpu_count(), cores=cores_here())
-    storage = open_storage(settings)
-    # Ready before anything is claimed: no study should wait for what happens once.
-    started = perf_counter()
-    bench = open_bench(settings, storage, slot)
-    warm_up_s = round(perf_counter() - started, 1)
+    settings, storage = bench.settings, bench.storage
     if not bench.delivery.routes:
         log.warning("no_destination", mend="add a [[destination]] to ichd.toml; findings stay in the database")
     bell = threading.Event()
     couriers = couriers_of(bench, stop)
-    rhythm = Rhythm(settings=settings, storage=storage, owner=owner_name(slot), clock=bench.clock)
+    rhythm = Rhythm(
+        settings=settings, storage=storage, owner=owner_name(bench.slot), clock=bench.clock, slot=bench.slot
+    )
     self_test = rhythm.self_test(lambda: bench.succession.present.reader)
     worker, put_down = readings_of(bench, couriers, bell, self_test)
     ticks = _ticks(bench, rhythm, bell, self_test)
-    trail = RoleTrail(storage.engine, settings, "worker")
+    trail = RoleTrail(storage.engine, settings, "worker", clock=bench.clock)
     trail.started()
     couriers.start()
     job_bell = _job_bell(bench, bell, couriers)
@@ -64,7 +72,7 @@ def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher
         version=first.identity.version,
         weights=first.identity.weights_sha256[:12],
         engine=first.reader.engine.name,
-        warm_up_s=warm_up_s,
+        warm_up_s=bench.warm_up_s,
     )
     watcher.ready(f"reads with {first.identity.name} {first.identity.version}")
     watcher.watch(bench.vigil.is_well)

@@ -29,15 +29,16 @@ def audit(
 ) -> None:
     """The audit trail: who was refused, what came and went, settings changed, log-ins; the newest last."""
     from ichd.app.checks import open_existing
-    from ichd.app.clock import ago, utc_now
+    from ichd.app.clock import ago, clock_of
     from ichd.store.audit import Audit
 
     if as_json and as_xml:
         raise UserError("--json and --xml exclude each other; leave one out")
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    start = None if since is None else ago(since, utc_now())
-    trail = Audit(open_existing(settings).engine)
+    engine = open_existing(settings).engine
+    start = None if since is None else ago(since, clock_of(engine)())
+    trail = Audit(engine)
     entries = trail.read(limit=limit, event=event, since=start, newest_first=True)[::-1]
     if as_json:
         print_json([_shape(entry) for entry in entries])

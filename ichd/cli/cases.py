@@ -203,9 +203,14 @@ def export(
                 "studies": exported.studies,
                 "images": exported.images,
                 "without_images": list(exported.without_images),
+                "damaged": list(exported.damaged),
             }
         )
-        return
-    typer.echo(f"{out}: {exported.studies} studies, {exported.images} images")
-    for study_uid in exported.without_images:
-        typer.echo(f"left out, its images are no longer stored: {study_uid}")
+    else:
+        typer.echo(f"{out}: {exported.studies} studies, {exported.images} images")
+        for study_uid in exported.without_images:
+            typer.echo(f"left out, its images are no longer stored: {study_uid}")
+        for study_uid in exported.damaged:
+            typer.echo(f"left out, an image is no longer what was received; send it again: {study_uid}")
+    if exported.damaged:
+        raise typer.Exit(1)

@@ -73,9 +73,9 @@ def worker(
 
             run_workers(settings, count, _this_command(invocation(context).config), stop, _watcher())
             return
-        from ichd.app.worker import run_worker
+        from ichd.app.start_worker import start_worker
 
-        code = run_worker(settings, stop, slot=place, watcher=_watcher())
+        code = start_worker(settings, stop, slot=place, watcher=_watcher())
     if code:
         raise typer.Exit(code)
 

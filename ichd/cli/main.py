@@ -4,32 +4,44 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from ichd import __version__
-from ichd.cli import (
-    accounts,
-    audit,
-    backup,
-    calibration,
-    cases,
-    daemon,
-    evaluation,
-    images,
-    learning,
-    models,
-    pull,
-    reports,
-    retention,
-    studies,
-    system,
-)
+from ichd.cli import daemon
 from ichd.cli.invocation import Invocation
 from ichd.domain.errors import IchdError, UserError
 
+
+class _Commands(TyperGroup):
+    """The daemon's commands at once, the tools when one of them is asked for, or all.
+
+    Each role is a process that comes through here, and a scanner waits for it: the tools are two dozen modules with
+    some hundred options, and take as long to load as the rest of the command line.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name."""
+        if cmd_name not in self.commands:
+            self._load_tools()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all."""
+        self._load_tools()
+        return super().list_commands(ctx)
+
+    def _load_tools(self) -> None:
+        from ichd.cli.tools import tools
+
+        self.commands.update(get_group(tools).commands)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="ichd",
     help="Head CT haemorrhage triage: a study comes in by DICOM, a Structured Report goes back to the PACS.",
     no_args_is_help=True,
@@ -37,24 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (
-    accounts,
-    daemon,
-    studies,
-    retention,
-    audit,
-    images,
-    reports,
-    pull,
-    models,
-    cases,
-    learning,
-    evaluation,
-    calibration,
-    backup,
-    system,
-):
-    commands.register(app)
+daemon.register(app)
 
 
 def _show_version(wanted: bool) -> None:

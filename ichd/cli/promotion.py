@@ -81,11 +81,11 @@ def promote_model(
     as_json: AsJson = False,
 ) -> None:
     """Put a bundle in force, if it is not worse than the present one; the daemon takes it up without a restart."""
-    from ichd.app.audit import user_name
     from ichd.app.candidate import examine_candidate, try_candidate
     from ichd.app.clock import utc_now
     from ichd.app.promoted import read_pointer
     from ichd.app.promotion import promote
+    from ichd.app.trail import user_name
     from ichd.vision.bundle import find_bundle
 
     settings = settings_of(context)
@@ -132,9 +132,9 @@ def promote_model(
 
 def roll_back_model(context: typer.Context, as_json: AsJson = False) -> None:
     """Put the model in force that was so before; done twice, it is undone."""
-    from ichd.app.audit import user_name
     from ichd.app.clock import utc_now
     from ichd.app.promotion import roll_back
+    from ichd.app.trail import user_name
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)

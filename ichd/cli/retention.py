@@ -26,12 +26,13 @@ def gc(
 ) -> None:
     """Drop the images that are due by age or for want of room, as workers do by themselves; results stay."""
     from ichd.app.checks import open_existing
-    from ichd.app.clock import utc_now
+    from ichd.app.clock import clock_of
     from ichd.app.gc import collect
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    collected = collect(settings, open_existing(settings), dry_run=dry_run, now=utc_now())
+    storage = open_existing(settings)
+    collected = collect(settings, storage, dry_run=dry_run, now=clock_of(storage.engine)())
     if as_json:
         print_json(collected.to_dict())
     else:

@@ -42,9 +42,12 @@ def status(
 
     With --json, one STUDY has the shape of `ichd predict --json` and of the status page's API.
     """
+    from ichd.app.bucket import backlog_in_words, backlog_shape
     from ichd.app.checks import open_existing
+    from ichd.app.clock import utc_now
     from ichd.app.promoted import model_trouble
     from ichd.store.arrivals import Arrivals
+    from ichd.store.uploads import Uploads
     from ichd.web.shape import line_shape, refusal_shape, study_shape
 
     settings = settings_of(context)
@@ -59,12 +62,14 @@ def status(
         return
     summaries = storage.studies.summaries(limit=limit, state=state)
     refusals = Arrivals(storage.engine).refusals(limit=limit)
+    owed = dict(Uploads(storage.engine).backlogs())
     if as_json:
         print_json(
             {
                 "studies": [line_shape(s) for s in summaries],
                 "refusals": [refusal_shape(r) for r in refusals],
                 "model_trouble": model_trouble(settings.model),
+                "owed_to_bucket": {machine: backlog_shape(each) for machine, each in owed.items()},
             }
         )
         return
@@ -74,27 +79,31 @@ def status(
     trouble = model_trouble(settings.model)
     if trouble is not None:
         typer.echo(f"\nmodel: {trouble}")
+    if owed:
+        typer.echo(f"\nbucket: {backlog_in_words(owed, now=utc_now())}")
 
 
 def retry(context: typer.Context, study: StudyUid) -> None:
     """Put a study's dead or waiting jobs back into the queue, due now."""
     from ichd.app.checks import open_existing
-    from ichd.app.clock import utc_now
+    from ichd.app.clock import clock_of
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    jobs = open_existing(settings).studies.retry(study, now=utc_now())
+    storage = open_existing(settings)
+    jobs = storage.studies.retry(study, now=clock_of(storage.engine)())
     typer.echo(f"{jobs} {'job is' if jobs == 1 else 'jobs are'} back in the queue")
 
 
 def reprocess(context: typer.Context, study: StudyUid) -> None:
     """Read a finished study again, as a new revision."""
     from ichd.app.checks import open_existing
-    from ichd.app.clock import utc_now
+    from ichd.app.clock import clock_of
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    open_existing(settings).studies.reprocess(study, now=utc_now())
+    storage = open_existing(settings)
+    storage.studies.reprocess(study, now=clock_of(storage.engine)())
     typer.echo("the study is in the queue again")
 
 

@@ -26,9 +26,10 @@ class Shelf:
         """Begin a file.
 
         Raises:
-            Transient: the disk is nearly full (DISK_LOW), or the spool can't be written.
+            Transient: the disk is nearly full (DISK_LOW), or the spool or its bucket can't be written.
         """
         self._gate.require_open()
+        self._spool.require_open()
         return self._spool.draft()
 
     def keep(self, draft: Draft, facts: InstanceFacts, *, association_id: int, now: datetime) -> ArrivalKind:
@@ -40,26 +41,47 @@ class Shelf:
             Transient: the spool, its bucket or the database fails; the image may be sent again.
         """
         stored = draft.seal()
-        try:
-            self._spool.secure(stored)
-        except CodedError as trouble:
-            # It has no row and nobody was told yes; a sender that tries all night must not fill the disk.
+        kind = self._place(stored, facts, association_id=association_id, now=now)
+        while not self._is_secure(stored, facts, kind):
+            # The image that was there already is not there any more: what was a repeated one is a new one now.
+            kind = self._place(stored, facts, association_id=association_id, now=now)
+        if kind is ArrivalKind.DUPLICATE:
             self._discard(stored)
-            raise Transient(Reason.STORE_UNAVAILABLE, trouble.detail) from trouble
+        return kind
+
+    def _place(self, stored: StoredFile, facts: InstanceFacts, *, association_id: int, now: datetime) -> ArrivalKind:
+        """Commit a row for a file, with what is owed of it to a bucket; one that is there twice has none."""
         # Where this fails the file stays: a database that lost its answer may have committed the row. The sweep of the
         # spool sets aside what has no row.
         debtor = self._spool.debtor
         kind = self._arrivals.record(facts, stored, association_id=association_id, now=now, debtor=debtor)
         if kind is ArrivalKind.DUPLICATE:
             kind = self._mend(facts, stored, association_id=association_id, now=now)
-        if kind is ArrivalKind.DUPLICATE:
-            self._discard(stored)
-        elif not self._spool.holds(stored):
+        if kind is not ArrivalKind.DUPLICATE and not self._spool.holds(stored):
             # The disk or the database kept us waiting for so long, or the clock was set so far ahead, that the sweep
             # took the file for an orphan. It looks for a row once more afterwards, as we look for the file.
             self._arrivals.forget(stored)
             raise Transient(Reason.STORE_UNAVAILABLE, "the file was set aside before its row was committed")
         return kind
+
+    def _is_secure(self, stored: StoredFile, facts: InstanceFacts, kind: ArrivalKind) -> bool:
+        """Bring an image to where it must lie before the answer; False where a repeated one has lost the first one.
+
+        A repeated one is brought as well: whoever brings the first may not have got there yet, and may never.
+        """
+        try:
+            if not self._spool.secure(stored) or self._arrivals.settle(facts, stored):
+                return True
+        except CodedError as trouble:
+            # A row that is committed stays, and with it what is owed: this machine brings it once that can be done,
+            # and a sender that comes back finds it. To take it back could take it from another one, who sent the same
+            # and was told meanwhile that it is safe.
+            if kind is ArrivalKind.DUPLICATE:
+                self._discard(stored)
+            raise Transient(Reason.STORE_UNAVAILABLE, trouble.detail) from trouble
+        if kind is not ArrivalKind.DUPLICATE:
+            raise Transient(Reason.STORE_UNAVAILABLE, "the image was dropped before it was acknowledged")
+        return False
 
     def _discard(self, stored: StoredFile) -> None:
         """Remove a repeated image; one that stays is no reason to say no, as the first one is safe."""

@@ -22,6 +22,8 @@ _BATCH = 64
 _THREADS = 8
 #: Between two looks at a table that is empty as a rule, and the longest pause after trouble.
 _IDLE_S, _LONGEST_S = 0.5, 60.0
+#: Between two looks where who takes an image brings it as well: what is there at both was left.
+_LEFT_S = 10.0
 #: What takes longer to end is left to die with the process: it can be done again.
 _GRACE_S = 5.0
 #: In the root of the spool; whoever holds it locked is the uploader of this machine.
@@ -50,18 +52,21 @@ class Uploader:
         self._stop.set()
         self._thread.join(_GRACE_S)
 
-    def round(self) -> int:
+    def round(self, *, up_to: int | None = None) -> int:
         """Bring the oldest files that this machine owes; returns how many rows are settled.
+
+        `up_to` as in `Uploads.next`.
 
         Raises:
             Transient: the bucket, the disk or the database does not answer; what did arrive is settled.
         """
-        files = self._uploads.next(self._spool.machine, limit=_BATCH)
+        files = self._uploads.next(self._spool.machine, limit=_BATCH, up_to=up_to)
         if not files:
             return 0
         with ThreadPoolExecutor(min(_THREADS, len(files)), thread_name_prefix="upload") as pool:
             outcomes = list(pool.map(self._upload, files))
-        self._uploads.settle([file.path for file, trouble in zip(files, outcomes, strict=True) if trouble is None])
+        done = [file for file, trouble in zip(files, outcomes, strict=True) if trouble is None]
+        self._uploads.settle(done, self._spool.drop)
         for trouble in outcomes:
             if trouble is not None:
                 raise trouble
@@ -79,15 +84,18 @@ class Uploader:
         return None
 
     def _run(self) -> None:
-        pause_s, before = _IDLE_S, ""
+        at_once = self._spool.at_once
+        usual_s = _LEFT_S if at_once else _IDLE_S
+        pause_s, before, left = usual_s, "", 0 if at_once else None
         while not self._stop.wait(pause_s):
             try:
                 with _alone(self._spool.root / _LOCK) as ours:
-                    while ours and not self._stop.is_set() and self.round():
-                        pause_s = _IDLE_S
+                    while ours and not self._stop.is_set() and self.round(up_to=left):
+                        pause_s = usual_s
                 if before:
                     _log.info("uploading_again")
-                pause_s, before = _IDLE_S, ""
+                pause_s, before = usual_s, ""
+                left = self._uploads.newest(self._spool.machine) if at_once else None
             except Transient as trouble:
                 pause_s = min(2 * pause_s, _LONGEST_S)
                 if trouble.detail != before:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .anatomy import Subject, build_shell, draw_subject
+from .arithmetic import one_thread
 from .bleeds import Bleed, Canvas, Displacing, ExtraAxial, Spacing
 from .brain import Place, build_brain
 from .face import envelope, paint_bone, paint_face, paint_soft
@@ -74,15 +75,16 @@ _ATTEMPTS = 5
 
 
 def render(recipe: PhantomRecipe) -> Phantom:
-    """Render a recipe; the same recipe gives the same arrays.
+    """Render a recipe; the same recipe gives the same arrays, whatever number of threads this process may have.
 
     A draw whose bleeds fall outside the scan, or stay too small to be seen on any slice, is drawn again from the next
     stream of the same seed, so a requested kind is missing only from scans that cannot show it.
     """
-    for attempt in range(_ATTEMPTS):
-        phantom = _render(recipe, attempt)
-        if all(phantom.presence_SC[:, 1 + BLEED_KINDS.index(kind)].any() for kind in recipe.bleeds):
-            break
+    with one_thread():
+        for attempt in range(_ATTEMPTS):
+            phantom = _render(recipe, attempt)
+            if all(phantom.presence_SC[:, 1 + BLEED_KINDS.index(kind)].any() for kind in recipe.bleeds):
+                break
     return phantom
 
 

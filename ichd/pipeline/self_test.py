@@ -55,7 +55,7 @@ class _Run:
 
 
 class SelfTest:
-    """The idle work of one worker, a piece a slice; its turn says when, and which worker of a machine."""
+    """The idle work of one worker, a piece a slice; its turn says when."""
 
     def __init__(
         self,

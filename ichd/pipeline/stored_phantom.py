@@ -1,10 +1,13 @@
 """The head that the self-test reads: synthetic, the same for ever, rendered once a machine and kept."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ichd.domain.errors import Transient
@@ -40,7 +43,7 @@ class StoredPhantom:
 
     @property
     def checksum(self) -> str:
-        """Over all of its files, as they were written: the last bit of a pixel may differ from machine to machine."""
+        """Over all of its files, as they were written: two kinds of processors may differ in a pixel's last bit."""
         return hashlib.sha256(json.dumps(self._sums(), sort_keys=True).encode()).hexdigest()
 
     def is_ready(self) -> bool:
@@ -58,9 +61,11 @@ class StoredPhantom:
         return False
 
     def make(self) -> None:
-        """Render and keep it, here and now."""
+        """Render and keep it, here and now; of several workers the first one does, and the others wait for it."""
         unfinished = self._folder.with_name(f"{self._folder.name}.{os.getpid()}.part")
-        with disk_trouble():
+        with disk_trouble(), self._alone():
+            if self._is_whole():
+                return
             shutil.rmtree(unfinished, ignore_errors=True)
             files = write_series(render(self._recipe), unfinished)
             sums = {path.name: _sum(path) for path in files}
@@ -78,6 +83,14 @@ class StoredPhantom:
             self.make()
         except Transient as error:
             self._trouble = error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold a file that the operating system lets go of when we die."""
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._folder.with_name(f"{self._folder.name}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _is_whole(self) -> bool:
         try:

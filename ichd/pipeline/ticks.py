@@ -6,7 +6,7 @@ the same: where the database was away for longer than a lease, two may do it at 
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -55,14 +55,14 @@ class TickPolicy:
 class Schedule:
     """The ticks of one worker at work."""
 
-    def __init__(self, scheduler: BackgroundScheduler, ticks: Ticks, clock: Clock, *, machine: str) -> None:
+    def __init__(self, scheduler: BackgroundScheduler, ticks: Ticks, clock: Clock, places: Collection[str]) -> None:
         self._scheduler = scheduler
         self._over = threading.Event()
         self._guard = threading.Thread(target=self._mind_the_clock, name="clock", daemon=True)
         self._guard.start()
         self._ticks = ticks
         self._clock = clock
-        self._machine = machine
+        self._places = places
 
     def shutdown(self, *, wait: bool = True) -> None:
         """Begin no more of them, and give up what is held, so that another worker goes on at once."""
@@ -70,7 +70,7 @@ class Schedule:
         self._guard.join()
         self._scheduler.shutdown(wait=wait)
         try:
-            self._ticks.give_up(machine=self._machine, now=self._clock())
+            self._ticks.give_up(*self._places, now=self._clock())
         except Transient as error:
             log.warning("ticks_not_given_up", reason=error.reason, detail=error.detail)
 
@@ -89,9 +89,7 @@ class Schedule:
             ahead_s = now_ahead_s
 
 
-def start_ticks(
-    turns: Sequence[Turn], ticks: Ticks, clock: Clock, *, machine: str, beside: Sequence[SelfTest] = ()
-) -> Schedule:
+def start_ticks(turns: Sequence[Turn], ticks: Ticks, clock: Clock, *, beside: Sequence[SelfTest] = ()) -> Schedule:
     """Start to take turns, each in a thread of its own; the caller shuts the schedule down.
 
     `beside` are tests that the worker does between its jobs; their turn is kept here, and they are helped out where it
@@ -101,11 +99,12 @@ def start_ticks(
     for turn in turns:
         # Mostly a glance at the time: whose turn it is, the database is asked when that may have changed.
         _add(scheduler, turn.take, min(turn.tick.every, _GLANCE_EVERY))
-    _add(scheduler, partial(_renew, [*turns, *(test.turn for test in beside)]), _GLANCE_EVERY)
+    taken = [*turns, *(test.turn for test in beside)]
+    _add(scheduler, partial(_renew, taken), _GLANCE_EVERY)
     for test in beside:
         _add(scheduler, test.catch_up, _GLANCE_EVERY)
     scheduler.start()
-    return Schedule(scheduler, ticks, clock, machine=machine)
+    return Schedule(scheduler, ticks, clock, {turn.place for turn in taken})
 
 
 def usual_ticks(
@@ -180,7 +179,7 @@ def untroubled(run: Callable[[], object]) -> Callable[[], None]:
 
 
 def _sweep(name: str, run: Callable[[], None]) -> Tick:
-    return Tick(name=name, every=SWEEP_EVERY, run=untroubled(run), of_machine=True, first_after=_FIRST_SWEEP_AFTER)
+    return Tick(name=name, every=SWEEP_EVERY, run=untroubled(run), of_place=True, first_after=_FIRST_SWEEP_AFTER)
 
 
 def _add(scheduler: BackgroundScheduler, run: Callable[[], None], every: timedelta) -> None:

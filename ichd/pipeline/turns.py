@@ -45,8 +45,8 @@ class Tick:
     every: timedelta
     #: Does it; what it finds wrong is an alert.
     run: Callable[[], Trouble | None]
-    #: Each machine has its own, because it is about what lies there.
-    of_machine: bool = False
+    #: Each place (`Turn`) has its own, because it is about what is there.
+    of_place: bool = False
     #: How long after the start it is first thought of.
     first_after: timedelta = timedelta()
 
@@ -59,9 +59,11 @@ class Tick:
 class Turn:
     """One tick in one worker. A thread at a time begins and ends; `renew` is for another."""
 
-    def __init__(self, tick: Tick, ticks: Ticks, clock: Clock, *, machine: str) -> None:
+    def __init__(self, tick: Tick, ticks: Ticks, clock: Clock, *, place: str) -> None:
+        """`place` is the machine, or machine/worker for a tick about what is in the memory of one of several there."""
         self.tick = tick
-        self.name = f"{tick.name}@{machine}" if tick.of_machine else tick.name
+        self.place = place
+        self.name = f"{tick.name}@{place}" if tick.of_place else tick.name
         self.lease = HELD_LEASE if tick.is_held else LEASE
         self._ticks = ticks
         self._clock = clock

@@ -1,56 +1,41 @@
-"""What the listener writes down: associations, and the images that they carry."""
+"""What the doors write down: the images that associations carry, and those that they had to refuse."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, exists, insert, select, union_all, update
-from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Engine, delete, exists, insert, select, union_all
 
 from ichd.domain.arrival import Door
-from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.reason import Reason
-from ichd.domain.study import InstanceFacts, StudyState
-from ichd.store.audit import record_audit
-from ichd.store.deposits import Deposit, audit_deposits, deposits_of
-from ichd.store.facts import storable_text
+from ichd.domain.study import InstanceFacts
+from ichd.store.associations import Associations, ending
+from ichd.store.deposits import Deposit, audit_deposits
 from ichd.store.group_commit import GroupCommit
 from ichd.store.kept import dropped_among
 from ichd.store.recording import Arrival, ArrivalKind, owed, record_all
 from ichd.store.refusals import Refusal, latest_refusals, write_refusals
 from ichd.store.reopening import reopen
+from ichd.store.settling import settle_all
 from ichd.store.spool import StoredFile
-from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, RefusalRow, StudyRow, UploadRow
+from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceRow, StudyRow, UploadRow
 from ichd.store.transaction import RowWriter, insert_link, reading, writing
 
 __all__ = ["ArrivalKind", "Arrivals"]
-
-_WHO = (AssociationRow.calling_ae_title, AssociationRow.address)
 
 
 class _TakenBack(Exception):
     """What was written is not meant to stay."""
 
 
-def _end(association_id: int) -> ReturningUpdate[str, str]:
-    return update(AssociationRow).where(AssociationRow.id == association_id).returning(*_WHO)
-
-
-def _under_reception(session: Session, study_uids: Sequence[str]) -> Sequence[int]:
-    if not study_uids:
-        return ()
-    wanted = (StudyRow.study_instance_uid.in_(study_uids), StudyRow.state == StudyState.RECEIVING)
-    return session.scalars(select(StudyRow.id).where(*wanted)).all()
-
-
-class Arrivals:
+class Arrivals(Associations):
     """Each method is one transaction, committed when it returns; each raises Transient where the database fails."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._writer = RowWriter(engine)
         self._recordings = GroupCommit(self._record_all)
+        self._settlings = GroupCommit(self._settle_all)
         self._refusings = GroupCommit(self._refuse_all)
 
     def rehearse(self, *, now: datetime) -> None:
@@ -80,95 +65,9 @@ class Arrivals:
                 record_all(session.connection(), [arrival])
             deposit = Deposit(study_instance_uid="rehearsal").plus("rehearsal")
             audit_deposits(session, [deposit], calling_ae_title="", address="", now=now)
-            session.execute(_end(association.id).values(ended_at=now, released=False, refused=0)).all()
+            session.execute(ending(association.id).values(ended_at=now, released=False, refused=0)).all()
             session.flush()
             raise _TakenBack
-
-    def open_association(
-        self, *, calling_ae_title: str, address: str, now: datetime, listener: str = "", door: Door = Door.DIMSE
-    ) -> int:
-        """Write down that a peer opened an association; returns its id.
-
-        `listener` says where it was listened for, such that only one process at a time can listen there.
-        """
-        caller = storable_text(calling_ae_title)
-        with writing(self._engine) as session:
-            row = AssociationRow(door=door, calling_ae_title=caller, address=address, opened_at=now, listener=listener)
-            session.add(row)
-            session.flush()
-            return row.id
-
-    def end_association(
-        self,
-        association_id: int,
-        *,
-        released: bool,
-        now: datetime,
-        refused: int = 0,
-        deposits: Sequence[Deposit] = (),
-        missed: Sequence[str] = (),
-    ) -> None:
-        """Write down that it ended, by A-RELEASE or otherwise, how many images it refused, and what it left.
-
-        `missed` are the UIDs of studies of which it lost an image: it is evidence for each that is received, also where
-        it carried nothing of it. The last word counts. Nothing is written of one that has no row any more, as where the
-        database was restored meanwhile.
-        """
-        ended = _end(association_id).values(ended_at=now, released=released, refused=refused)
-        with writing(self._engine) as session:
-            who = session.execute(ended).one_or_none()
-            if who is None:
-                return
-            for study_id in _under_reception(session, missed):
-                insert_link(session, ArrivalRow, {"study_id": study_id, "association_id": association_id})
-            audit_deposits(session, deposits, calling_ae_title=who.calling_ae_title, address=who.address, now=now)
-
-    def note_fruitless(
-        self,
-        *,
-        door: Door,
-        calling_ae_title: str,
-        address: str,
-        listener: str,
-        opened_at: datetime,
-        released: bool,
-        refused: int,
-        missed: Sequence[str],
-        now: datetime,
-    ) -> None:
-        """Write down an association that lost images and kept none, where a study is received that misses one."""
-        row = AssociationRow(
-            door=door,
-            calling_ae_title=storable_text(calling_ae_title),
-            address=address,
-            listener=listener,
-            opened_at=opened_at,
-            ended_at=now,
-            released=released,
-            refused=refused,
-        )
-        with writing(self._engine) as session:
-            study_ids = _under_reception(session, missed)
-            if not study_ids:
-                return
-            session.add(row)
-            session.flush()
-            for study_id in study_ids:
-                insert_link(session, ArrivalRow, {"study_id": study_id, "association_id": row.id})
-
-    def end_interrupted(self, *, listener: str, now: datetime) -> int:
-        """End what a dead listener left open at this place, as not released; returns how many.
-
-        For the start of a listener that has the place by now. Those of listeners elsewhere are none of its business.
-        """
-        left_open = (AssociationRow.listener == listener, AssociationRow.ended_at.is_(None))
-        statement = update(AssociationRow).where(*left_open).returning(AssociationRow.id, *_WHO)
-        with writing(self._engine) as session:
-            ended = session.execute(statement.values(ended_at=now, released=False)).all()
-            for row in ended:
-                left = deposits_of(session, row.id)
-                audit_deposits(session, left, calling_ae_title=row.calling_ae_title, address=row.address, now=now)
-            return len(ended)
 
     def record(
         self,
@@ -227,6 +126,14 @@ class Arrivals:
             insert_link(session, ArrivalRow, {"study_id": study.id, "association_id": association_id})
             return ArrivalKind.NEW
 
+    def settle(self, facts: InstanceFacts, stored: StoredFile) -> bool:
+        """The bucket has the bytes of an image: nobody owes them any more, whoever's row it is.
+
+        False where no row has these bytes now, since retention dropped them, or who had a row took it back: then the
+        bucket need not keep them.
+        """
+        return self._settlings.submit((facts.sop_instance_uid, stored.sha256))
+
     def forget(self, stored: StoredFile) -> None:
         """Take back the row of an image whose file vanished before its sender was answered.
 
@@ -264,35 +171,6 @@ class Arrivals:
             )
         )
 
-    def is_under_reception(self, study_instance_uid: str) -> bool:
-        """Whether a study is being received: what is lost of it counts as evidence."""
-        with reading(self._engine) as session:
-            return bool(_under_reception(session, [study_instance_uid]))
-
-    def refuse_association(
-        self, reason: Reason, *, detail: str, calling_ae_title: str, address: str, now: datetime
-    ) -> None:
-        """Write down that a peer was not let in, also in the audit trail."""
-        with writing(self._engine) as session:
-            session.add(
-                RefusalRow(
-                    refused_at=now,
-                    reason=reason,
-                    detail=storable_text(detail),
-                    calling_ae_title=storable_text(calling_ae_title),
-                    address=address,
-                )
-            )
-            record_audit(
-                session,
-                at=now,
-                event=AuditEvent.ASSOCIATION_REFUSED,
-                outcome=AuditOutcome.MINOR_FAILURE,
-                actor=calling_ae_title,
-                address=address,
-                subject={"reason": str(reason), "detail": detail},
-            )
-
     def refusals(self, *, limit: int = 50) -> list[Refusal]:
         """The latest images that were turned away, newest first."""
         with reading(self._engine) as session:
@@ -314,6 +192,10 @@ class Arrivals:
     def _record_all(self, arrivals: Sequence[Arrival]) -> list[ArrivalKind]:
         with self._writer.transaction() as connection:
             return record_all(connection, arrivals)
+
+    def _settle_all(self, images: Sequence[tuple[str, str]]) -> list[bool]:
+        with self._writer.transaction() as connection:
+            return settle_all(connection, images)
 
     def _refuse_all(self, refusals: Sequence[Refusal]) -> list[None]:
         with self._writer.transaction() as connection:

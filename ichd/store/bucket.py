@@ -99,6 +99,11 @@ class Bucket:
         with _named("remove"):
             self._files.call_s3("delete_object", Bucket=self._bucket, Key=self.key(stored))
 
+    def require(self) -> None:
+        """Make sure that the bucket is there and answers."""
+        with _named("reach"):
+            self._require()
+
     def owner(self) -> str | None:
         """The code of the database that the bucket belongs to; None where it has not been given one."""
         mark = self._content(f"{self._prefix}.owner")

@@ -6,7 +6,7 @@ a copy that is damaged here is replaced by the one in the bucket, and what the b
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import structlog
 from ichd.domain.errors import Permanent, Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.store.bucket import CONNECTIONS, Bucket
-from ichd.store.disk import PARTIAL, disk_trouble, write_once
+from ichd.store.disk import PARTIAL, disk_trouble, write_durably, write_once
 from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
+from ichd.store.sweeping import orphans_of
 from ichd.store.uploads import Uploads
 
 _log = structlog.get_logger(__name__)
@@ -27,12 +28,14 @@ class BucketSpool(Spool):
     """Safe for any number of threads and processes, and for any number of machines with a folder each."""
 
     def __init__(self, root: Path, bucket: Bucket, uploads: Uploads, *, at_once: bool) -> None:
-        """With `at_once` an image is in the bucket before it is acknowledged; else it is owed to it."""
+        """With `at_once` an image is in the bucket before it is acknowledged; else it may be owed to it by then."""
         super().__init__(root)
         self._bucket = bucket
         self._uploads = uploads
         self._at_once = at_once
         self._machine: str | None = None
+        #: Whether the last image that was to be secured was.
+        self._is_open = False
 
     @property
     def place(self) -> str:
@@ -51,9 +54,19 @@ class BucketSpool(Spool):
         return self._machine
 
     @property
+    def bucket(self) -> Bucket:
+        """The bucket itself."""
+        return self._bucket
+
+    @property
+    def at_once(self) -> bool:
+        """Whether an image is in the bucket before it is acknowledged."""
+        return self._at_once
+
+    @property
     def debtor(self) -> str | None:
-        """Who owes the bucket an image that is acknowledged; None where it has it by then."""
-        return None if self._at_once else self.machine
+        """This machine: a row comes before its object, and whatever happens in between, somebody is to bring it."""
+        return self.machine
 
     def owner(self) -> str | None:
         """As the bucket says."""
@@ -91,15 +104,36 @@ class BucketSpool(Spool):
         """
         return self.machine if super().owner() == code and self._bucket.is_empty() else None
 
-    def secure(self, stored: StoredFile) -> None:
-        """Bring an image to the bucket where that comes before its row; else nothing.
+    def require_open(self) -> None:
+        """Ask a bucket that failed last time, before an image is taken that it would have to have.
+
+        Else every image of an outage would be refused and yet kept.
+
+        Raises:
+            Transient: the bucket does not answer.
+        """
+        if self._at_once and not self._is_open:
+            self._bucket.require()
+
+    def secure(self, stored: StoredFile) -> bool:
+        """Bring an image to the bucket where that comes before the answer; returns whether it does.
+
+        Never before its row is committed. Whoever removes an object holds the study, or all rows, and sees that no row
+        names it: what is brought after a row stays.
 
         Raises:
             Transient: the bucket does not answer; the file is still here.
             Permanent: FILE_DAMAGED, what was just written is not what is read.
         """
-        if self._at_once:
+        if not self._at_once:
+            return False
+        try:
             self.upload(stored)
+        except Transient:
+            self._is_open = False
+            raise
+        self._is_open = True
+        return True
 
     def upload(self, stored: StoredFile) -> None:
         """Bring a file of this machine to the bucket; to do it twice changes nothing.
@@ -145,28 +179,29 @@ class BucketSpool(Spool):
         """
         return super().is_intact(stored) or self._fetch(stored) or bool(self._elsewhere([stored]))
 
-    def wants(self, stored: StoredFile) -> bool:
-        """As without a bucket, but where the bytes that were sent again went to the bucket first.
+    def set_aside(self, stray: StoredFile) -> bool:
+        """Copy an object beside this machine's folder, where files without a row are kept.
 
-        They then have mended the object of that name, and only the copy here tells that somebody may have been refused
-        for it: its study is read again.
-        """
-        copied = self.locate(stored.path).exists()
-        return not super().is_intact(stored) if self._at_once and copied else not self.is_intact(stored)
-
-    def strays(self) -> Iterator[str]:
-        """Names of objects that no row knows. To be shown and nothing else.
-
-        A database that was restored has forgotten images that were acknowledged, and a sender that was never answered
-        sends again, to the same name: nothing is gained by removing them that a person could not decide better. Those
-        of the last minutes may be of arrivals under way.
+        False where it is gone, or is not what its name says: then nothing is written.
 
         Raises:
-            Transient: the bucket or the database does not answer.
+            Transient: the bucket or the disk does not answer.
         """
-        listed = list(self._bucket.objects())
-        known = self._uploads.checksums()
-        return (name for name, _ in listed if bytes.fromhex(name) not in known)
+        content = self._bucket.fetch(stray)
+        if content is None or hashlib.sha256(content).hexdigest() != stray.sha256:
+            return False
+        with disk_trouble():
+            orphans = orphans_of(self.root)
+        write_durably(orphans / f"{stray.sha256}.dcm", content)
+        return True
+
+    def has_copy(self, stored: StoredFile) -> bool:
+        """Whether this machine's own copy of an image is whole; the bucket is not asked.
+
+        Raises:
+            Transient: the disk does not say.
+        """
+        return super().is_intact(stored)
 
     def drop(self, stored: StoredFile) -> None:
         """Remove an image for good, here and in the bucket; copies of other machines stay until they are evicted.

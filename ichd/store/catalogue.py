@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, SQLColumnExpression, and_, exists, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy import Engine, Select, exists, func, select
+from sqlalchemy.orm import Session
 
 from ichd.domain.image_file import ImageFile
 from ichd.domain.study import InstanceFacts
-from ichd.store.facts import facts_from_json, storable_text
+from ichd.store.criteria import FIRST, Criteria, of_first_image, of_instance, of_its_series, of_series, of_study
+from ichd.store.facts import facts_from_json
 from ichd.store.spool import Spool, StoredFile
 from ichd.store.tables import InstanceRow, SeriesRow, StudyRow
 from ichd.store.transaction import reading
@@ -23,28 +23,7 @@ from ichd.store.transaction import reading
 _FILES_BATCH = 500
 #: Ids bound in one statement: SQLite takes 32,766 parameters.
 _IDS_BATCH = 1000
-#: The image that speaks for its series.
-_FIRST = aliased(InstanceRow)
 _IS_HERE = InstanceRow.dropped_at.is_(None)
-_Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criteria:
-    """What must hold of what is found; an empty one matches everything. Those of a study hold for its images too."""
-
-    study_uids: Sequence[str] = ()
-    #: With the wildcards * and ?.
-    accession_number: str = ""
-    #: First and last StudyDate, YYYYMMDD, either may be empty; None matches studies without a date as well.
-    study_date: tuple[str, str] | None = None
-    #: Of a study: one of its series has one of them. Of a series or an image: its own.
-    modalities: Sequence[str] = ()
-    series_uids: Sequence[str] = ()
-    series_number: int | None = None
-    instance_uids: Sequence[str] = ()
-    sop_class_uids: Sequence[str] = ()
-    instance_number: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +83,7 @@ class Catalogue:
     def studies(self, criteria: Criteria, *, limit: int, offset: int = 0) -> list[CataloguedStudy]:
         """Studies that hold at least one image, those that arrived last first."""
         holds_images = exists().where(SeriesRow.study_id == StudyRow.id, InstanceRow.series_id == SeriesRow.id)
-        conditions = [holds_images, *_of_study(criteria)]
-        if criteria.modalities:
-            of_modality = and_(
-                SeriesRow.study_id == StudyRow.id,
-                _of_first_image(_FIRST.facts["modality"].as_string()).in_(criteria.modalities),
-            )
-            conditions.append(exists().where(of_modality))
+        conditions = [holds_images, *of_study(criteria), *of_its_series(criteria)]
         statement = select(StudyRow).where(*conditions).order_by(StudyRow.received_at.desc(), StudyRow.id.desc())
         with reading(self._engine) as session:
             rows = session.scalars(statement.limit(limit).offset(offset)).all()
@@ -123,7 +96,7 @@ class Catalogue:
         statement = (
             select(SeriesRow, StudyRow)
             .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-            .where(holds_images, *_of_study(criteria), *_of_series(criteria))
+            .where(holds_images, *of_study(criteria), *of_series(criteria))
             .order_by(StudyRow.received_at.desc(), StudyRow.id.desc(), SeriesRow.id)
         )
         with reading(self._engine) as session:
@@ -172,12 +145,12 @@ class Catalogue:
             select(InstanceRow, SeriesRow.series_instance_uid, StudyRow.study_instance_uid)
             .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
             .join(StudyRow, SeriesRow.study_id == StudyRow.id)
-            .where(*_of_instance(criteria))
+            .where(*of_instance(criteria))
         )
-        of_series = [*_of_study(criteria), *_of_series(criteria)]
-        if of_series:
+        above = [*of_study(criteria), *of_series(criteria)]
+        if above:
             # Looked up first: left to a planner without statistics, the order by id can become a walk over all images.
-            narrowed = select(SeriesRow.id).join(StudyRow, SeriesRow.study_id == StudyRow.id).where(*of_series)
+            narrowed = select(SeriesRow.id).join(StudyRow, SeriesRow.study_id == StudyRow.id).where(*above)
             if criteria.study_uids or criteria.series_uids:
                 series_ids = session.scalars(narrowed.limit(_IDS_BATCH + 1)).all()
                 if len(series_ids) <= _IDS_BATCH:
@@ -259,7 +232,7 @@ def _kinds(session: Session, study_ids: Sequence[int]) -> tuple[Mapping[int, set
     """Modalities and SOP classes by id of the study, as the first image of each series says: a series has one of each
     in all but damaged data."""
     statement = select(SeriesRow.study_id, InstanceRow.facts, InstanceRow.sop_class_uid).join(
-        InstanceRow, InstanceRow.id == _of_first_image(_FIRST.id)
+        InstanceRow, InstanceRow.id == of_first_image(FIRST.id)
     )
     modalities: dict[int, set[str]] = defaultdict(set)
     classes: dict[int, set[str]] = defaultdict(set)
@@ -273,48 +246,3 @@ def _kinds(session: Session, study_ids: Sequence[int]) -> tuple[Mapping[int, set
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(ids), _IDS_BATCH):
         yield ids[start : start + _IDS_BATCH]
-
-
-def _of_study(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
-    if criteria.study_uids:
-        yield StudyRow.study_instance_uid.in_(criteria.study_uids)
-    if criteria.accession_number:
-        yield _matches(StudyRow.accession_number, storable_text(criteria.accession_number))
-    if criteria.study_date is not None:
-        earliest, latest = criteria.study_date
-        date = func.substr(StudyRow.study_datetime, 1, 8)
-        yield func.length(StudyRow.study_datetime) >= 8
-        yield date >= (earliest or "00000000")
-        yield date <= (latest or "99999999")
-
-
-def _of_series(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
-    if criteria.series_uids:
-        yield SeriesRow.series_instance_uid.in_(criteria.series_uids)
-    if criteria.modalities:
-        yield _of_first_image(_FIRST.facts["modality"].as_string()).in_(criteria.modalities)
-    if criteria.series_number is not None:
-        yield _of_first_image(_FIRST.facts["series_number"].as_integer()) == criteria.series_number
-
-
-def _of_instance(criteria: Criteria) -> Iterator[ColumnElement[bool]]:
-    if criteria.instance_uids:
-        yield InstanceRow.sop_instance_uid.in_(criteria.instance_uids)
-    if criteria.sop_class_uids:
-        yield InstanceRow.sop_class_uid.in_(criteria.sop_class_uids)
-    if criteria.instance_number is not None:
-        yield InstanceRow.facts["instance_number"].as_integer() == criteria.instance_number
-
-
-def _of_first_image(value: SQLColumnExpression[_Value]) -> ScalarSelect[_Value]:
-    """What the first image of a series says: one look by an index, where a search among all would read them all."""
-    first = select(value).where(_FIRST.series_id == SeriesRow.id).order_by(_FIRST.id).limit(1)
-    return first.correlate(SeriesRow).scalar_subquery()
-
-
-def _matches(column: InstrumentedAttribute[str], pattern: str) -> ColumnElement[bool]:
-    """Wildcard matching (PS3.4 C.2.2.2.4)."""
-    if "*" not in pattern and "?" not in pattern:
-        return column == pattern
-    literal = pattern.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return column.like(literal.replace("*", "%").replace("?", "_"), escape="\\")

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from ichd.store.among import among
 from ichd.store.tables import ConflictRow, InstanceRow, SeriesRow, StudyRow
 
 
@@ -26,7 +27,9 @@ class Conflict:
 def conflict_counts(session: Session, ids: Sequence[int]) -> Mapping[int, int]:
     """How many each study has, by its id."""
     counted = (
-        select(ConflictRow.study_id, func.count()).where(ConflictRow.study_id.in_(ids)).group_by(ConflictRow.study_id)
+        select(ConflictRow.study_id, func.count())
+        .where(among(session, ConflictRow.study_id, ids))
+        .group_by(ConflictRow.study_id)
     )
     return defaultdict(int, [(study_id, count) for study_id, count in session.execute(counted)])
 

@@ -63,6 +63,26 @@ def usage_of(folder: Path) -> os.statvfs_result:
             return os.statvfs(next(parent for parent in folder.absolute().parents if parent.exists()))
 
 
+def write_durably(target: Path, content: bytes) -> None:
+    """Write a file whole, or not at all; when this returns, it survives a loss of power.
+
+    Raises:
+        Transient: the disk fails.
+    """
+    draft = target.with_name(f"{target.name}.{secrets.token_hex(8)}{PARTIAL}")
+    with disk_trouble():
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_folder(target.parent)
+
+
 def write_once(folder: Path, name: str, word: str) -> str:
     """Write a word into a file of `folder` that says nothing yet; returns what it says then, durably.
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ichd.domain.errors import UserError
+from ichd.store.durability import choose_level
 from ichd.store.liveness import watch_liveness
 from ichd.store.tables import DestinationRow
 from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, reading, translated, writing
@@ -241,15 +242,13 @@ def _open_sqlite(url: URL, *, foreign_keys: bool) -> Engine:
         for pragma in (
             f"busy_timeout = {BUSY_TIMEOUT_S * 1000}",
             "journal_mode = WAL",
-            # WAL's usual NORMAL survives a crash of ours but may lose the last commits with the power; images that were
-            # acknowledged must survive that too.
-            "synchronous = FULL",
             f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        choose_level(connection)
         mode = connection.get_execution_options().get(BEGIN_MODE, "DEFERRED")
         connection.exec_driver_sql(f"BEGIN {mode}")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, bindparam
+from sqlalchemy import ColumnElement, literal_column
 from sqlalchemy.orm import Session
 
 from ichd.domain.errors import LeaseLost
@@ -53,7 +53,7 @@ IS_LEASED = JobRow.lease_until.is_not(None)
 
 def is_queued(row: type[JobRow]) -> ColumnElement[bool]:
     """Whether a job, which may be an alias, waits in the queue."""
-    return row.state == bindparam("queued", JobState.QUEUED, literal_execute=True)
+    return row.state == literal_column(f"'{JobState.QUEUED}'")
 
 
 def lost(job: Job) -> LeaseLost:

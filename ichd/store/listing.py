@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, func, or_, select
+from sqlalchemy import Engine, Row, or_, select
 from sqlalchemy.orm import Session
 
 from ichd.domain.completeness import Closing
@@ -17,12 +17,14 @@ from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record
 from ichd.domain.study import StudyState
+from ichd.store.among import among
 from ichd.store.conflicts import Conflict, conflict_counts, conflicts_of
 from ichd.store.contents import StoredImage, images_of, select_finding, study_facts
+from ichd.store.image_counts import image_counts
 from ichd.store.receipts import RECEIPT_COLUMNS, receipt_of
 from ichd.store.refusals import Refusal, latest_refusals
 from ichd.store.reviews import GivenReview, reviews_of
-from ichd.store.tables import FindingRow, InstanceRow, JobRow, ReceiptRow, SeriesRow, StudyRow
+from ichd.store.tables import FindingRow, JobRow, ReceiptRow, StudyRow
 from ichd.store.transaction import reading
 
 __all__ = [
@@ -181,7 +183,7 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
 
 def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySummary]:
     ids = [study.id for study in studies]
-    counts = _counts(session, ids)
+    counts = image_counts(session, ids)
     conflicts = conflict_counts(session, ids)
     findings = _newest_findings(session, ids)
     reviews = reviews_of(session, ids)
@@ -220,42 +222,12 @@ def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySumma
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Counts:
-    series: int = 0
-    slices: int = 0
-    dropped: int = 0
-    #: The last of them.
-    dropped_at: datetime | None = None
-
-
-def _counts(session: Session, ids: Sequence[int]) -> Mapping[int, _Counts]:
-    """By study id."""
-    statement = (
-        select(
-            SeriesRow.study_id,
-            func.count(SeriesRow.id.distinct()).label("series"),
-            func.count(InstanceRow.id).label("slices"),
-            func.count(InstanceRow.dropped_at).label("dropped"),
-            func.max(InstanceRow.dropped_at).label("dropped_at"),
-        )
-        .join_from(SeriesRow, InstanceRow)
-        .where(SeriesRow.study_id.in_(ids))
-        .group_by(SeriesRow.study_id)
-    )
-    counted = {
-        row.study_id: _Counts(series=row.series, slices=row.slices, dropped=row.dropped, dropped_at=row.dropped_at)
-        for row in session.execute(statement)
-    }
-    return defaultdict(_Counts, counted)
-
-
 def _newest_findings(session: Session, ids: Sequence[int]) -> Mapping[int, Row[Any]]:
     """Revision, triage and scan by study id."""
     # That the images were dropped is no news of the patient: what was found in them stands.
     news = or_(FindingRow.triage.is_not(None), FindingRow.record["reason"].as_string() != str(Reason.IMAGES_DROPPED))
     wanted = select(FindingRow.study_id, FindingRow.revision, FindingRow.triage, FindingRow.scan)
-    statement = wanted.where(FindingRow.study_id.in_(ids), news).order_by(FindingRow.revision)
+    statement = wanted.where(among(session, FindingRow.study_id, ids), news).order_by(FindingRow.revision)
     return {finding.study_id: finding for finding in session.execute(statement)}
 
 
@@ -263,7 +235,7 @@ def _present_jobs(session: Session, ids: Sequence[int]) -> Mapping[int, list[Job
     statement = (
         select(JobRow.study_id, *_JOB_COLUMNS)
         .join(StudyRow, JobRow.study_id == StudyRow.id)
-        .where(StudyRow.id.in_(ids), JobRow.revision == StudyRow.revision)
+        .where(among(session, StudyRow.id, ids), JobRow.revision == StudyRow.revision)
         .order_by(JobRow.id)
     )
     jobs: dict[int, list[JobSummary]] = defaultdict(list)
@@ -275,7 +247,7 @@ def _present_jobs(session: Session, ids: Sequence[int]) -> Mapping[int, list[Job
 def _deliveries(session: Session, ids: Sequence[int]) -> Mapping[int, list[Delivery]]:
     deliveries: dict[int, list[Delivery]] = defaultdict(list)
     wanted = select(ReceiptRow.study_id, ReceiptRow.revision, *RECEIPT_COLUMNS)
-    for row in session.execute(wanted.where(ReceiptRow.study_id.in_(ids)).order_by(ReceiptRow.id)):
+    for row in session.execute(wanted.where(among(session, ReceiptRow.study_id, ids)).order_by(ReceiptRow.id)):
         deliveries[row.study_id].append(Delivery(revision=row.revision, receipt=receipt_of(row)))
     return deliveries
 

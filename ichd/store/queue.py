@@ -17,8 +17,9 @@ from ichd.domain.job import JobKind, JobState, order_of
 from ichd.domain.reason import Reason
 from ichd.store.job_row import Job, bury, give_back, held, lost, settle
 from ichd.store.queue_statements import claim, complete, extend, next_due
+from ichd.store.statements import Statements
 from ichd.store.tables import JobRow
-from ichd.store.transaction import reading, stating, writing
+from ichd.store.transaction import reading, writing
 
 __all__ = ["Job", "Queue"]
 
@@ -28,6 +29,7 @@ class Queue:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._statements = Statements(engine)
 
     def enqueue(
         self,
@@ -68,8 +70,7 @@ class Queue:
         """
         facts = {"now": now, "its_destination": destination}
         statement = next_due(frozenset(kinds), destination is not None)
-        with stating(self._engine, writes=False) as connection:
-            return connection.scalar(statement, facts) is not None
+        return self._statements.row(statement, facts, writes=False) is not None
 
     def claim(
         self,
@@ -91,11 +92,8 @@ class Queue:
         """
         lease_until = now + timedelta(seconds=lease_s)
         facts = {"now": now, "its_destination": destination, "its_owner": owner, "its_end": lease_until}
-        with stating(self._engine) as connection:
-            row = connection.execute(claim(frozenset(kinds), destination is not None), facts).one_or_none()
-        if row is None:
-            return None
-        return Job(**row._mapping, owner=owner, lease_until=lease_until)
+        row = self._statements.row(claim(frozenset(kinds), destination is not None), facts, awaited=False)
+        return None if row is None else Job(**row, owner=owner, lease_until=lease_until)
 
     def extend(self, job: Job, *, lease_s: float, now: datetime) -> Job:
         """Keep a lease alive; the returned job replaces the given one.
@@ -105,9 +103,7 @@ class Queue:
             Transient: the database does not answer.
         """
         extended = replace(job, lease_until=now + timedelta(seconds=lease_s))
-        with stating(self._engine) as connection:
-            changed = connection.execute(extend(), _lease(job) | {"its_end": extended.lease_until}).rowcount
-        if not changed:
+        if not self._statements.change(extend(), _lease(job) | {"its_end": extended.lease_until}):
             raise lost(job)
         return extended
 
@@ -123,14 +119,20 @@ class Queue:
             give_back(row, run_at=now)
             row.attempt -= 1
 
-    def complete(self, session: Session, job: Job, *, now: datetime) -> None:
-        """End a job well.
+    def complete(self, session: Session | None, job: Job, *, now: datetime) -> None:
+        """End a job well; without a session nothing else commits with it, and it is one way there and back.
 
         Raises:
             LeaseLost: the job is someone else's by now, or was superseded; the caller's transaction must not commit.
+            Transient: without a session, the database does not answer.
         """
-        # Past the object mapper: nobody looks at the row again, and it need not be read to be ended.
-        if not session.connection().execute(complete(), _lease(job) | {"now": now}).rowcount:
+        facts = _lease(job) | {"now": now}
+        if session is None:
+            changed = self._statements.change(complete(), facts)
+        else:
+            # Past the object mapper: nobody looks at the row again, and it need not be read to be ended.
+            changed = session.connection().execute(complete(), facts).rowcount
+        if not changed:
             raise lost(job)
 
     def await_proof(self, session: Session, job: Job, *, look_at: datetime, now: datetime) -> None:

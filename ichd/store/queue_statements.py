@@ -7,13 +7,14 @@ would set it.
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, bindparam, exists, select, update
+from sqlalchemy import BindParameter, Select, bindparam, exists, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
 from ichd.domain.job import JobKind, JobState, move_job
 from ichd.store.columns import UtcDateTime
 from ichd.store.destinations import closed_destinations
+from ichd.store.durability import Unawaited
 from ichd.store.job_row import is_queued
 from ichd.store.tables import JobRow, ReceiptRow, StudyRow
 
@@ -51,7 +52,7 @@ def _overtakes(due: type[JobRow]) -> Any:
         earlier.study_id == due.study_id,
         earlier.destination == due.destination,
         earlier.revision < due.revision,
-        earlier.state.in_((JobState.QUEUED, JobState.LEASED)),
+        or_(earlier.state == JobState.QUEUED, earlier.state == JobState.LEASED),
         ~exists().where(ReceiptRow.job_id == earlier.id),
     )
 
@@ -67,7 +68,7 @@ def claim(kinds: frozenset[JobKind], to_one: bool) -> ReturningUpdate[Any]:
     study_uid = select(StudyRow.study_instance_uid).where(StudyRow.id == JobRow.study_id).correlate(JobRow)
     return (
         update(JobRow)
-        .where(JobRow.id == next_id)
+        .where(JobRow.id == next_id, Unawaited())
         .values(
             state=move_job(JobState.QUEUED, JobState.LEASED),
             owner=bindparam("its_owner"),

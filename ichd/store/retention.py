@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from ichd.domain.audit import OURSELVES, AuditEvent, AuditOutcome
 from ichd.domain.retention import Cause, RetentionPolicy, is_done_with
 from ichd.store.audit import record_audit
-from ichd.store.kept import Amount, Candidate, FileHere, candidates, dropped_among, files_here, owes
+from ichd.store.kept import Amount, Candidate, FileHere, candidates, files_here, owes
+from ichd.store.removal import remove_dropped
 from ichd.store.spool import Spool
 from ichd.store.study_row import locked
 from ichd.store.tables import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
@@ -132,20 +133,8 @@ class Retention:
             files = files_here(session, study.id)
             _give_up(session, study, files, now)
             _tell(session, study, files, cause, now)
-        self._remove(candidate.study_id, files)
+        remove_dropped(self._engine, [file.stored for file in files], self._spool.drop)
         return Amount(studies=1, images=len(files), bytes=sum(file.stored.size for file in files))
-
-    def _remove(self, study_id: int, files: Sequence[FileHere]) -> None:
-        """Delete files whose rows say so; the study is held, since a resend may just bring it back.
-
-        In a bucket the same bytes have the same name whenever they come: what was brought back meanwhile must stay.
-        """
-        with writing(self._engine) as session:
-            locked(session, study_id)
-            gone = dropped_among(session, [file.stored.path for file in files])
-            for file in files:
-                if file.stored.path in gone:
-                    self._spool.drop(file.stored)
 
     def _used(self) -> float:
         return 1 - self._spool.free_fraction()

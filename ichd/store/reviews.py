@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from ichd.domain.errors import Refused
 from ichd.domain.reason import Reason
 from ichd.domain.review import Agreement, Review
+from ichd.store.among import among
 from ichd.store.facts import storable_text
 from ichd.store.tables import FindingRow, RenditionRow, ReviewRow, StudyRow
 from ichd.store.transaction import reading, writing
@@ -163,7 +164,11 @@ class Reviews:
 def reviews_of(session: Session, study_ids: Sequence[int]) -> Mapping[int, list[GivenReview]]:
     """What readers said of each study, oldest first."""
     given: dict[int, list[GivenReview]] = defaultdict(list)
-    statement = select(ReviewRow).where(ReviewRow.study_id.in_(study_ids)).order_by(ReviewRow.received_at, ReviewRow.id)
+    statement = (
+        select(ReviewRow)
+        .where(among(session, ReviewRow.study_id, study_ids))
+        .order_by(ReviewRow.received_at, ReviewRow.id)
+    )
     for row in session.scalars(statement):
         given[row.study_id].append(GivenReview(revision=row.revision, review=_review(row)))
     return given

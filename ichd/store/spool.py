@@ -47,7 +47,7 @@ class Spool:
 
     @property
     def debtor(self) -> str | None:
-        """Which machine owes an image to a bucket once it is acknowledged; None where nothing is owed."""
+        """Which machine owes an image to a bucket once its row is committed; None where there is no bucket."""
         return None
 
     def owner(self) -> str | None:
@@ -178,8 +178,12 @@ class Spool:
                 return False
             raise named(error) from error
 
-    def secure(self, stored: StoredFile) -> None:
-        """Do what must be done between a file and its row; nothing here: a sealed file is durable."""
+    def require_open(self) -> None:
+        """Make sure that an image could be acknowledged, before any of it is taken; here nothing more is asked for."""
+
+    def secure(self, stored: StoredFile) -> bool:  # noqa: ARG002 - a spool with a bucket looks at it
+        """Do what must be done between a row and the answer; False here: a sealed file is durable."""
+        return False
 
     def bring(self, files: Collection[StoredFile]) -> None:
         """Make sure that files lie on this machine; here they do, or nowhere."""

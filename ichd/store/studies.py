@@ -25,7 +25,6 @@ from ichd.store.contents import (
 )
 from ichd.store.deaths import bereave, exonerate
 from ichd.store.destinations import note_failure
-from ichd.store.dispatches import audit_dead_delivery
 from ichd.store.evidence import EvidenceRoom
 from ichd.store.forgetting import forget_old
 from ichd.store.job_ends import revive, strand, stranded, supersede_earlier, withdraw
@@ -33,11 +32,10 @@ from ichd.store.job_row import Job, held
 from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_summaries
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.study_row import by_uid, end, fail, locked, reopen, unbury
+from ichd.store.study_jobs import bury_study, make_ready, owe_deliveries
+from ichd.store.study_row import by_uid, end, locked, reopen, unbury
 from ichd.store.tables import FindingRow, StudyRow
 from ichd.store.transaction import reading, writing
-
-__all__ = ["Studies", "StudyDetail", "StudyFiles", "StudySummary"]
 
 #: States from which a person may have a study read again.
 _FINISHED = frozenset({StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED})
@@ -92,7 +90,7 @@ class Studies:
         """
         with writing(self._engine) as session:
             study = self._conclude(session, job, record, now)
-            self._owe(session, study, destinations, Triage(record["triage"]), now)
+            owe_deliveries(session, self._queue, study, destinations, triage=Triage(record["triage"]), now=now)
             if not destinations:
                 end(study, StudyState.REPORTED, now)
 
@@ -107,7 +105,7 @@ class Studies:
         with writing(self._engine) as session:
             study = self._conclude(session, job, record, now)
             end(study, StudyState.NOT_ANALYSED, now, reason=Reason(record["reason"]), detail=record["detail"])
-            self._owe(session, study, destinations, None, now)
+            owe_deliveries(session, self._queue, study, destinations, triage=None, now=now)
 
     def failed(
         self,
@@ -136,7 +134,7 @@ class Studies:
                 )
                 is JobState.DEAD
             ):
-                self._bury(session, study, job.destination, reason, detail, now)
+                bury_study(session, study, job.destination, reason, detail, now=now)
             if job.destination is not None:
                 note_failure(session, job.destination, reason, now=now)
 
@@ -149,7 +147,7 @@ class Studies:
                 study = locked(session, study_id)
                 state = bereave(session, job_id, revision=study.revision, retry=retry, deaths_allowed=allowed, now=now)
                 if state is JobState.DEAD:
-                    self._bury(session, study, destination, Reason.WORKER_DIED, f"{allowed} times", now)
+                    bury_study(session, study, destination, Reason.WORKER_DIED, f"{allowed} times", now=now)
             reaped += state is not None
         return reaped
 
@@ -174,7 +172,7 @@ class Studies:
                 study = locked(session, study_id)
                 detail = f"destination {destination}"
                 if strand(session, job_id, detail, revision=study.revision, now=now) is JobState.DEAD:
-                    self._bury(session, study, destination, Reason.DESTINATION_UNKNOWN, detail, now)
+                    bury_study(session, study, destination, Reason.DESTINATION_UNKNOWN, detail, now=now)
         return len(lost)
 
     def retry(self, study_uid: str, *, now: datetime) -> int:
@@ -207,7 +205,7 @@ class Studies:
                 raise UserError(f"the images of study {study_uid} were dropped on {day}; send it again to have it read")
             study.revision += 1
             supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)
-            self._make_ready(session, study, now)
+            make_ready(session, self._queue, study, now=now)
 
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
         """Tidy up what a death in the middle of an arrival, or of retention, left in the spool (see `Spool.sweep`).
@@ -246,47 +244,8 @@ class Studies:
             if verdict is None:
                 return None
             study.closing, study.closing_detail = verdict.closing, verdict.detail
-            self._make_ready(session, study, now)
+            make_ready(session, self._queue, study, now=now)
             return study.study_instance_uid
-
-    def _bury(
-        self, session: Session, study: StudyRow, destination: str | None, reason: Reason, detail: str, now: datetime
-    ) -> None:
-        """A job of the newest revision is dead, and its study failed; one that was not analysed stays that."""
-        if study.state is not StudyState.NOT_ANALYSED:
-            fail(study, reason, detail, now)
-        if destination is not None:
-            audit_dead_delivery(session, destination, reason, study_uid=study.study_instance_uid, now=now)
-
-    def _owe(
-        self, session: Session, study: StudyRow, destinations: Sequence[str], triage: Triage | None, now: datetime
-    ) -> None:
-        for destination in destinations:
-            self._queue.enqueue(
-                session,
-                kind=JobKind.PUBLISH,
-                study_id=study.id,
-                revision=study.revision,
-                triage=triage,
-                destination=destination,
-                now=now,
-            )
-
-    def _make_ready(self, session: Session, study: StudyRow, now: datetime) -> None:
-        study.state = move_study(study.state, StudyState.READY)
-        study.ready_at = now
-        study.started_at = study.finished_at = study.reason = None
-        study.detail = ""
-        # A study that was urgent before its late slices came is read again before others.
-        newest = select(FindingRow.triage).where(FindingRow.study_id == study.id).order_by(FindingRow.revision.desc())
-        self._queue.enqueue(
-            session,
-            kind=JobKind.ANALYSE,
-            study_id=study.id,
-            revision=study.revision,
-            triage=session.scalars(newest.limit(1)).one_or_none(),
-            now=now,
-        )
 
     def _conclude(self, session: Session, job: Job, record: Record, now: datetime) -> StudyRow:
         """End an analyse job with its record."""

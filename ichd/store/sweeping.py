@@ -84,11 +84,15 @@ def sweep(root: Path, *, known: Paths, older_than: timedelta, now: datetime, dro
     return swept
 
 
-def _orphan(root: Path, path: str) -> Path:
-    """Where a file without a row is kept; a spool that is a mount of its own has another disk beside it."""
+def orphans_of(root: Path) -> Path:
+    """The folder where files without a row are kept; a spool that is a mount of its own has another disk beside it."""
     orphans = root.absolute().with_name(f"{root.absolute().name}.orphans")
     orphans.mkdir(mode=0o750, exist_ok=True)
-    return orphans / Path(path).name
+    return orphans
+
+
+def _orphan(root: Path, path: str) -> Path:
+    return orphans_of(root) / Path(path).name
 
 
 def _older_than(root: Path, timestamp: float) -> Iterator[str]:

@@ -37,7 +37,7 @@ class TickState:
 
     #: Without the machine.
     name: str
-    #: Empty for a tick of all machines together.
+    #: Or machine/worker, for a tick of one of several there. Empty for a tick of all machines together.
     machine: str
     due_at: datetime
     #: End of the last run; None before the first.
@@ -116,15 +116,17 @@ class Ticks:
             row.lease_until, row.due_at, row.ran_at = now + lease, due_at, now
             return _tell(row, trouble, now)
 
-    def give_up(self, *, machine: str, now: datetime) -> None:
+    def give_up(self, *places: str, now: datetime) -> None:
         """Leave, as a worker does that stops: what we hold is free at once.
 
-        The ticks of our machine go altogether: another worker there makes them anew, and where none is left, nobody is
-        to be told that they are overdue. Trouble stays, to be looked at again by whoever comes next.
+        The ticks of our places (machine, or machine/worker) go altogether: another worker there makes them anew, and
+        where none is left, nobody is to be told that they are overdue. Trouble stays, to be looked at again by whoever
+        comes next.
         """
         mine = TickRow.owner == self._owner
-        ours = or_(mine, and_(TickRow.owner.is_(None), TickRow.name.endswith(f"@{machine}", autoescape=True)))
-        well = and_(TickRow.name.endswith(f"@{machine}", autoescape=True), TickRow.trouble.is_(None))
+        here = or_(*(TickRow.name.endswith(f"@{place}", autoescape=True) for place in places))
+        ours = or_(mine, and_(TickRow.owner.is_(None), here))
+        well = and_(here, TickRow.trouble.is_(None))
         silent = {"synchronize_session": False}
         with writing(self._engine) as session:
             session.execute(delete(TickRow).where(ours, well), execution_options=silent)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
+from ichd.store.durability import UNAWAITED
 
 #: Execution option that tells an SQLite connection how to begin.
 BEGIN_MODE = "ichd_begin_mode"
@@ -53,10 +54,11 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def stating(engine: Engine, *, writes: bool = True) -> Iterator[Connection]:
+def stating(engine: Engine, *, writes: bool = True, awaited: bool = True) -> Iterator[Connection]:
     """A connection for one statement, which is its own transaction, without the object mapper.
 
-    PostgreSQL commits it as it answers: one way there and back, where BEGIN and COMMIT would make it three.
+    PostgreSQL commits it as it answers: one way there and back, where BEGIN and COMMIT would make it three. Where it is
+    not `awaited` it holds `Unawaited`, and SQLite is told so here.
 
     Raises:
         Transient: the database does not answer. What was written may have been committed all the same.
@@ -69,7 +71,7 @@ def stating(engine: Engine, *, writes: bool = True) -> Iterator[Connection]:
     with (
         _turn(engine) if writes else nullcontext(),
         translated(),
-        engine.connect().execution_options(**{BEGIN_MODE: mode}) as connection,
+        engine.connect().execution_options(**{BEGIN_MODE: mode, UNAWAITED: not awaited}) as connection,
         connection.begin(),
     ):
         yield connection

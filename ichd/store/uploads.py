@@ -1,14 +1,16 @@
 """What machines still owe to the bucket: rows that commit with the images, and go once the bucket has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, String, delete, func, insert, literal, select, union_all
+from sqlalchemy import Engine, Select, String, func, insert, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from ichd.store.columns import UtcDateTime
 from ichd.store.draft import StoredFile
+from ichd.store.removal import remove_dropped
+from ichd.store.settling import strike_out
 from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
 from ichd.store.transaction import reading, writing
 
@@ -32,12 +34,19 @@ class Uploads:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def next(self, machine: str, *, limit: int) -> list[StoredFile]:
-        """Files that a machine owes, those that came first before others."""
+    def next(self, machine: str, *, limit: int, up_to: int | None = None) -> list[StoredFile]:
+        """Files that a machine owes, those that came first before others; those up to a number, where one is given."""
         statement = select(UploadRow.path, UploadRow.sha256, UploadRow.size).where(UploadRow.machine == machine)
+        if up_to is not None:
+            statement = statement.where(UploadRow.id <= up_to)
         with reading(self._engine) as session:
             rows = session.execute(statement.order_by(UploadRow.id).limit(limit))
             return [StoredFile(path=path, sha256=sha256, size=size) for path, sha256, size in rows]
+
+    def newest(self, machine: str) -> int:
+        """The number of the last file that a machine owes, for `next`; 0 where it owes nothing."""
+        with reading(self._engine) as session:
+            return session.scalar(select(func.max(UploadRow.id)).where(UploadRow.machine == machine)) or 0
 
     def owed(self, paths: Sequence[str]) -> Mapping[str, str]:
         """Those of some paths that are not in the bucket yet, with the machine that has each."""
@@ -49,11 +58,14 @@ class Uploads:
                 found |= {row.path: row.machine for row in rows}
         return found
 
-    def settle(self, paths: Sequence[str]) -> None:
-        """The bucket has these files, or nobody has them any more; some may be settled already."""
+    def settle(self, files: Sequence[StoredFile], drop: Callable[[StoredFile], None]) -> None:
+        """The bucket has these files, or nobody has them any more; some may be settled already.
+
+        What was dropped while it was on its way has arrived after it was removed: `drop` removes it once more.
+        """
         with writing(self._engine) as session:
-            for start in range(0, len(paths), _BATCH):
-                session.execute(delete(UploadRow).where(UploadRow.path.in_(paths[start : start + _BATCH])))
+            settled = strike_out(session.connection(), [file.path for file in files])
+        remove_dropped(self._engine, [file for file in files if file.path not in settled], drop)
 
     def backlog(self, machine: str | None = None) -> Backlog:
         """What one machine owes, or all of them."""
@@ -64,23 +76,34 @@ class Uploads:
             files, size, oldest = session.execute(statement).one()
         return Backlog(files=files, bytes=int(size), oldest=oldest)
 
-    def checksums(self) -> frozenset[bytes]:
-        """Of every image that is stored and not dropped: 100 MB for a million, for a person's command."""
-        rows = (select(row.sha256).where(row.dropped_at.is_(None)) for row in (InstanceRow, ConflictRow))
+    def backlogs(self) -> Mapping[str, Backlog]:
+        """What each machine owes that owes anything."""
+        counted = (func.count(), func.sum(UploadRow.size), func.min(UploadRow.stored_at))
         with reading(self._engine) as session:
-            return frozenset(bytes.fromhex(sha256) for sha256 in session.scalars(union_all(*rows)))
+            rows = session.execute(select(UploadRow.machine, *counted).group_by(UploadRow.machine)).all()
+        return {machine: Backlog(files=files, bytes=int(size), oldest=oldest) for machine, files, size, oldest in rows}
 
     def owe_everything(self, machine: str, *, now: datetime) -> None:
         """Every image that is stored is owed by a machine: a folder that so far was all there was gets a bucket."""
         with writing(self._engine) as session:
-            _owe_everything(session, machine, now)
+            _owe(session, machine, now)
+
+    def owe(self, files: Sequence[StoredFile], machine: str, *, now: datetime) -> None:
+        """Files are owed by a machine once more, as far as rows still name them."""
+        with writing(self._engine) as session:
+            for start in range(0, len(files), _BATCH):
+                _owe(session, machine, now, [file.path for file in files[start : start + _BATCH]])
 
 
-def _owe_everything(session: Session, machine: str, now: datetime) -> None:
-    images = union_all(
-        *(select(row.path, row.sha256, row.size).where(row.dropped_at.is_(None)) for row in (InstanceRow, ConflictRow))
-    ).subquery()
+def _owe(session: Session, machine: str, now: datetime, paths: Sequence[str] | None = None) -> None:
+    """Of every image that is here, or of those with some paths."""
+    images = union_all(*(_here(table, paths) for table in (InstanceRow, ConflictRow))).subquery()
     owed = select(UploadRow.path).where(UploadRow.path == images.c.path)
     rows = select(images, literal(machine, String), literal(now, UtcDateTime)).where(~owed.exists())
     columns = ["path", "sha256", "size", "machine", "stored_at"]
     session.execute(insert(UploadRow).from_select(columns, rows))
+
+
+def _here(table: type[InstanceRow | ConflictRow], paths: Sequence[str] | None) -> Select[str, str, int]:
+    statement = select(table.path, table.sha256, table.size).where(table.dropped_at.is_(None))
+    return statement if paths is None else statement.where(table.path.in_(paths))

@@ -12,7 +12,8 @@ from ichd.domain.heatmap import HeatMap, maps_wanted
 from ichd.domain.image_file import AnyImage
 from ichd.domain.record import Record, finding_of
 from ichd.domain.wording import class_label, percent
-from ichd.store.catalogue import Catalogue, Criteria
+from ichd.store.catalogue import Catalogue
+from ichd.store.criteria import Criteria
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
 from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_picture, window_for

@@ -10,17 +10,13 @@ from sqlalchemy import Engine
 from ichd.domain.reason import Reason
 from ichd.intake.header import read_facts
 from ichd.phantom import PhantomRecipe, render, write_series
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.ownership import claim_spool
-from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from tests.acceptance.conftest import Storescu
 from tests.acceptance.daemon import Daemon, Destination, running, wait_until
 from tests.peers.ports import free_port
 from tests.peers.storescp import AE_TITLE, running_receiver
-from tests.store.house import House, unread
+from tests.store.house import House, house_on, unread
 
 #: Finished before the backup, each in its way.
 REPORTED, NOT_ANALYSED, FAILED = "1.2.840.1", "1.2.840.2", "1.2.840.3"
@@ -94,16 +90,7 @@ def receive(house: House, files: list[Path], *, ended: bool = True) -> None:
 
 def house_of(engine: Engine, root: Path) -> House:
     """The store as it stands now, by the wall's clock: a daemon goes on with it."""
-    spool = Spool(root)
-    return House(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-        now=datetime.now(UTC),
-    )
+    return house_on(engine, Spool(root), now=datetime.now(UTC))
 
 
 def phantom(folder: Path, seed: int) -> list[Path]:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ichd.app.audit import RoleTrail, collector_of, fingerprints, user_name
+from ichd.app.audit import collector_of
+from ichd.app.clock import utc_now
 from ichd.app.doctor import examine
 from ichd.app.listener import run_listener
+from ichd.app.trail import RoleTrail, fingerprints, user_name
 from ichd.domain.audit import AuditEvent
 from ichd.settings import Settings, load_settings
 from ichd.store.audit import Audit
@@ -54,7 +56,7 @@ def test_the_same_secret_elsewhere_or_with_another_salt_has_another_fingerprint(
 
 def started_and_stopped(config: Settings) -> None:
     engine = open_database(config.database.url)
-    trail = RoleTrail(engine, config, "worker")
+    trail = RoleTrail(engine, config, "worker", clock=utc_now)
     trail.started()
     trail.stopped()
     engine.dispose()

@@ -12,18 +12,14 @@ from ichd.domain.job import JobKind
 from ichd.intake.commitment import PUSH_MODEL_INSTANCE
 from ichd.report.sr import build_report
 from ichd.settings import SourceSettings
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.promises import Promise, Promises
-from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from tests.app.test_storage_commitment import running_listener, until
 from tests.peers.orthanc import MISSING, Orthanc, running_orthanc
 from tests.peers.ports import free_port
 from tests.report.findings import CONTEXT, bleeding, header
-from tests.store.house import House as StoreHouse
+from tests.store.house import house_on
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
@@ -33,16 +29,7 @@ def delivered(folder: Path, transaction_uid: str) -> Promises:
     url = f"sqlite:///{folder / 'ichd.db'}"
     migrate(url)
     engine = open_database(url)
-    spool = Spool(folder / "elsewhere")
-    house = StoreHouse(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-        now=datetime.now(UTC),
-    )
+    house = house_on(engine, Spool(folder / "elsewhere"), now=datetime.now(UTC))
     house.ready()
     house.analyse("pacs")
     assert house.claim(kinds=(JobKind.PUBLISH,)).id == 2

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from structlog.testing import capture_logs
 
 from ichd.app.ear import Ear
-from ichd.app.notify import Watcher
+from ichd.app.notify import NOBODY, Watcher
 from ichd.app.role import Role
+from ichd.app.serve import run_supervisor
 from ichd.app.supervise import supervise
 from ichd.domain.errors import IchdError, UserError
+from ichd.settings import Settings
 from tests.app.test_supervise import exits, wait_until
 
 
@@ -129,3 +132,22 @@ def test_a_child_that_is_held_begins_at_our_word(tmp_path: Path) -> None:
     wait_until((tmp_path / "begun").exists, 120)
     assert not (tmp_path / "never").exists()
     held.cancel()
+
+
+def test_a_start_that_breaks_off_leaves_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it does: here once all is checked, and the door would be let go."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def break_off(_check: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr("ichd.app.serve._Beside", break_off)
+    monkeypatch.chdir(tmp_path)
+    waits = [sys.executable, "-c", "import os; os.read(0, 1)"]
+
+    with pytest.raises(Interrupted):
+        run_supervisor(Settings(), waits, threading.Event(), NOBODY)
+
+    assert [child for child in psutil.Process().children() if "os.read(0, 1)" in " ".join(child.cmdline())] == []

@@ -19,13 +19,13 @@ from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate.jobs import Job as TheirJob
 from procrastinate.jobs import Status
 from procrastinate.sql import queries
-from sqlalchemy import delete, insert, text
+from sqlalchemy import Engine, delete, insert, text
 
 from ichd.domain.errors import Transient
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.study import StudyState
 from ichd.store.engine import open_database
-from ichd.store.queue import Queue
+from ichd.store.queue import Job, Queue
 from ichd.store.tables import JobRow, StudyRow
 from ichd.store.transaction import writing
 
@@ -66,7 +66,21 @@ def drained_by(processes: int, drain: Callable[[str, Barrier], Share], url: str,
 
 
 def ours(url: str, ready: Barrier) -> Share:
-    """As a worker does it, through `Queue`."""
+    """Through `Queue`, with nothing that commits beside a job's end."""
+    return _ours(url, ready, lambda _, queue, job: queue.complete(None, job, now=datetime.now(UTC)))
+
+
+def ours_in_session(url: str, ready: Barrier) -> Share:
+    """Through `Queue`, in a transaction that has room for what came of the job."""
+    return _ours(url, ready, _complete_in_session)
+
+
+def _complete_in_session(engine: Engine, queue: Queue, job: Job) -> None:
+    with writing(engine) as session:
+        queue.complete(session, job, now=datetime.now(UTC))
+
+
+def _ours(url: str, ready: Barrier, complete: Callable[[Engine, Queue, Job], None]) -> Share:
     engine = open_database(url)
     queue, ids = Queue(engine), []
     queue.is_due(now=datetime.now(UTC), kinds=(JobKind.ANALYSE,))
@@ -78,8 +92,7 @@ def ours(url: str, ready: Barrier) -> Share:
             job = queue.claim(owner=f"drain-{ready}", lease_s=60, now=datetime.now(UTC), kinds=(JobKind.ANALYSE,))
             if job is None:
                 break
-            with writing(engine) as session:
-                queue.complete(session, job, now=datetime.now(UTC))
+            complete(engine, queue, job)
             ids.append(job.id)
     end = time.monotonic()
     engine.dispose()

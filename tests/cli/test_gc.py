@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from ichd.domain.reason import Reason
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
-from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from tests.cli.test_main import ichd
-from tests.store.house import House, image
+from tests.store.house import house_on, image
 
 
 @pytest.fixture
@@ -23,15 +19,7 @@ def home(tmp_path: Path) -> Path:
     url = f"sqlite:///{tmp_path}/var/ichd.db"
     migrate(url)
     engine, spool = open_database(url), Spool(tmp_path / "var/spool")
-    house = House(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-        now=datetime.now(UTC) - timedelta(days=10),
-    )
+    house = house_on(engine, spool, now=datetime.now(UTC) - timedelta(days=10))
     house.ready(study="1.2.1")
     house.analyse()
     house.ready(study="1.2.2")

@@ -49,3 +49,27 @@ def test_several_workers_are_told_apart_and_stop_together_however_often_they_are
         ]
         assert '"info"' in stopped
     assert "role_killed" not in said
+
+
+def test_a_worker_that_is_still_converting_its_model_stops_at_a_word_and_leaves_nothing(tmp_path: Path) -> None:
+    config = settings(tmp_path, '[log]\nformat = "json"\n[model]\ncache = "cache"\n')
+    assert ichd("migrate", "--config", str(config), cwd=tmp_path).returncode == 0
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "ichd", "--config", str(config), "worker"],
+            cwd=tmp_path,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        wait_until(lambda: "engine_converts" in log.read_text(), 600)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(120) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    said = log.read_text()
+    assert "stopped_while_starting" in said
+    assert "worker_ready" not in said
+    assert list((tmp_path / "cache").iterdir()) == []

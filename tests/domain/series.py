@@ -11,6 +11,9 @@ CORONAL: Orientation = (1, 0, 0, 0, 0, -1)
 SAGITTAL: Orientation = (0, 1, 0, 0, 0, -1)
 
 ORIGINAL = ("ORIGINAL", "PRIMARY", "AXIAL")
+REFORMAT = ("DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE")
+MPR = ("DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MPR")
+IOHEXOL = "OMNIPAQUE 350"
 
 
 def tilted(degrees: float) -> Orientation:

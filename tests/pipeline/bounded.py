@@ -14,13 +14,12 @@ from ichd.pipeline.clock import utc_now
 from ichd.pipeline.couriers import Couriers
 from ichd.pipeline.vigil import Vigil, resident_mb
 from ichd.pipeline.worker import Worker, WorkerPolicy
-from ichd.store.arrivals import Arrivals
 from ichd.store.deliveries import Deliveries
 from ichd.store.engine import open_database
 from ichd.store.queue import Job, Queue
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
-from tests.store.house import House
+from tests.store.house import house_on
 
 READ, DELIVERED = "1.2.1", "1.2.2"
 
@@ -29,9 +28,7 @@ def main(database: str, folder: Path, mode: str) -> None:
     engine = open_database(database)
     spool = Spool(folder)
     queue, studies, deliveries = Queue(engine), Studies(engine, spool), Deliveries(engine, spool)
-    house = House(
-        engine=engine, spool=spool, arrivals=Arrivals(engine), queue=queue, studies=studies, deliveries=deliveries
-    )
+    house = house_on(engine, spool)
     house.ready(study=DELIVERED)
     house.analyse("pacs")
     house.ready(study=READ)

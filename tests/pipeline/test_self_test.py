@@ -1,5 +1,7 @@
 """The live model reads a stored phantom: a weight that changes in memory is an alert, and it ends when it is mended."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import pytest
 import torch
 
 from ichd.domain.reason import Reason
-from ichd.phantom import PhantomRecipe
+from ichd.phantom import Phantom, PhantomRecipe, render
 from ichd.pipeline import self_test as module
+from ichd.pipeline import stored_phantom
 from ichd.pipeline.self_test import SelfTest
 from ichd.pipeline.stored_phantom import StoredPhantom
 from ichd.pipeline.turns import Tick, Turn
@@ -40,12 +43,13 @@ def live(tmp_path: Path) -> Reader:
 class Bench:
     """One worker's self-test, always due."""
 
-    def __init__(self, house: House, live: Reader, phantom: StoredPhantom) -> None:
+    def __init__(self, house: House, live: Reader, phantom: StoredPhantom, *, place: str = "here") -> None:
         self.house = house
+        self.place = place
         self.drifts: list[float] = []
         self.references: list[str] = []
-        tick = Tick(name="self_test", every=timedelta(hours=24), run=lambda: None, of_machine=True)
-        turn = Turn(tick, Ticks(house.engine, owner="ours"), lambda: datetime.now(UTC), machine="here")
+        tick = Tick(name="self_test", every=timedelta(hours=24), run=lambda: None, of_place=True)
+        turn = Turn(tick, Ticks(house.engine, owner=place), lambda: datetime.now(UTC), place=place)
         self.test = SelfTest(
             turn,
             phantom,
@@ -70,7 +74,7 @@ class Bench:
         while self.test.step():
             pieces += 1
         assert pieces > RECIPE.slices, "a slice at a time, so that a job waits for one"
-        (state,) = tick_states(self.house.engine)
+        (state,) = (state for state in tick_states(self.house.engine) if state.machine == self.place)
         return state.trouble
 
 
@@ -102,6 +106,23 @@ def test_a_model_that_changes_in_memory_is_an_alert_until_it_is_mended(bench: Be
     tamper(live, 1 / 1.5)
     assert bench.run() is None
     assert [drift > TOLERANCE for drift in bench.drifts] == [False, False, True, False]
+
+
+def test_of_two_workers_on_a_machine_the_one_whose_memory_is_damaged_is_named(
+    house: House, live: Reader, phantom: StoredPhantom, tmp_path: Path
+) -> None:
+    neighbour = untrained(tmp_path / "bundle", field_of_view_mm=None)
+    first = Bench(house, live, phantom, place="here/worker-1")
+    second = Bench(house, neighbour, phantom, place="here/worker-2")
+    assert first.run() is None
+    assert second.run() is None
+    assert second.references == [], "both answer as one baseline says"
+
+    tamper(neighbour, 1.5)
+    assert first.run() is None
+    assert second.run() is not None
+    troubled = [state.machine for state in tick_states(house.engine) if state.trouble]
+    assert troubled == ["here/worker-2"]
 
 
 def test_a_model_that_is_wrong_from_the_start_makes_no_baseline(
@@ -155,3 +176,21 @@ def test_a_damaged_phantom_is_rendered_again(tmp_path: Path) -> None:
 
     assert phantom.is_ready()
     assert phantom.checksum == before
+
+
+def test_of_several_workers_one_renders_the_phantom_and_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = []
+
+    def slowly(recipe: PhantomRecipe) -> Phantom:
+        rendered.append(recipe)
+        time.sleep(0.2)
+        return render(recipe)
+
+    monkeypatch.setattr(stored_phantom, "render", slowly)
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(lambda _: StoredPhantom(tmp_path, RECIPE).make(), range(4)))
+
+    assert rendered == [RECIPE]
+    assert StoredPhantom(tmp_path, RECIPE).is_ready()

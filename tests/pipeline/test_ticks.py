@@ -31,7 +31,7 @@ def eventually(condition: Callable[[], object]) -> bool:
 
 
 def turn_of(house: House, owner: str, tick: Tick) -> Turn:
-    return Turn(tick, Ticks(house.engine, owner=owner), utc_now, machine="here")
+    return Turn(tick, Ticks(house.engine, owner=owner), utc_now, place="here")
 
 
 def only_state(house: House) -> TickState:
@@ -68,7 +68,7 @@ def test_a_sweep_that_fails_keeps_no_other_from_tidying_up(house: House, monkeyp
         destinations=frozenset(),
     )
     ticks = Ticks(house.engine, owner="ours")
-    schedule = start_ticks([turn_of(house, "ours", tick) for tick in usual], ticks, utc_now, machine="here")
+    schedule = start_ticks([turn_of(house, "ours", tick) for tick in usual], ticks, utc_now)
     try:
         assert swept.wait(30)
         assert eventually(lambda: not house.arrivals.refusals()), "old words are forgotten"
@@ -182,7 +182,7 @@ def test_a_database_that_is_away_is_said_once_and_asked_again(house: House, monk
     monkeypatch.setattr(turns, "_AWAY_S", 0.0)
     ran: list[int] = []
     ticks = Ticks(house.engine, owner="ours")
-    turn = Turn(Tick(name="sweep", every=HOUR, run=lambda: ran.append(1)), ticks, utc_now, machine="here")
+    turn = Turn(Tick(name="sweep", every=HOUR, run=lambda: ran.append(1)), ticks, utc_now, place="here")
     whole = ticks.claim
 
     def away(*_: object, **__: object) -> None:

@@ -191,20 +191,17 @@ def test_a_stopping_worker_whose_step_takes_too_long_gives_the_job_back(tmp_path
         from ichd.domain.job import JobKind, RetryPolicy
         from ichd.pipeline.clock import utc_now
         from ichd.pipeline.worker import Worker, WorkerHarmed, WorkerPolicy
-        from ichd.store.arrivals import Arrivals
-        from ichd.store.deliveries import Deliveries
         from ichd.store.engine import migrate, open_database
         from ichd.store.queue import Queue
         from ichd.store.spool import Spool
         from ichd.store.studies import Studies
-        from tests.store.house import House
+        from tests.store.house import house_on
         url = "sqlite:///{tmp_path}/ichd.db"
         migrate(url)
         engine = open_database(url)
         spool = Spool(Path("{tmp_path}/spool"))
         studies = Studies(engine, spool)
-        house = House(engine=engine, spool=spool, arrivals=Arrivals(engine), queue=Queue(engine), studies=studies,
-                      deliveries=Deliveries(engine, spool))
+        house = house_on(engine, spool)
         house.ready()
         stop = threading.Event()
         def endless(job):

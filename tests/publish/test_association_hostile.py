@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from ichd.domain.errors import CodedError, Transient
 from ichd.domain.reason import Reason
 from ichd.publish.cstore import CStore
 from ichd.publish.peer import DimsePeer
+from tests.publish.dimse_sending import raw_listener
 from tests.publish.parcels import SR, Outbox
 from tests.publish.test_association_codecs import a_response
 from tests.report.findings import CREATED_AT
@@ -56,26 +56,16 @@ def acceptance(request: bytes) -> bytes:
 @contextmanager
 def peer_that(answers: Callable[[socket.socket], None]) -> Iterator[int]:
     """Accepts the association, waits for the first request, and then does as it likes."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    done = threading.Event()
 
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection, suppress(OSError):
+    def serve(connection: socket.socket) -> None:
+        with suppress(OSError):
             connection.settimeout(10)
             connection.sendall(acceptance(read_pdu(connection)))
             read_pdu(connection)
             answers(connection)
-            done.wait(10)
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        done.set()
-        thread.join()
-        listener.close()
+    with raw_listener(serve) as port:
+        yield port
 
 
 def outcome(port: int, outbox: Outbox) -> CodedError:

@@ -1,11 +1,6 @@
-"""STOW-RS and QIDO-RS: to Orthanc as a hospital has it, and to a server that answers as it is told."""
+"""STOW-RS: to Orthanc as a hospital has it, and to a server that answers as it is told."""
 
-import json
-import ssl
-import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from pydicom import dcmread
@@ -13,64 +8,11 @@ from pydicom import dcmread
 from ichd.domain.delivery import SOP_CLASSES, ObjectKind, Outgoing
 from ichd.domain.errors import CodedError, Permanent, Transient
 from ichd.domain.reason import Reason
-from ichd.publish.sender import Commits, ReadsBack
-from ichd.publish.stow import Stow
-from ichd.publish.web import WebPeer
-from ichd.tls import ClientTls
-from tests.intake.certificates import Authority
-from tests.peers.mllp import running_hl7_receiver
 from tests.peers.orthanc import DICOMWEB_MISSING, MISSING, Orthanc, dicomweb_server, running_orthanc
-from tests.peers.ports import free_port
 from tests.peers.web import Reply, Request, in_turn, running_web_server
 from tests.publish.parcels import KO, SC, SR, USUAL, Outbox, payload
+from tests.publish.stow_account import JSON, account, files_in, outcome, sender, uid_of
 from tests.report.findings import CREATED_AT, STUDY_UID
-
-JSON = {"Content-Type": "application/dicom+json"}
-
-
-def sender(url: str, **options: Any) -> Stow:
-    return Stow(peer=WebPeer(name="pacs", url=url, **options))
-
-
-def uid_of(kind: ObjectKind) -> str:
-    return f"2.25.4711{list(ObjectKind).index(kind)}"
-
-
-def outcome(way: Stow, outbox: Outbox, *wanted: ObjectKind) -> CodedError:
-    with pytest.raises(CodedError) as caught:
-        way.deliver(outbox.parcel(*wanted), now=CREATED_AT)
-    assert "DOE" not in caught.value.detail, "a server's words may name the patient"
-    assert "pacs (http" in caught.value.detail
-    return caught.value
-
-
-def account(
-    *stored: ObjectKind, failed: Mapping[ObjectKind, int] | None = None, warned: Mapping[ObjectKind, int] | None = None
-) -> bytes:
-    """A Store Instances Response (PS3.18 I.2) as JSON; its comment names a patient, as some servers' do."""
-
-    def item(kind: ObjectKind, **reason: int) -> dict[str, Any]:
-        said = {f"0008{tag.removeprefix('t')}": {"vr": "US", "Value": [value]} for tag, value in reason.items()}
-        reference = {
-            "00081150": {"vr": "UI", "Value": [SOP_CLASSES[kind]]},
-            "00081155": {"vr": "UI", "Value": [uid_of(kind)]},
-        }
-        return reference | said
-
-    body: dict[str, Any] = {"00081190": {"vr": "UR", "Value": ["http://pacs/DOE"]}}
-    references = [item(kind) for kind in stored] + [item(kind, t1196=why) for kind, why in (warned or {}).items()]
-    if references:
-        body["00081199"] = {"vr": "SQ", "Value": references}
-    if failed:
-        body["00081198"] = {"vr": "SQ", "Value": [item(kind, t1197=why) for kind, why in failed.items()]}
-    return json.dumps(body).encode()
-
-
-def files_in(request: Request) -> list[bytes]:
-    """The parts of a multipart/related body."""
-    boundary = request.headers["content-type"].split('boundary="')[1].rstrip('"').encode()
-    parts = request.body.split(b"--" + boundary)[1:-1]
-    return [part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n") for part in parts]
 
 
 def test_the_files_travel_byte_for_byte_in_one_request(outbox: Outbox) -> None:
@@ -209,144 +151,6 @@ def test_every_status_has_its_class_and_one_request(
     assert (type(raised), raised.reason) == (error, reason)
     assert str(status) in raised.detail
     assert len(server.requests) == 1, "nothing below the queue tries again"
-
-
-def test_a_redirection_is_not_followed(outbox: Outbox) -> None:
-    with running_web_server(lambda _: Reply(body=account(SR, KO, SC), headers=JSON)) as elsewhere:
-        redirect = Reply(status=307, headers={"Location": f"{elsewhere.url}/studies"})
-        with running_web_server(lambda _: redirect) as server:
-            raised = outcome(sender(server.url, token="T0KEN"), outbox)  # noqa: S106  a test's
-    assert (type(raised), raised.reason) == (Permanent, Reason.PEER_REFUSED)
-    assert "answered 307, a redirection" in raised.detail
-    assert elsewhere.requests == []
-
-
-def test_it_is_let_in_by_token_or_by_account(outbox: Outbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And never by what the environment knows of the host."""
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
-    with running_web_server(lambda _: Reply(body=account(SR, KO, SC), headers=JSON)) as server:
-        for options in ({}, {"token": "T0KEN"}, {"account": "ü", "password": "p"}):
-            sender(server.url, **options).deliver(outbox.parcel(), now=CREATED_AT)
-    said = [request.headers.get("authorization") for request in server.requests]
-    assert said == [None, "Bearer T0KEN", "Basic w7w6cA=="]
-
-
-def test_nobody_there(outbox: Outbox) -> None:
-    for url in (f"http://127.0.0.1:{free_port()}", "http://pacs.invalid"):
-        raised = outcome(sender(url), outbox)
-        assert (type(raised), raised.reason) == (Transient, Reason.PEER_UNREACHABLE)
-
-
-def test_something_else_listens_there(outbox: Outbox) -> None:
-    with running_hl7_receiver(lambda connection, _: connection.close()) as receiver:
-        raised = outcome(sender(f"http://127.0.0.1:{receiver.port}", timeout_s=0.5), outbox)
-    assert type(raised) is Transient
-
-
-def test_one_that_keeps_silent_is_given_up(outbox: Outbox) -> None:
-    def slow(_: Request) -> Reply:
-        time.sleep(1.5)
-        return Reply()
-
-    with running_web_server(slow) as server:
-        started = time.monotonic()
-        raised = outcome(sender(server.url, timeout_s=0.3), outbox)
-        took = time.monotonic() - started
-    assert (type(raised), raised.reason) == (Transient, Reason.PEER_UNREACHABLE)
-    assert took < 1.5
-
-
-def test_an_answer_that_drips_has_an_end(outbox: Outbox) -> None:
-    reply = Reply(body=account(SR, KO, SC) * 50, headers=JSON, drip_s=0.05)
-    with running_web_server(lambda _: reply) as server:
-        started = time.monotonic()
-        raised = outcome(sender(server.url, timeout_s=0.5), outbox)
-        took = time.monotonic() - started
-    assert (type(raised), raised.reason) == (Transient, Reason.PEER_UNREACHABLE)
-    assert took < 5
-
-
-def test_an_answer_that_is_too_long_has_one_too(outbox: Outbox) -> None:
-    with running_web_server(lambda _: Reply(body=bytes(9 << 20), headers=JSON)) as server:
-        raised = outcome(sender(server.url), outbox)
-    assert (type(raised), raised.reason) == (Transient, Reason.PEER_CONFUSED)
-
-
-def test_in_tls_with_both_certificates(tmp_path: Path, outbox: Outbox) -> None:
-    authority = Authority(tmp_path)
-    theirs, ours = authority.issue("pacs"), authority.issue("ichd")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(theirs.certificate, theirs.key)
-    context.load_verify_locations(authority.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
-    tls = ClientTls(ca=authority.ca, certificate=ours.certificate, key=ours.key)
-    taken = Reply(body=account(SR, KO, SC), headers=JSON)
-    with (
-        running_web_server(lambda _: taken, context=context) as server,
-        running_web_server(lambda _: taken, context=context, host="127.0.0.2") as elsewhere,
-    ):
-        assert sender(server.url, tls=tls).deliver(outbox.parcel(), now=CREATED_AT).status == "200"
-        for url, trust, words in (
-            (server.url, None, "we do not trust its certificate"),
-            (elsewhere.url, tls, "IP address mismatch"),
-            (server.url, ClientTls(ca=tmp_path / "nowhere"), "tls.ca"),
-        ):
-            raised = outcome(sender(url, tls=trust), outbox)
-            assert (type(raised), raised.reason) == (Transient, Reason.PEER_DENIED), words
-            assert words in raised.detail
-        raised = outcome(sender(server.url, tls=ClientTls(ca=authority.ca)), outbox)
-        assert raised.reason in (Reason.PEER_DENIED, Reason.ASSOCIATION_LOST), "it may hang up before it is heard"
-        assert "see tls.certificate" in raised.detail
-
-
-def listed(*uids: str) -> bytes:
-    return json.dumps([{"00080018": {"vr": "UI", "Value": [uid]}} for uid in uids]).encode()
-
-
-def test_what_is_not_listed_is_missing(outbox: Outbox) -> None:
-    """This one ignores the key, and lists the report whatever it is asked."""
-    sent = [outbox.object(kind) for kind in USUAL]
-    with running_web_server(lambda _: Reply(body=listed(uid_of(SR)), headers=JSON)) as server:
-        assert sender(server.url).missing(STUDY_UID, sent) == (uid_of(KO), uid_of(SC))
-    assert server.requests[0].path == f"/studies/{STUDY_UID}/instances?SOPInstanceUID={uid_of(SR)}"
-
-
-@pytest.mark.parametrize("reply", [Reply(status=204), Reply(status=404), Reply(body=b"[]", headers=JSON)])
-def test_a_server_that_knows_nothing_of_the_study(outbox: Outbox, reply: Reply) -> None:
-    with running_web_server(lambda _: reply) as server:
-        assert sender(server.url).missing(STUDY_UID, [outbox.object(SR)]) == (uid_of(SR),)
-
-
-@pytest.mark.parametrize(
-    ("reply", "error", "reason"),
-    [
-        (Reply(status=401), Transient, Reason.PEER_DENIED),
-        (Reply(status=503), Transient, Reason.PEER_BUSY),
-        (Reply(status=400), Permanent, Reason.PEER_REFUSED),
-        (Reply(body=b"<html>", headers=JSON), Transient, Reason.PEER_CONFUSED),
-        (Reply(body=b"[5]", headers=JSON), Transient, Reason.PEER_CONFUSED),
-        (Reply(body=b'[{"00080018": 5}]', headers=JSON), Transient, Reason.PEER_CONFUSED),
-    ],
-)
-def test_a_search_that_fails(outbox: Outbox, reply: Reply, error: type[CodedError], reason: Reason) -> None:
-    with running_web_server(lambda _: reply) as server, pytest.raises(error) as caught:
-        sender(server.url).missing(STUDY_UID, [outbox.object(SR)])
-    assert caught.value.reason is reason
-
-
-def test_check_is_a_search_for_one_study() -> None:
-    with running_web_server(in_turn([Reply(body=b"[]", headers=JSON), Reply(status=404)])) as server:
-        assert sender(server.url).check() == "answers QIDO-RS"
-        with pytest.raises(Permanent):
-            sender(server.url).check()
-    assert server.requests[0].path == "/studies?limit=1"
-
-
-def test_a_server_reads_back_and_does_not_commit() -> None:
-    assert isinstance(sender("http://127.0.0.1:1"), ReadsBack)
-    assert not isinstance(sender("http://127.0.0.1:1"), Commits)
 
 
 @pytest.fixture(scope="module")

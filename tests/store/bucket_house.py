@@ -20,10 +20,14 @@ from ichd.store.deliveries import Deliveries
 from ichd.store.draft import StoredFile
 from ichd.store.ownership import claim_spool
 from ichd.store.studies import Studies
+from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
+from ichd.store.transaction import reading
 from ichd.store.uploads import Uploads
 from tests.peers.s3 import S3, S3Absent, running_s3
-from tests.store.house import House
+from tests.store.house import House, image
 
+#: Of the image that most tests send.
+CONTENT = image(1).sop_instance_uid.encode()
 _NAMES = (f"images-{number}" for number in count())
 
 
@@ -101,3 +105,8 @@ def site(house: House, s3: S3, tmp_path: Path) -> Site:
 def local_files(spool: BucketSpool) -> list[Path]:
     """Images that lie on a machine, finished or not."""
     return [path for path in spool.root.glob("[0-9a-f][0-9a-f]/*") if path.is_file()]
+
+
+def rows_of(site: Site, table: type[InstanceRow | ConflictRow | UploadRow]) -> int:
+    with reading(site.engine) as session:
+        return session.query(table).count()

@@ -14,9 +14,10 @@ from ichd.domain.record import Record, unread_record
 from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, StudyState
 from ichd.store.arrivals import ArrivalKind, Arrivals
 from ichd.store.deliveries import Deliveries
+from ichd.store.listing import StudySummary
 from ichd.store.queue import Job, Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies, StudySummary
+from ichd.store.studies import Studies
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE_S = 15.0
@@ -151,3 +152,16 @@ class House:
 
     def summary(self, study: str = STUDY) -> StudySummary:
         return self.studies.detail(study).summary
+
+
+def house_on(engine: Engine, spool: Spool, *, now: datetime = NOON) -> House:
+    """The store's rooms around a database with the newest schema and a spool."""
+    return House(
+        engine=engine,
+        spool=spool,
+        arrivals=Arrivals(engine),
+        queue=Queue(engine),
+        studies=Studies(engine, spool),
+        deliveries=Deliveries(engine, spool),
+        now=now,
+    )

@@ -1,11 +1,9 @@
 """The bell of the queue: it rings for whoever is meant, when the transaction has committed, and after a restart too."""
 
 import queue
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, text
@@ -13,7 +11,7 @@ from sqlalchemy import Engine, text
 from ichd.domain.job import RetryPolicy
 from ichd.store.bell import JobBell, has_bell
 from ichd.store.engine import migrate, open_database
-from tests.peers.postgresql import PostgresqlAbsent, running_server
+from tests.databases import own_postgresql
 from tests.store.house import LEASE_S, House
 
 _PATIENCE_S = 60
@@ -90,12 +88,7 @@ def test_the_bell_rings_with_the_commit_and_not_before(house: House) -> None:
 
 
 def test_a_bell_that_lost_its_server_rings_for_everybody_once_it_is_back() -> None:
-    with tempfile.TemporaryDirectory(prefix="ichd-postgresql-") as parent, ExitStack() as stack:
-        Path(parent).chmod(0o755)
-        try:
-            server = stack.enter_context(running_server(Path(parent) / "server"))
-        except PostgresqlAbsent as absent:
-            pytest.skip(str(absent))
+    with own_postgresql() as server:
         migrate(server.url)
         engine = open_database(server.url)
         with listening(engine) as heard:

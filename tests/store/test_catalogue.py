@@ -8,7 +8,8 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 from ichd.domain.study import InstanceFacts
 from ichd.store import catalogue as catalogue_module
-from ichd.store.catalogue import Catalogue, Criteria
+from ichd.store.catalogue import Catalogue
+from ichd.store.criteria import Criteria
 from tests.store.house import House, image
 
 EVERYTHING = Criteria()

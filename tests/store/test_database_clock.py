@@ -1,21 +1,20 @@
 """The database's clock is the one clock: whatever this machine's says, and while the server is away."""
 
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine
 
 from ichd.app.clock import clock_of, utc_now
 from ichd.domain.errors import Transient
 from ichd.store import database_clock
 from ichd.store.database_clock import DatabaseClock
 from ichd.store.engine import open_database
-from tests.peers.postgresql import PostgresqlAbsent, PostgresqlServer, running_server
+from tests.databases import own_postgresql
+from tests.peers.clock_ahead import set_ahead, url_ahead
+from tests.peers.postgresql import PostgresqlServer
 
 #: On a machine that does other work beside.
 _NEAR = timedelta(seconds=5)
@@ -23,33 +22,12 @@ _NEAR = timedelta(seconds=5)
 
 @pytest.fixture
 def server() -> Iterator[PostgresqlServer]:
-    with tempfile.TemporaryDirectory(prefix="ichd-postgresql-") as parent, ExitStack() as stack:
-        Path(parent).chmod(0o755)
-        try:
-            yield stack.enter_context(running_server(Path(parent) / "server"))
-        except PostgresqlAbsent as absent:
-            pytest.skip(str(absent))
+    with own_postgresql() as running:
+        yield running
 
 
 def engine_ahead(server: PostgresqlServer, hours: int) -> Engine:
-    """On a server whose clock, as far as anybody can ask it, is ahead of ours."""
-    engine = open_database(server.url)
-    _set_ahead(engine, hours)
-    engine.dispose()
-    ahead = make_url(server.url).update_query_dict({"options": "-csearch_path=ahead,pg_catalog"})
-    return open_database(ahead.render_as_string(hide_password=False))
-
-
-def _set_ahead(engine: Engine, hours: int) -> None:
-    body = f"SELECT pg_catalog.clock_timestamp() + interval '{hours} hours'"
-    with engine.begin() as connection:
-        connection.execute(text("CREATE SCHEMA IF NOT EXISTS ahead"))
-        connection.execute(
-            text(
-                "CREATE OR REPLACE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE "
-                f"AS $$ {body} $$"
-            )
-        )
+    return open_database(url_ahead(server, hours))
 
 
 def differs(clock: DatabaseClock) -> timedelta:
@@ -79,7 +57,7 @@ def test_it_goes_on_while_the_server_is_away_and_asks_again_afterwards(
         server.start()
     assert moments == sorted(moments)
     later = open_database(server.url)
-    _set_ahead(later, 5)
+    set_ahead(later, 5)
     later.dispose()
     deadline = datetime.now(UTC) + timedelta(seconds=60)
     while abs(differs(clock) - timedelta(hours=5)) > _NEAR and datetime.now(UTC) < deadline:

@@ -4,7 +4,9 @@ import multiprocessing
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
@@ -68,6 +70,22 @@ def drain_in_process(url: str, owner: str) -> list[int]:
     return claimed
 
 
+def listen(engine: Engine) -> list[str]:
+    """What an engine's driver is told from now on."""
+    told: list[str] = []
+
+    class Noting(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
+            told.append(str(query))
+            return super().execute(query, *args, **kwargs)
+
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "before_cursor_execute", lambda *a: told.append(str(a[2])))
+    else:
+        event.listen(engine, "checkout", lambda connection, *_: setattr(connection, "cursor_factory", Noting))
+    return told
+
+
 def test_an_empty_queue_gives_nothing(house: House) -> None:
     assert house.try_claim() is None
 
@@ -92,8 +110,7 @@ def test_a_claim_names_everything_that_a_worker_needs(house: House) -> None:
 
 def test_a_claim_is_one_statement(engine: Engine) -> None:
     fill(engine, 1)
-    statements: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda *a: statements.append(str(a[2])))
+    statements = listen(engine)
     Queue(engine).claim(owner="a", lease_s=1, now=NOON)
     (statement,) = [s for s in statements if not s.startswith("BEGIN")]
     assert statement.startswith("UPDATE job")
@@ -204,6 +221,19 @@ def test_released_work_is_due_at_once_and_no_attempt_is_counted(house: House) ->
     house.queue.release(house.claim("worker-a"), now=house.now)
     job = house.claim("worker-b")
     assert job.attempt == 1
+
+
+def test_a_job_with_which_nothing_else_commits_is_completed_in_one_statement(house: House) -> None:
+    house.ready()
+    job = house.claim()
+    statements = listen(house.engine)
+    house.queue.complete(None, job, now=house.now)
+    (statement,) = [s for s in statements if not s.startswith("BEGIN")]
+    assert statement.startswith("UPDATE job")
+    (shown,) = house.summary().jobs
+    assert (shown.state, shown.finished_at) == (JobState.DONE, house.now)
+    with pytest.raises(LeaseLost):
+        house.queue.complete(None, job, now=house.now)
 
 
 def test_completing_twice_is_refused_and_rolls_back(house: House) -> None:

@@ -16,16 +16,12 @@ from ichd.domain.job import JobKind
 from ichd.domain.reason import Reason
 from ichd.domain.retention import RetentionPolicy, Watermarks
 from ichd.domain.study import StudyState
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.kept import files_here, owes
-from ichd.store.queue import Queue
 from ichd.store.retention import Retention
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from ichd.store.tables import StudyRow
-from tests.store.house import House, image, read_record, unread
+from tests.store.house import house_on, image, read_record, unread
 
 STUDIES = ("1.2.1", "1.2.2")
 DAY = timedelta(days=1)
@@ -54,14 +50,7 @@ class Hospital(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="ichd-retention-"))
         (self.folder / "ichd.db").write_bytes(_migrated())
         engine, spool = open_database(f"sqlite:///{self.folder / 'ichd.db'}"), Spool(self.folder / "spool")
-        self.house = House(
-            engine=engine,
-            spool=spool,
-            arrivals=Arrivals(engine),
-            queue=Queue(engine),
-            studies=Studies(engine, spool),
-            deliveries=Deliveries(engine, spool),
-        )
+        self.house = house_on(engine, spool)
         self.needed: dict[str, frozenset[str]] = {}
 
     def teardown(self) -> None:

@@ -96,13 +96,24 @@ def test_who_stops_leaves_the_cluster_s_ticks_free_and_takes_those_of_his_machin
     for name in ("sweep@b", "other@a"):
         assert other.claim(name, every=EVERY, lease=LEASE, now=NOON) is None
 
-    leaving.give_up(machine="a", now=NOON + SECOND)
+    leaving.give_up("a", now=NOON + SECOND)
 
     left = {f"{state.name}@{state.machine}": state for state in tick_states(engine)}
     assert sorted(left) == ["close@", "other@a", "sweep@b", "test@a"]
     assert left["test@a"].trouble == drifted, "trouble stays until somebody has looked again"
     for name in ("close", "test@a"):
         assert other.claim(name, every=EVERY, lease=LEASE, now=NOON + SECOND) is None
+
+
+def test_a_worker_that_stops_takes_what_is_its_own_along_and_not_its_neighbours(engine: Engine) -> None:
+    leaving, other = Ticks(engine, owner="leaving"), Ticks(engine, owner="other")
+    for worker, ticks in (("worker-1", leaving), ("worker-2", other), ("worker-12", other)):
+        assert ticks.claim(f"test@a/{worker}", every=EVERY, lease=LEASE, now=NOON) is None
+        ticks.done(f"test@a/{worker}", None, due_at=NOON + EVERY, now=NOON)
+
+    leaving.give_up("a", "a/worker-1", now=NOON + SECOND)
+
+    assert [state.machine for state in tick_states(engine)] == ["a/worker-12", "a/worker-2"]
 
 
 def test_a_machine_that_was_not_heard_of_for_a_day_is_forgotten(engine: Engine) -> None:

@@ -3,7 +3,6 @@
 Each is provoked on a server of our own, which is stopped and started meanwhile.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,17 +15,15 @@ from sqlalchemy.orm import Session
 from ichd.domain.errors import LeaseLost, Transient
 from ichd.domain.job import JobState, RetryPolicy
 from ichd.domain.study import StudyState
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
-from ichd.store.tables import Base, DestinationRow, JobRow
+from ichd.store.tables import DestinationRow, JobRow
 from ichd.store.transaction import reading, writing
-from tests.peers.postgresql import PostgresqlAbsent, PostgresqlServer, running_server
+from tests.databases import empty_postgresql, own_postgresql
+from tests.peers.postgresql import PostgresqlServer
 from tests.peers.proxy import Proxy, running_proxy
-from tests.store.house import LEASE_S, NOON, STUDY, House, read_record
+from tests.store.house import LEASE_S, NOON, STUDY, House, house_on, read_record
 
 _PATIENCE_S = 60
 #: As the protocol says it; "READ COMMITTED" is another thing.
@@ -35,12 +32,7 @@ COMMIT = b"COMMIT\0"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresqlServer]:
-    with tempfile.TemporaryDirectory(prefix="ichd-postgresql-") as parent, ExitStack() as stack:
-        Path(parent).chmod(0o755)
-        try:
-            running = stack.enter_context(running_server(Path(parent) / "server"))
-        except PostgresqlAbsent as absent:
-            pytest.skip(str(absent))
+    with own_postgresql() as running:
         migrate(running.url)
         yield running
 
@@ -48,25 +40,10 @@ def server() -> Iterator[PostgresqlServer]:
 @pytest.fixture
 def house(server: PostgresqlServer, tmp_path: Path) -> Iterator[House]:
     """On that server, empty."""
+    empty_postgresql(server.url)
     engine = open_database(server.url)
-    with engine.begin() as connection:
-        connection.execute(text("SET session_replication_role = replica"))
-        connection.execute(text(f"TRUNCATE {', '.join(table.name for table in Base.metadata.sorted_tables)}"))
-        connection.execute(text("SET session_replication_role = origin"))
-    yield house_on(engine, tmp_path)
+    yield house_on(engine, Spool(tmp_path / "spool"))
     engine.dispose()
-
-
-def house_on(engine: Engine, folder: Path) -> House:
-    spool = Spool(folder / "spool")
-    return House(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-    )
 
 
 def add(session: Session, *names: str) -> None:
@@ -188,7 +165,7 @@ def behind_proxy(house: House, server: PostgresqlServer, tmp_path: Path) -> Iter
     """The same house, as somebody sees it behind a network that loses answers."""
     with running_proxy(server.port) as proxy:
         engine = open_database(make_url(server.url).set(port=proxy.port).render_as_string(hide_password=False))
-        yield house_on(engine, tmp_path), proxy
+        yield house_on(engine, Spool(tmp_path / "spool")), proxy
         engine.dispose()
 
 

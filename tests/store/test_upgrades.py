@@ -20,15 +20,13 @@ from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import UserError
 from ichd.domain.job import JobKind, JobState, RetryPolicy
 from ichd.domain.study import StudyState
-from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.arrivals import ArrivalKind
 from ichd.store.audit import Audit
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import check_schema, migrate, open_database
-from ichd.store.queue import Job, Queue
+from ichd.store.queue import Job
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from ichd.store.tables import Base
-from tests.store.house import NOON, House, image, read_record
+from tests.store.house import NOON, House, house_on, image, read_record
 from tests.store.release import RELEASED, Rows, make_release, rows_of
 
 #: What a column that is new since says of a row from before it.
@@ -90,16 +88,7 @@ def upgraded(database_url: str, before: Rows) -> Iterator[Engine]:
 @pytest.fixture
 def house(upgraded: Engine, tmp_path: Path) -> House:
     """Today's program on it, an hour later: no lease of those days holds."""
-    spool = Spool(tmp_path / "spool")
-    return House(
-        engine=upgraded,
-        spool=spool,
-        arrivals=Arrivals(upgraded),
-        queue=Queue(upgraded),
-        studies=Studies(upgraded, spool),
-        deliveries=Deliveries(upgraded, spool),
-        now=NOON + timedelta(hours=1),
-    )
+    return house_on(upgraded, Spool(tmp_path / "spool"), now=NOON + timedelta(hours=1))
 
 
 def test_every_row_is_there_and_what_is_new_says_what_was_true(before: Rows, upgraded: Engine) -> None:

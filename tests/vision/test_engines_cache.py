@@ -1,7 +1,10 @@
 """A network is converted once; whatever is wrong with the cache costs time, never an answer."""
 
 import os
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +117,53 @@ def test_whoever_comes_second_uses_what_the_first_made(tmp_path: Path) -> None:
     assert entry is not None
     assert (entry / "answer").read_text() == "first"
     assert list(tmp_path.iterdir()) == [entry]
+
+
+#: A start of its own on a folder; it says that it is up, and waits for the word.
+_START = """
+import sys
+from pathlib import Path
+from ichd.vision.bundle import load_bundle
+from ichd.vision.engines.cache import EngineCache
+from ichd.vision.engines.openvino import OpenVinoEngine
+bundle = load_bundle(Path(sys.argv[1]))
+print("up", flush=True)
+sys.stdin.readline()
+OpenVinoEngine(bundle, precision="fp32", cache=EngineCache(Path(sys.argv[2]))).warm_up()
+"""
+
+
+def test_of_several_starts_on_an_empty_cache_one_converts(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "tiny", manifest(), CnnLstm(manifest().network).state_dict())
+    command = [sys.executable, "-c", _START, str(tmp_path / "tiny"), str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with ExitStack() as ended:
+        starts = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+        for start in starts:
+            ended.callback(start.kill)
+        assert [start.stdout.readline() for start in starts] == ["up\n"] * 2
+        for start in starts:
+            start.stdin.write("now\n")
+            start.stdin.flush()
+        said = [start.communicate()[0] for start in starts]
+    assert [start.returncode for start in starts] == [0, 0], said
+    assert "".join(said).count("engine_converts") == 1
+    (entry,) = (tmp_path / "cache").iterdir()
+    assert EngineCache(tmp_path / "cache").find(entry.name) == entry
+
+
+def test_whoever_dies_in_its_turn_gives_it_up(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from ichd.vision.engines.cache import EngineCache
+with EngineCache(Path(sys.argv[1])).turn("key"):
+    print("mine", flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"mine\n"
+        holder.kill()
+        with EngineCache(tmp_path).turn("key") as made:
+            assert made is None

@@ -4,12 +4,14 @@ An entry is a folder that appears at once, by a rename, and carries the digest o
 disk has damaged, is as good as none. Nothing here is a failure: without a cache the work is done again.
 """
 
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,10 +21,15 @@ log = structlog.get_logger(__name__)
 
 _DIGEST_NAME = "sha256"
 _UNFINISHED = "unfinished-"
+#: What this process has begun; not by its number, which is that of another one's in the next container.
+_OURS = f"{_UNFINISHED}{secrets.token_hex(4)}-"
 #: Since its last start from it; an int8 entry was somebody's work, and a worker may run for months.
 _UNUSED_S = 90 * 86400.0
 #: No conversion takes this long.
 _UNFINISHED_S = 86400.0
+#: Nor waits anybody longer for one that hangs.
+_TURN_WAIT_S = 600.0
+_TURN_LOOK_S = 0.1
 
 
 class EngineCache:
@@ -30,10 +37,13 @@ class EngineCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        #: By key, which entry was there when it was last looked for.
+        self._met: dict[str, int | None] = {}
 
     def find(self, key: str) -> Path | None:
         """The folder of a whole entry, or None: it was never made, or is damaged."""
         entry = self.folder / key
+        self._met[key] = _inode(entry)
         try:
             expected = (entry / _DIGEST_NAME).read_text(encoding="ascii")
             whole = _digest(entry) == expected
@@ -55,6 +65,23 @@ class EngineCache:
         """Of an entry that was found: it differs wherever any of its files does."""
         return (entry / _DIGEST_NAME).read_text(encoding="ascii")
 
+    @contextmanager
+    def turn(self, key: str) -> Iterator[Path | None]:
+        """Within the block no other process of this machine makes an entry; gives what one has made meanwhile.
+
+        For who has not found it. Of several that start on an empty cache one works, and the others have memory and
+        cores to spare for it. Where the folder can't be locked, or nobody lets go of it for long, all do.
+        """
+        with ExitStack() as turn:
+            with suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                # The folder itself: it needs no file beside the entries, and lets go of whoever dies.
+                folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+                turn.callback(os.close, folder)
+                _wait_for(folder)
+            news = _inode(self.folder / key) != self._met.get(key)
+            yield self.find(key) if news else None
+
     def keep(self, key: str, write: Callable[[Path], None], *, replace: bool = False) -> Path | None:
         """The entry that `write` fills when it is given an empty folder; None where nothing can be kept.
 
@@ -64,7 +91,7 @@ class EngineCache:
         entry = self.folder / key
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=self.folder, prefix=_UNFINISHED, ignore_cleanup_errors=True) as scratch:
+            with TemporaryDirectory(dir=self.folder, prefix=_OURS, ignore_cleanup_errors=True) as scratch:
                 made = Path(scratch, "entry")
                 made.mkdir()
                 write(made)
@@ -93,6 +120,34 @@ class EngineCache:
                 if now - path.stat().st_mtime > limit_s:
                     log.info("engine_cache_swept", entry=str(path))
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def discard_unfinished(folder: Path) -> None:
+    """Remove what this process has begun there; for who ends it in the middle of that."""
+    for path in folder.glob(f"{_OURS}*"):
+        # What is being written to meanwhile may get a file more, and then is not empty at its removal.
+        for _ in range(3):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _wait_for(folder: int) -> None:
+    """Lock it, for the time that one is patient; not by a lock that waits, which would have no end."""
+    ends_at = time.monotonic() + _TURN_WAIT_S
+    while time.monotonic() < ends_at:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_TURN_LOOK_S)
+        else:
+            return
+    log.warning("engine_cache_not_waited_for", waited_s=_TURN_WAIT_S)
+
+
+def _inode(entry: Path) -> int | None:
+    try:
+        return entry.stat().st_ino
+    except OSError:
+        return None
 
 
 def _digest(entry: Path) -> str:

@@ -161,12 +161,20 @@ def is_converted(bundle: Bundle, precision: str, cache: EngineCache) -> bool:
 
 def _converted(bundle: Bundle, core: ov.Core, cache: EngineCache | None) -> ov.Model:
     """From the cache, where its file stands in for memory; else converted, and kept."""
+    if cache is None:
+        return _convert(bundle)
     key = conversion_key(bundle)
-    entry = cache.find(key) if cache else None
-    if entry is None:
-        log.info("engine_converts", model=bundle.identity.name, backbone=bundle.manifest.network.backbone)
-        model = convert(bundle)
-        entry = cache.keep(key, lambda folder: save_converted(model, folder)) if cache else None
-        if entry is None:
-            return model
-    return core.read_model(entry / MODEL_NAME)
+    found = cache.find(key)
+    if found is not None:
+        return core.read_model(found / MODEL_NAME)
+    with cache.turn(key) as made:
+        if made is not None:
+            return core.read_model(made / MODEL_NAME)
+        model = _convert(bundle)
+        kept = cache.keep(key, lambda folder: save_converted(model, folder))
+    return model if kept is None else core.read_model(kept / MODEL_NAME)
+
+
+def _convert(bundle: Bundle) -> ov.Model:
+    log.info("engine_converts", model=bundle.identity.name, backbone=bundle.manifest.network.backbone)
+    return convert(bundle)

@@ -16,7 +16,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ichd.domain.errors import Permanent, Transient
 from ichd.domain.reason import Reason
-from ichd.store.catalogue import Catalogue, CataloguedInstance, Criteria
+from ichd.store.catalogue import Catalogue, CataloguedInstance
+from ichd.store.criteria import Criteria
 from ichd.vision.parsed import PARSE_ERRORS, syntax_of
 from ichd.vision.pixels import has_decoder
 

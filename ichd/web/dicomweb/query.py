@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from fastapi import HTTPException
 from pydicom.datadict import keyword_for_tag
 
-from ichd.store.catalogue import Criteria
+from ichd.store.criteria import Criteria
 from ichd.web.dicomweb.attributes import CATALOGUED, READ, Level, find_tag, up_to
 
 #: Most results of a search over all studies; within one study a search is bounded by the study.

@@ -9,7 +9,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from pydicom.dataset import FileDataset
 
-from ichd.store.catalogue import Catalogue, CataloguedInstance, Criteria
+from ichd.store.catalogue import Catalogue, CataloguedInstance
+from ichd.store.criteria import Criteria
 from ichd.vision.parsed import syntax_of
 from ichd.web.dicomweb.accept import ANY_SYNTAX, DEFAULT_SYNTAX, accepted, not_acceptable, require, syntaxes_of
 from ichd.web.dicomweb.attributes import Level, tag_of

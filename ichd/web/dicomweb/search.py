@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pydicom import Dataset, dcmread
 
 from ichd.domain.errors import Transient
-from ichd.store.catalogue import Catalogue, CataloguedInstance, CataloguedSeries, CataloguedStudy, Criteria
+from ichd.store.catalogue import Catalogue, CataloguedInstance, CataloguedSeries, CataloguedStudy
+from ichd.store.criteria import Criteria
 from ichd.vision.parsed import PARSE_ERRORS
 from ichd.web.dicomweb.attributes import RETURNED, Level, tag_of
 from ichd.web.dicomweb.model import Json, element, to_json, without_long_values

@@ -15,14 +15,11 @@ from ichd.intake.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from ichd.intake.promised import PromisedResults
 from ichd.intake.service import Answer, Request
 from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import open_database
 from ichd.store.promises import Promise, Promises
-from ichd.store.queue import Queue
-from ichd.store.studies import Studies
 from ichd.store.tables import RefusalRow
 from tests.intake.conftest import House, OpenHouse
-from tests.store.house import House as StoreHouse
+from tests.store.house import house_on
 
 TRANSACTION = "2.25.4711"
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -38,14 +35,7 @@ def house(open_house: OpenHouse) -> Iterator[House]:
 
     opened = open_house(services={PUSH_MODEL: accept}, provided={PUSH_MODEL})
     engine = open_database(str(opened.engine.url))
-    store = StoreHouse(
-        engine=engine,
-        spool=opened.spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, opened.spool),
-        deliveries=Deliveries(engine, opened.spool),
-    )
+    store = house_on(engine, opened.spool)
     store.ready()
     store.analyse("pacs")
     job = store.claim(kinds=(JobKind.PUBLISH,))

@@ -12,15 +12,10 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.delivery import ObjectKind
 from ichd.report.sr import build_report
-from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
-from ichd.store.queue import Queue
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from ichd.store.tables import RenditionRow, StudyRow
 from tests.report.findings import CONTEXT, STUDY_UID, bleeding, header, slice_uid
-from tests.store.house import House as StoreHouse
-from tests.store.house import read_record
+from tests.store.house import house_on, read_record
 
 REJECTED = CodedConcept("113001", "DCM", "Rejected for Quality Reasons")
 OF_INTEREST = CodedConcept("113000", "DCM", "Of Interest")
@@ -28,14 +23,7 @@ OF_INTEREST = CodedConcept("113000", "DCM", "Of Interest")
 
 def report_a_study(engine: Engine, spool: Spool) -> Dataset:
     """Have the study of `tests.report.findings` read; its report."""
-    house = StoreHouse(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-    )
+    house = house_on(engine, spool)
     house.ready(study=STUDY_UID)
     house.analyse(record=read_record(series_uid=f"{STUDY_UID}.1"))
     report = build_report(bleeding(), [header()], CONTEXT)

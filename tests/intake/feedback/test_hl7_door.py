@@ -19,15 +19,12 @@ from ichd.intake.feedback.hl7_door import Hl7Door
 from ichd.intake.feedback.hl7_words import Vocabulary
 from ichd.intake.feedback.mllp import MllpConfig, MllpServer
 from ichd.store.arrivals import Arrivals
-from ichd.store.deliveries import Deliveries
 from ichd.store.engine import migrate, open_database
-from ichd.store.queue import Queue
 from ichd.store.reviews import GivenReview, Reviews
 from ichd.store.spool import Spool
-from ichd.store.studies import Studies
 from ichd.store.tables import RefusalRow
 from tests.intake.conftest import now
-from tests.store.house import STUDY, House
+from tests.store.house import STUDY, house_on
 
 OURS = Vocabulary(observation="ICH-AI", agreed=("AGREED",), disagreed=("DISAGREED",))
 OTHER = "1.2.840.2"
@@ -39,15 +36,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     url = f"sqlite:///{tmp_path / 'ichd.db'}"
     migrate(url)
     engine = open_database(url)
-    spool = Spool(tmp_path / "spool")
-    house = House(
-        engine=engine,
-        spool=spool,
-        arrivals=Arrivals(engine),
-        queue=Queue(engine),
-        studies=Studies(engine, spool),
-        deliveries=Deliveries(engine, spool),
-    )
+    house = house_on(engine, Spool(tmp_path / "spool"))
     house.ready()
     house.analyse()
     yield engine

@@ -91,6 +91,7 @@ def test_the_command_reads_what_the_settings_name(clinic: Clinic, tmp_path: Path
         "studies": 1,
         "images": SLICES,
         "without_images": [],
+        "damaged": [],
     }
 
 
@@ -115,6 +116,34 @@ def test_a_study_whose_images_are_gone_is_named(clinic: Clinic, tmp_path: Path) 
     assert exported.studies == 0
     with pytest.raises(UserError, match="names no study"):
         index_daemon(tmp_path / "export")
+
+
+@pytest.mark.parametrize("harm", ["a flipped bit", "a cut end"])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_damaged_image_is_reported_and_never_exported(
+    clinic: Clinic, tmp_path: Path, harm: str, *, link: bool
+) -> None:
+    say(clinic, "roe", any=False)
+    victim = sorted(clinic.spool.root.rglob("*.dcm"))[-1]
+    content = bytearray(victim.read_bytes())
+    content[-5] ^= 1
+    victim.write_bytes(content if harm == "a flipped bit" else content[:-5])
+    exported = export_cases(storage_of(clinic), tmp_path / "export", link=link)
+    assert (exported.studies, exported.images) == (0, 0)
+    assert (exported.without_images, exported.damaged) == ((), (clinic.study_uid,))
+    assert list((tmp_path / "export" / "images").rglob("*.dcm")) == []
+    assert (tmp_path / "export" / "studies.jsonl").read_text() == ""
+
+
+def test_the_command_names_what_is_damaged_and_says_that_it_is_not_all(clinic: Clinic, tmp_path: Path) -> None:
+    say(clinic, "roe", any=False)
+    victim = next(clinic.spool.root.rglob("*.dcm"))
+    victim.write_bytes(victim.read_bytes()[::-1])
+    config = tmp_path / "ichd.toml"
+    config.write_text(f'[database]\nurl = "sqlite:///{tmp_path}/ichd.db"\n[spool]\nurl = "{tmp_path}/spool"\n')
+    done = CliRunner().invoke(app, ["--config", str(config), "export", str(tmp_path / "export")])
+    assert done.exit_code == 1
+    assert f"no longer what was received; send it again: {clinic.study_uid}" in done.output
 
 
 def study(uid: str, *truths: dict[str, bool]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydicom import Dataset
 
-from ichd.store.catalogue import Catalogue, CataloguedSeries, Criteria
+from ichd.store.catalogue import Catalogue, CataloguedSeries
+from ichd.store.criteria import Criteria
 from ichd.web.dicomweb import search as search_module
 from ichd.web.dicomweb.attributes import CATALOGUED, READ, Level
 from tests.web.archive import NAMESPACE, Answer, Archive, changed, slices
