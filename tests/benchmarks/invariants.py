@@ -9,11 +9,23 @@ from pathlib import Path
 
 import pydicom
 from sqlalchemy import Engine, func, or_, select, union_all
+from sqlalchemy.orm import Session
 
+from ichd.domain.audit import AuditEvent
 from ichd.domain.job import JobState
 from ichd.domain.study import StudyState
 from ichd.store.spool import Spool
-from ichd.store.tables import ConflictRow, InstanceRow, JobRow, ReceiptRow, RenditionRow, StudyRow, TickRow
+from ichd.store.tables import (
+    AuditRow,
+    ConflictRow,
+    InstanceRow,
+    JobRow,
+    ReceiptRow,
+    RenditionRow,
+    SeriesRow,
+    StudyRow,
+    TickRow,
+)
 from ichd.store.transaction import reading
 
 FINAL = (StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED)
@@ -23,7 +35,8 @@ FINAL = (StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED)
 class Verdict:
     """Each a count of what must not be."""
 
-    #: Acknowledged images that are not in the spool with their bytes.
+    #: Acknowledged images that are not in the spool with their bytes, and that retention did not drop as it may: a disk
+    #: that is full makes room of studies that are done with, and keeps their rows.
     lost: int
     #: Studies that are in no final state.
     unfinished: int
@@ -59,8 +72,12 @@ def examine(
     """
     spool = Spool(disk / "spool")
     with reading(engine) as session:
-        rows = union_all(select(InstanceRow.path, InstanceRow.sha256), select(ConflictRow.path, ConflictRow.sha256))
+        rows = union_all(
+            select(InstanceRow.path, InstanceRow.sha256).where(InstanceRow.dropped_at.is_(None)),
+            select(ConflictRow.path, ConflictRow.sha256).where(ConflictRow.dropped_at.is_(None)),
+        )
         stored = {row.sha256: row.path for row in session.execute(rows)}
+        dropped = _dropped(session)
         states = dict(session.execute(select(StudyRow.study_instance_uid, StudyRow.state)).all())
         jobs = select(func.count()).where(or_(JobRow.state == JobState.LEASED, JobRow.lease_until.is_not(None)))
         ticks = select(func.count()).where(TickRow.lease_until > now)
@@ -79,7 +96,7 @@ def examine(
         # A rendition's key is unique, so that two objects under one key have the same UID.
         extra += sum(count - 1 for count in held.values()) + sum(uid not in rendered for uid in held)
     return Verdict(
-        lost=sum(not _is_whole(spool, sha256, stored) for sha256 in acknowledged),
+        lost=sum(sha256 not in dropped and not _is_whole(spool, sha256, stored) for sha256 in acknowledged),
         unfinished=sum(state not in FINAL for state in states.values()),
         unreported=sum(states.get(uid) is not StudyState.REPORTED for uid in sent_whole),
         missing_objects=missing,
@@ -87,6 +104,24 @@ def examine(
         leases=leases,
         partial_files=sum(1 for _ in disk.rglob("*.part")),
     )
+
+
+def _dropped(session: Session) -> frozenset[str]:
+    """SHA-256 of what retention dropped, of studies that were done with when it did: the audit trail tells of each."""
+    uid = AuditRow.subject["study_instance_uid"].as_string()
+    told = session.scalars(select(uid).where(AuditRow.event == AuditEvent.IMAGES_DROPPED)).all()
+    images = (
+        select(InstanceRow.sha256)
+        .join(SeriesRow, InstanceRow.series_id == SeriesRow.id)
+        .join(StudyRow, SeriesRow.study_id == StudyRow.id)
+        .where(InstanceRow.dropped_at.is_not(None), StudyRow.study_instance_uid.in_(told))
+    )
+    conflicts = (
+        select(ConflictRow.sha256)
+        .join(StudyRow, ConflictRow.study_id == StudyRow.id)
+        .where(ConflictRow.dropped_at.is_not(None), StudyRow.study_instance_uid.in_(told))
+    )
+    return frozenset(session.scalars(union_all(images, conflicts)))
 
 
 def _uid(file: Path) -> str:
