@@ -130,7 +130,7 @@ def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
     ) -> Response:
         if request.url.path.startswith(("/api/", "/dicom-web")):
             return JSONResponse({"error": sentence} | ({"reason": reason} if reason else {}), status, headers)
-        return pages.problem(status, sentence, headers)
+        return pages.problem(request, status, sentence, headers)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:

@@ -19,7 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ichd.domain.audit import AuditOutcome
 from ichd.domain.errors import Transient
+from ichd.domain.role import Role
 from ichd.web.accounts import Accounts, Judgement, Verdict
+from ichd.web.visitor import Visitor, admit, visitor_of, was_admitted
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +32,6 @@ _LONGEST_BODY = 16 << 10
 #: For whatever counts on this machine, which shall need no account; they hold numbers and names of ours, no patient.
 LOOPBACK_PATHS = frozenset({"/metrics"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_ACCOUNT = "ichd.account"
 #: How often the trail names the same account at the same address, and the same failing address, seconds.
 _SUCCESS_EVERY_S = 3600.0
 _FAILURE_EVERY_S = 60.0
@@ -42,13 +43,12 @@ NoteLogIn = Callable[[AuditOutcome, str, str], None]
 
 def account_of(request: Request) -> str:
     """Name of the account that asks; empty where no accounts are asked for."""
-    account: str = request.scope.get(_ACCOUNT, "")
-    return account
+    return visitor_of(request).account
 
 
 def was_let_in(scope: Mapping[str, Any], *, asks: bool) -> bool:
     """Whether somebody with an account asked, where accounts are asked for, and not just for our health."""
-    return scope["path"] not in OPEN_PATHS and (_ACCOUNT in scope or not asks)
+    return scope["path"] not in OPEN_PATHS and (was_admitted(scope) or not asks)
 
 
 def address_of(request: Request) -> str:
@@ -174,7 +174,7 @@ class Gate:
         authorization = Headers(scope=scope).get("authorization")
         judgement = await run_in_threadpool(self._judge, authorization, address)
         if judgement.verdict is Verdict.KNOWN:
-            scope[_ACCOUNT] = judgement.account
+            admit(scope, Visitor(account=judgement.account, role=Role.ADMIN, sees_names=True))
             await self._app(scope, receive, send)
             return
         await self._refusal(scope, judgement, authorization)(scope, receive, send)

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -17,6 +17,7 @@ from ichd.store.studies import Studies
 from ichd.web.api import find_study
 from ichd.web.heatmaps import finding_in, heat_section
 from ichd.web.study import STRIP_HEIGHT, study_page
+from ichd.web.visitor import visitor_of
 from ichd.web.words import short_uid
 from ichd.web.worklist import refusal_lines, tallies, worklist
 
@@ -24,6 +25,8 @@ from ichd.web.worklist import refusal_lines, tallies, worklist
 _LINES = 200
 #: Enough to recognise a wrong routing rule.
 _REFUSALS = 10
+#: What the head of each page leads to.
+_ROOMS = (("/", "Worklist"),)
 
 
 class Pages:
@@ -47,22 +50,26 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(version=site_version, listener=listener, strip_height=STRIP_HEIGHT)
+        self._templates.globals.update(version=site_version, listener=listener, strip_height=STRIP_HEIGHT, rooms=_ROOMS)
         self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid)
 
     def now(self) -> datetime:
         """The moment that a page is made for."""
         return self._clock()
 
-    def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-        """A page."""
+    def page(self, request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+        """A page for whoever asks."""
         model, problem = self._model_or_problem()
-        html = self._templates.get_template(template).render(model=model, model_problem=problem, **values)
+        html = self._templates.get_template(template).render(
+            model=model, model_problem=problem, visitor=visitor_of(request), path=request.url.path, **values
+        )
         return HTMLResponse(html, status)
 
-    def problem(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+    def problem(
+        self, request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None
+    ) -> HTMLResponse:
         """A page that says what is wrong."""
-        page = self.page("problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence)
+        page = self.page(request, "problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence)
         page.headers.update(headers or {})
         return page
 
@@ -78,10 +85,11 @@ def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, page
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @router.get("/")
-    def show_worklist() -> HTMLResponse:
+    def show_worklist(request: Request) -> HTMLResponse:
         now = pages.now()
         summaries = studies.summaries(limit=_LINES)
         return pages.page(
+            request,
             "worklist.html",
             lines=worklist(summaries, now),
             tallies=tallies(summaries),
@@ -90,10 +98,10 @@ def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, page
         )
 
     @router.get("/studies/{study_uid}")
-    def show_study(study_uid: str) -> HTMLResponse:
+    def show_study(request: Request, study_uid: str) -> HTMLResponse:
         detail = find_study(studies, study_uid)
         heat = heat_section(finding_in(detail.record), heat_maps.of_study(study_uid))
-        return pages.page("study.html", study=study_page(detail, pages.now()), heat=heat)
+        return pages.page(request, "study.html", study=study_page(detail, pages.now()), heat=heat)
 
     return router
 

@@ -1,0 +1,66 @@
+"""Who asks, and whether they may."""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import HTTPException, Request
+
+from ichd.domain.role import Role
+
+_KEY = "ichd.visitor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visitor:
+    """Whoever asks."""
+
+    #: Name of the account; empty where nobody is asked for one.
+    account: str = ""
+    role: Role = Role.VIEWER
+    #: Whether the names of patients are shown.
+    sees_names: bool = False
+
+    def may_as(self, needed: Role) -> bool:
+        """Whether the visitor may what `needed` may."""
+        return self.role.may_as(needed)
+
+
+#: On loopback, where nobody is asked: whoever sits at this machine can read the files, too.
+AT_THIS_MACHINE = Visitor(role=Role.ADMIN, sees_names=True)
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who asks, as the gate found."""
+    visitor: Visitor = request.scope.get(_KEY, AT_THIS_MACHINE)
+    return visitor
+
+
+def admit(scope: MutableMapping[str, Any], visitor: Visitor) -> None:
+    """Note who asks, for `visitor_of`: the gate does."""
+    scope[_KEY] = visitor
+
+
+def was_admitted(scope: Mapping[str, Any]) -> bool:
+    """Whether the gate knows who asks."""
+    return _KEY in scope
+
+
+def require(needed: Role) -> Callable[[Request], Visitor]:
+    """A dependency of routes: the visitor, who may what `needed` may.
+
+    Raises:
+        HTTPException: 403, when asked by another.
+    """
+
+    def check(request: Request) -> Visitor:
+        visitor = visitor_of(request)
+        if not visitor.may_as(needed):
+            raise HTTPException(
+                HTTPStatus.FORBIDDEN,
+                f"This needs the role {needed}; the account {visitor.account} is a {visitor.role}.",
+            )
+        return visitor
+
+    return check
