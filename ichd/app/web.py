@@ -46,6 +46,7 @@ from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
 from ichd.web.doorstep import DoorCaps, Doorstep
 from ichd.web.gate import NoteLogIn, account_of, was_let_in
+from ichd.web.live import StreamCaps
 from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
 
@@ -54,10 +55,12 @@ log = structlog.get_logger(__name__)
 #: How long answers that are under way may take when the role stops.
 _GRACE_S = 2
 _BACKLOG = 128
-#: Each connection may hold a part of a request in memory.
-_MOST_CONNECTIONS = 256
+#: Each connection may hold a part of a request in memory. Half of them are left to those who do not watch the worklist.
+_MOST_CONNECTIONS = 512
+_MOST_STREAMS = 256
 #: A browser opens six, a sender a few; where all come through a proxy or from this machine they share one address.
 _MOST_PER_ADDRESS = 64
+_MOST_STREAMS_PER_ADDRESS = 32
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
@@ -96,15 +99,16 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
     encryption = _encryption(settings.web)
     entry = _entry(settings.web, storage)
     listening = _bind(settings.web)
+    application = _application(
+        settings,
+        storage,
+        entry,
+        clock,
+        _door(settings, storage, counter, clock, listening.getsockname()[1]),
+        counter.gate,
+    )
     config = uvicorn.Config(
-        _application(
-            settings,
-            storage,
-            entry,
-            clock,
-            _door(settings, storage, counter, clock, listening.getsockname()[1]),
-            counter.gate,
-        ),
+        application,
         http=patient_protocol(listening, partial(was_let_in, asks=entry.accounts is not None)),
         # Only connections that this loop accepts and that speak HTTP alone are counted.
         loop="asyncio",
@@ -139,6 +143,7 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
         watcher.stopping()
         trail.stopped()
     finally:
+        application.state.live.stop()
         server.should_exit = True
         words.close()
         if thread.ident is not None:
@@ -295,4 +300,9 @@ def _application(
         clock=clock,
         entry=entry,
         doors=[door, metrics_router(storage.engine, watched)],
+        # Behind a proxy the address is the viewer's own, from this machine it is everybody's.
+        streams=StreamCaps(
+            streams=_MOST_STREAMS,
+            streams_per_address=_MOST_STREAMS if settings.web.host in LOOPBACK else _MOST_STREAMS_PER_ADDRESS,
+        ),
     )

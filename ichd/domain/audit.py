@@ -22,6 +22,8 @@ class AuditEvent(StrEnum):
     SETTINGS_CHANGED = "settings_changed"
     MODEL_CHANGED = "model_changed"
     LOG_IN = "log_in"
+    STUDY_RETRIED = "study_retried"
+    STUDY_REPROCESSED = "study_reprocessed"
 
 
 class AuditOutcome(IntEnum):

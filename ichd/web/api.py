@@ -1,31 +1,55 @@
 """`/api`: the same facts as JSON, in the shapes of `ichd.web.shape`."""
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from ichd.domain.errors import UserError
 from ichd.domain.record import Record
-from ichd.domain.study import StudyState
 from ichd.store.arrivals import Arrivals
 from ichd.store.listing import StudyDetail
 from ichd.store.studies import Studies
+from ichd.store.worklist_order import Order
+from ichd.web.filters import After, Since, States, Text, Triages, Until, address_of, query_of
 from ichd.web.shape import line_shape, refusal_shape, study_shape
 
 #: PS3.5 9.1. Whatever is no UID can't be a study, and need not reach the database.
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
-def api_router(studies: Studies, arrivals: Arrivals) -> APIRouter:
+def api_router(studies: Studies, arrivals: Arrivals, clock: Callable[[], datetime]) -> APIRouter:
     """The routes of `/api`."""
     router = APIRouter(prefix="/api", tags=["studies"])
 
-    @router.get("/studies", summary="The studies that arrived last, newest first")
+    @router.get(
+        "/studies",
+        summary="Studies, newest first, narrowed by what the worklist page narrows by",
+        response_description='A page of them; the header Link with rel="next" leads to the next one.',
+    )
     def list_studies(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100, state: StudyState | None = None
+        response: Response,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        q: Text = "",
+        state: States = (),
+        triage: Triages = (),
+        since: Since = "",
+        until: Until = "",
+        order: Order = Order.NEWEST,
+        after: After = "",
     ) -> list[Record]:
-        return [line_shape(s) for s in studies.summaries(limit=limit, state=state)]
+        query = query_of(
+            q=q, state=state, triage=triage, since=since, until=until, order=order, after=after, limit=limit
+        )
+        page = studies.worklist.page(query, now=clock())
+        if page.next is not None:
+            there = replace(query, after=page.next)
+            address = address_of(there, default=Order.NEWEST, since=since, until=until, limit=limit)
+            response.headers["Link"] = f'</api/studies{address}>; rel="next"'
+        return [line_shape(s) for s in page.studies]
 
     @router.get("/studies/{study_uid}", summary="All that is known of one study")
     def show_study(study_uid: str) -> Record:

@@ -22,12 +22,15 @@ from ichd.store.studies import Studies
 from ichd.web.accounts import Accounts
 from ichd.web.api import api_router
 from ichd.web.dicomweb import dicomweb_router
+from ichd.web.errands import errands_router
 from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite, ShortBodies
 from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
 from ichd.web.heatmaps import heat_maps_router
+from ichd.web.live import StreamCaps
 from ichd.web.pages import Pages, pages_router
 from ichd.web.reviews import reviews_router
+from ichd.web.worklist_page import worklist_router
 
 #: Of what can't be served, and is nobody's fault.
 _STATUS = {
@@ -75,9 +78,11 @@ def create_app(
     clock: Callable[[], datetime],
     entry: Entry | None = None,
     doors: Sequence[APIRouter] = (),
+    streams: StreamCaps = StreamCaps(),  # noqa: B008 - a value
 ) -> FastAPI:
     """The status page with readers' words, and DICOMweb; through `doors` images come in.
 
+    `app.state.live.stop()` ends the streams of those who watch the worklist, which keep a server from its end.
     `checks` are run by `/readyz`, by name; the one named `database` alone decides `/healthz`.
     """
     app = FastAPI(
@@ -91,8 +96,11 @@ def create_app(
     )
     pages = Pages(site_version=site.version, listener=site.listener, model=site.model, clock=clock)
     _guard(app, entry or Entry())
-    app.include_router(pages_router(studies, arrivals, heat_maps, pages))
-    app.include_router(api_router(studies, arrivals))
+    app.include_router(pages_router(studies, heat_maps, pages))
+    worklist, app.state.live = worklist_router(studies.worklist, arrivals, pages, streams)
+    app.include_router(worklist)
+    app.include_router(errands_router(studies, clock))
+    app.include_router(api_router(studies, arrivals, clock))
     app.include_router(heat_maps_router(studies, heat_maps, catalogue))
     app.include_router(reviews_router(reviews, clock))
     app.include_router(health_router(checks))

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ichd.domain.errors import IchdError
 from ichd.domain.finding import ModelIdentity
-from ichd.store.arrivals import Arrivals
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
 from ichd.web.api import find_study
@@ -19,12 +18,7 @@ from ichd.web.heatmaps import finding_in, heat_section
 from ichd.web.study import STRIP_HEIGHT, study_page
 from ichd.web.visitor import visitor_of
 from ichd.web.words import short_uid
-from ichd.web.worklist import refusal_lines, tallies, worklist
 
-#: A page that a person can look over; the API gives more.
-_LINES = 200
-#: Enough to recognise a wrong routing rule.
-_REFUSALS = 10
 #: What the head of each page leads to.
 _ROOMS = (("/", "Worklist"),)
 
@@ -65,6 +59,10 @@ class Pages:
         )
         return HTMLResponse(html, status)
 
+    def part(self, template: str, **values: Any) -> str:
+        """A part of a page, as HTML."""
+        return self._templates.get_template(template).render(**values)
+
     def problem(
         self, request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None
     ) -> HTMLResponse:
@@ -80,22 +78,9 @@ class Pages:
             return None, str(error)
 
 
-def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages) -> APIRouter:
+def pages_router(studies: Studies, heat_maps: HeatMaps, pages: Pages) -> APIRouter:
     """The routes of the pages."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-
-    @router.get("/")
-    def show_worklist(request: Request) -> HTMLResponse:
-        now = pages.now()
-        summaries = studies.summaries(limit=_LINES)
-        return pages.page(
-            request,
-            "worklist.html",
-            lines=worklist(summaries, now),
-            tallies=tallies(summaries),
-            refusals=refusal_lines(arrivals.refusals(limit=_REFUSALS), now),
-            is_full=len(summaries) == _LINES,
-        )
 
     @router.get("/studies/{study_uid}")
     def show_study(request: Request, study_uid: str) -> HTMLResponse:

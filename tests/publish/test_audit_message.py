@@ -45,6 +45,8 @@ SUBJECTS: dict[AuditEvent, dict[str, Any]] = {
         "gate": "passed on 40 phantoms",
     },
     AuditEvent.LOG_IN: {},
+    AuditEvent.STUDY_RETRIED: {"study_instance_uid": "1.2.3", "jobs": 2},
+    AuditEvent.STUDY_REPROCESSED: {"study_instance_uid": "1.2.3", "revision": 2},
 }
 
 
@@ -92,6 +94,8 @@ def participants(root: etree._Element) -> list[tuple[str, str, list[str]]]:
         (AuditEvent.SETTINGS_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.MODEL_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.LOG_IN, ("110114", "User Authentication"), ("110122", "Login"), "E"),
+        (AuditEvent.STUDY_RETRIED, ("110111", "Procedure Record"), None, "U"),
+        (AuditEvent.STUDY_REPROCESSED, ("110111", "Procedure Record"), None, "U"),
     ],
 )
 def test_each_event_has_its_codes(

@@ -1,8 +1,8 @@
 """The tables. Facts of images, states of studies, the queue, findings, receipts, audit; never who the patient is.
 
 Text columns have no length: PostgreSQL would refuse what SQLite takes, and a limit is intake's decision. Ids are 64
-bits wide. Indices serve four questions that must stay fast with a million studies: which job is next, which lease
-expired, which studies still receive, and what arrived last.
+bits wide. Indices serve five questions that must stay fast with a million studies: which job is next, which lease
+expired, which studies still receive, what arrived last, and what a person searches.
 """
 
 from ichd.store.columns import Base
