@@ -148,7 +148,9 @@ def _scan(
     return places
 
 
-def _part(session: Session, part: Part, limit: int, only: Sequence[ColumnElement[bool]]) -> Sequence[Row[int, datetime]]:
+def _part(
+    session: Session, part: Part, limit: int, only: Sequence[ColumnElement[bool]]
+) -> Sequence[Row[int, datetime]]:
     """Each branch is sorted by its index; at most so many of each are merged."""
     newest_first = (StudyRow.received_at.desc(), StudyRow.id.desc())
     branches = [
