@@ -5,11 +5,11 @@ index of what begins so; where that is half of all studies, it looks through the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, func, literal_column, or_, select, union, union_all
+from sqlalchemy import ColumnElement, Engine, Row, func, literal_column, or_, select, true, union, union_all
 from sqlalchemy.orm import Session
 
 from ichd.domain.finding import Triage
@@ -23,7 +23,7 @@ from ichd.store.worklist_order import ON_TOP_FOR, Cursor, Order, Part, behind, p
 #: Studies that begin with a searched text, up to which they are looked up one by one.
 _FEW = 1000
 #: Lines of the list that one page of a search looks through where more begin so.
-_STRETCH = 2000
+_STRETCH = 1000
 #: Up to which studies are counted.
 MOST_COUNTED = 1000
 
@@ -70,6 +70,7 @@ class Counts:
 
 
 _UID = StudyRow.study_instance_uid
+_ANY: ColumnElement[bool] = true()
 
 #: A study's place: the part of the list, when it arrived, and which it is.
 _Place = tuple[int, datetime, int]
@@ -119,49 +120,58 @@ class Worklist:
 def _places(session: Session, query: WorklistQuery, on_top_since: datetime) -> tuple[list[_Place], _Place | None]:
     """One place more than a page takes; and up to which a search has looked, where it has not looked through all."""
     if not query.text:
-        return _scan(session, query, on_top_since, query.limit + 1), None
+        return [place for place, _ in _scan(session, query, on_top_since, query.limit + 1)], None
     dialect = session.get_bind().dialect.name
     few = _beginning(session, query.text, dialect)
     if len(few) <= _FEW:
-        return _scan(session, query, on_top_since, query.limit + 1, StudyRow.id.in_(few)), None
-    stretch = _scan(session, query, on_top_since, _STRETCH)
-    begin_so = or_(begins(StudyRow.accession_key, folded(query.text), dialect), begins(_UID, query.text, dialect))
-    wanted = select(StudyRow.id).where(StudyRow.id.in_([place[2] for place in stretch]), begin_so)
-    found = set(session.scalars(wanted))
-    return [place for place in stretch if place[2] in found], stretch[-1] if len(stretch) == _STRETCH else None
+        return [place for place, _ in _scan(session, query, on_top_since, query.limit + 1, few=few)], None
+    fits = or_(begins(StudyRow.accession_key, folded(query.text), dialect), begins(_UID, query.text, dialect))
+    stretch = _scan(session, query, on_top_since, _STRETCH, fits=fits)
+    return [place for place, is_one in stretch if is_one], stretch[-1][0] if len(stretch) == _STRETCH else None
 
 
 def _scan(
-    session: Session, query: WorklistQuery, on_top_since: datetime, limit: int, *only: ColumnElement[bool]
-) -> list[_Place]:
-    """The list from the cursor on."""
+    session: Session,
+    query: WorklistQuery,
+    on_top_since: datetime,
+    limit: int,
+    *,
+    few: Sequence[int] | None = None,
+    fits: ColumnElement[bool] = _ANY,
+) -> list[tuple[_Place, bool]]:
+    """The list from the cursor on, of `few` studies or of all, with whether each fits."""
     standings = standings_of(query.states, query.triages)
     sections = parts(query.order, standings, since=query.since, before=query.until, on_top_since=on_top_since)
     first = query.after.part if query.after else 0
-    places: list[_Place] = []
+    places: list[tuple[_Place, bool]] = []
     for number, part in enumerate(sections[first:], start=first):
-        after = [behind(query.after)] if query.after and number == first else []
-        rows = _part(session, part, limit - len(places), [*only, *after])
-        places += [(number, row.received_at, row.id) for row in rows]
+        after = []
+        if query.after and number == first:
+            # The earlier of two bounds alone: SQLite would take either for its index, and walk from there.
+            after, part = [behind(query.after)], replace(part, before=None)  # noqa: PLW2901
+        branches = [[branch] for branch in part.branches()]
+        if few is not None and branches:
+            # No range of an index beats a list of ids, which need not be said for each.
+            branches = [[or_(*(branch for (branch,) in branches)), StudyRow.id.in_(few)]]
+        rows = _merged(session, [[*branch, *after] for branch in branches], fits, limit - len(places))
+        places += [((number, row.received_at, row.id), row.fits) for row in rows]
         if len(places) == limit:
             break
     return places
 
 
-def _part(
-    session: Session, part: Part, limit: int, only: Sequence[ColumnElement[bool]]
-) -> Sequence[Row[int, datetime]]:
+def _merged(
+    session: Session, branches: Sequence[Sequence[ColumnElement[bool]]], fits: ColumnElement[bool], limit: int
+) -> Sequence[Row[int, datetime, bool]]:
     """Each branch is sorted by its index; at most so many of each are merged."""
     newest_first = (StudyRow.received_at.desc(), StudyRow.id.desc())
-    branches = [
-        select(StudyRow.id, StudyRow.received_at).where(branch, *only).order_by(*newest_first).limit(limit)
-        for branch in part.branches()
-    ]
-    if not branches:
+    columns = (StudyRow.id, StudyRow.received_at, fits.label("fits"))
+    ranges = [select(*columns).where(*branch).order_by(*newest_first).limit(limit) for branch in branches]
+    if not ranges:
         return []
-    if len(branches) == 1:
-        return session.execute(branches[0]).all()
-    merged = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
+    if len(ranges) == 1:
+        return session.execute(ranges[0]).all()
+    merged = union_all(*(select(each.subquery()) for each in ranges)).subquery()
     statement = select(merged).order_by(merged.c.received_at.desc(), merged.c.id.desc()).limit(limit)
     return session.execute(statement).all()
 

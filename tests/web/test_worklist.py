@@ -158,7 +158,7 @@ def test_a_viewer_sees_no_buttons_and_may_not(workshop: tuple[TestClient, Filled
 
     async def as_viewer(scope, receive, send):  # type: ignore[no-untyped-def]
         admit(scope, Visitor(account="jane", role=Role.VIEWER))
-        await app(scope, receive, send)  # type: ignore[operator]
+        await app(scope, receive, send)
 
     viewer = TestClient(as_viewer, base_url="http://127.0.0.1:8642", client=("127.0.0.1", 50000))
     assert "formaction" not in viewer.get("/").text
