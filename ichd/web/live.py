@@ -6,6 +6,7 @@ order of all. Who was told of the version before gets those; who comes late, or 
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +19,18 @@ from starlette.concurrency import run_in_threadpool
 from ichd.domain.errors import Transient
 from ichd.store.changes import ChangeWatch
 from ichd.store.listing import StudySummary
-from ichd.store.worklist import Worklist, WorklistQuery
+from ichd.store.worklist import Counts, Worklist, WorklistQuery
 from ichd.web.view import NamesOf, View, changed_studies, look
 
 log = structlog.get_logger(__name__)
 
 #: Looks of one view: not before, and not after.
 _REST_S = 1.0
+#: Rest for so many times as long as a look has taken, but not for ever: on a busy machine, images come first.
+_REST_SHARE = 20
+_LONGEST_REST_S = 4.0
+#: The numbers beside the filters cost as much as the lines, and may be a little older.
+_COUNTED_S = 4.0
 _RENEW_S = 20.0
 _BEAT_S = 15.0
 #: Each has a look of its own a second.
@@ -71,6 +77,8 @@ class _Shared:
     whole: bytes = b""
     #: Lines as they were told, by Study Instance UID.
     rows: dict[str, str] = field(default_factory=dict)
+    counts: Counts | None = None
+    counted_at: float = 0.0
     #: Words of the trouble that keeps us from looking.
     trouble: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -194,8 +202,10 @@ class Live:
         """Look again and again, as long as anybody does."""
         while shared.readers and not self._stopping:
             shared.wake.clear()
+            begun = time.monotonic()
             await self._renew(shared)
-            await asyncio.sleep(_REST_S)
+            tired_s = _REST_SHARE * (time.monotonic() - begun)
+            await asyncio.sleep(min(max(_REST_S, tired_s), _LONGEST_REST_S))
             try:
                 async with asyncio.timeout(_RENEW_S):
                     await shared.wake.wait()
@@ -221,7 +231,11 @@ class Live:
     def _look(self, shared: _Shared) -> tuple[View, bytes, bytes, dict[str, str]] | None:
         """The view with what tells of it; None where it is as it was."""
         sight, before = shared.sight, shared.view
-        view = look(self._worklist, sight.query, sight.names_of, self._clock())
+        if time.monotonic() - shared.counted_at > _COUNTED_S:
+            shared.counts = None
+        view = look(self._worklist, sight.query, sight.names_of, self._clock(), counts=shared.counts)
+        if shared.counts is None:
+            shared.counts, shared.counted_at = view.counts, time.monotonic()
         if before is not None and view.version == before.version:
             return None
         changed = self._teller.rows(sight, view, changed_studies(before, view))

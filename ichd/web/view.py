@@ -59,14 +59,16 @@ _STATE_CHIPS = (
 )
 
 
-def look(worklist: Worklist, query: WorklistQuery, names_of: NamesOf | None, now: datetime) -> View:
-    """The view at this moment.
+def look(
+    worklist: Worklist, query: WorklistQuery, names_of: NamesOf | None, now: datetime, *, counts: Counts | None = None
+) -> View:
+    """The view at this moment; with `counts`, those are taken as they are.
 
     Raises:
         Transient: the database does not answer.
     """
     page = worklist.page(query, now=now)
-    counts = worklist.counts(query)
+    counts = counts or worklist.counts(query)
     names = names_of(study.study_uid for study in page.studies) if names_of else {}
     renewed = int(now.timestamp()) // _RENEWED_EVERY_S
     shown = repr((page, sorted(counts.by_state.items()), sorted(counts.by_triage.items()), sorted(names.items())))
