@@ -18,7 +18,7 @@ from tests.intake.certificates import Authority
 from tests.web.test_exposed import serving, with_web
 from tests.web.test_run_web import free_port, running, settings_for
 
-CAP = 256
+CAP = 512
 TOKEN, TOKEN_HASH = new_token()
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STUDIES = b"GET /api/studies HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
