@@ -39,6 +39,7 @@ from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.reviews import Reviews
 from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
@@ -290,6 +291,7 @@ def _application(
         catalogue=Catalogue(storage.engine, storage.spool),
         heat_maps=HeatMaps(storage.engine, storage.spool),
         reviews=Reviews(storage.engine),
+        history=History(storage.engine, storage.spool),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
         checks={"database": database, "model": model_named, "disk": disk, "self_test": self_test},
         clock=clock,

@@ -44,9 +44,14 @@ def find_study(studies: Studies, study_uid: str) -> StudyDetail:
     Raises:
         HTTPException: 404, there is none.
     """
-    if _UID.fullmatch(study_uid):
+    if is_uid(study_uid):
         try:
             return studies.detail(study_uid)
         except UserError:
             pass
     raise HTTPException(404, "There is no study with this Study Instance UID; /api/studies lists the newest ones.")
+
+
+def is_uid(text: str) -> bool:
+    """Whether it can be a UID at all."""
+    return _UID.fullmatch(text) is not None

@@ -17,6 +17,7 @@ from ichd.domain.reason import Reason
 from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.reviews import Reviews
 from ichd.store.studies import Studies
 from ichd.web.accounts import Accounts
@@ -26,8 +27,10 @@ from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite, Sh
 from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
 from ichd.web.heatmaps import heat_maps_router
+from ichd.web.objects import objects_router
 from ichd.web.pages import Pages, pages_router
 from ichd.web.reviews import reviews_router
+from ichd.web.viewing.routes import viewing_router
 
 #: Of what can't be served, and is nobody's fault.
 _STATUS = {
@@ -70,6 +73,7 @@ def create_app(
     catalogue: Catalogue,
     heat_maps: HeatMaps,
     reviews: Reviews,
+    history: History,
     site: Site,
     checks: Mapping[str, Check],
     clock: Callable[[], datetime],
@@ -91,7 +95,9 @@ def create_app(
     )
     pages = Pages(site_version=site.version, listener=site.listener, model=site.model, clock=clock)
     _guard(app, entry or Entry())
-    app.include_router(pages_router(studies, arrivals, heat_maps, pages))
+    app.include_router(pages_router(studies, arrivals, heat_maps, history, pages))
+    app.include_router(objects_router(history, pages))
+    app.include_router(viewing_router(catalogue))
     app.include_router(api_router(studies, arrivals))
     app.include_router(heat_maps_router(studies, heat_maps, catalogue))
     app.include_router(reviews_router(reviews, clock))

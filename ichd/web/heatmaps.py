@@ -15,14 +15,14 @@ from ichd.domain.wording import class_label, percent
 from ichd.store.catalogue import Catalogue, Criteria
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
-from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_picture, window_for
+from ichd.vision.overlay import Caption, figure, heat_layer, overlay_picture, png, slice_picture, window_for
 from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
 from ichd.web.api import find_study
 from ichd.web.dicomweb.files import require_here
 
-#: A figure with its legend, the slice alone, or the slice under its heat alone.
-View = Literal["figure", "slice", "heat"]
+#: A figure with its legend, the slice alone, the slice under its heat alone, or the heat alone, to lay over the slice.
+View = Literal["figure", "slice", "heat", "layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,11 @@ class HeatLine:
     def key(self) -> tuple[str, int | None, str]:
         """Which image, frame and class."""
         return self.heat.sop_instance_uid, self.heat.frame_number, self.heat.class_name
+
+    @property
+    def layer(self) -> str:
+        """Address of the heat alone."""
+        return self.url.replace("view=figure", "view=layer")
 
     @property
     def text(self) -> str:
@@ -119,11 +124,15 @@ def caption_of(finding: Finding, line: HeatLine) -> Caption:
 def draw(image: AnyImage, finding: Finding, line: HeatLine, view: View, side: int) -> bytes:
     """The picture of a stored image under its heat, as PNG; `side` is the longer one of the image in it, pixels.
 
+    The layer has the pixels of the stored image, whatever `side` says: who lays it over them scales both.
+
     Raises:
         NotAnalysable: the file is gone, no longer what it was, or can't be decoded any more.
         Transient: the disk fails.
     """
     header = read_header(image, line.heat.frame_number)
+    if view == "layer":
+        return png(heat_layer(line.heat, header.rows, header.columns))
     hu_HW, spacing_mm = read_pixels(header).hu_HW, header.pixel_spacing_mm
     match view:
         case "slice":

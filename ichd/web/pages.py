@@ -1,6 +1,7 @@
 """`/` and `/studies/{study_uid}`: plain values into templates."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -10,13 +11,18 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ichd.domain.errors import IchdError
-from ichd.domain.finding import ModelIdentity
+from ichd.domain.finding import CLASSES, ModelIdentity
+from ichd.domain.role import Role
+from ichd.domain.wording import class_label
 from ichd.store.arrivals import Arrivals
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.studies import Studies
+from ichd.vision.window import BONE, BRAIN, SUBDURAL
 from ichd.web.api import find_study
 from ichd.web.heatmaps import finding_in, heat_section
-from ichd.web.study import STRIP_HEIGHT, study_page
+from ichd.web.strips import MARK_HEIGHT, STRIP_HEIGHT
+from ichd.web.study import study_page
 from ichd.web.visitor import visitor_of
 from ichd.web.words import short_uid
 from ichd.web.worklist import refusal_lines, tallies, worklist
@@ -50,7 +56,13 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(version=site_version, listener=listener, strip_height=STRIP_HEIGHT, rooms=_ROOMS)
+        self._templates.globals.update(
+            version=site_version,
+            listener=listener,
+            strip_height=STRIP_HEIGHT,
+            mark_height=MARK_HEIGHT,
+            rooms=_ROOMS,
+        )
         self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid)
 
     def now(self) -> datetime:
@@ -80,7 +92,9 @@ class Pages:
             return None, str(error)
 
 
-def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages) -> APIRouter:
+def pages_router(
+    studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, history: History, pages: Pages
+) -> APIRouter:
     """The routes of the pages."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -100,8 +114,23 @@ def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, page
     @router.get("/studies/{study_uid}")
     def show_study(request: Request, study_uid: str) -> HTMLResponse:
         detail = find_study(studies, study_uid)
-        heat = heat_section(finding_in(detail.record), heat_maps.of_study(study_uid))
-        return pages.page(request, "study.html", study=study_page(detail, pages.now()), heat=heat)
+        finding = finding_in(detail.record)
+        study = study_page(
+            detail,
+            pages.now(),
+            finding=finding,
+            heat=heat_section(finding, heat_maps.of_study(study_uid)),
+            revisions=history.revisions(study_uid),
+            objects=history.objects(study_uid),
+        )
+        return pages.page(
+            request,
+            "study.html",
+            study=study,
+            is_operator=visitor_of(request).may_as(Role.OPERATOR),
+            windows=[asdict(window) for window in (BRAIN, SUBDURAL, BONE)],
+            classes=[(name, class_label(name)) for name in CLASSES],
+        )
 
     return router
 

@@ -1,4 +1,4 @@
-"""A reader's word, by `/api` for programs and by two buttons of the study page."""
+"""A reader's word, by `/api` for programs and by the form of the study page."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ichd.domain.errors import Refused
 from ichd.domain.finding import CLASSES
@@ -40,6 +40,39 @@ class GivenWord(BaseModel):
     revision: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Whose finding is meant; the newest that was read when left out."
     )
+
+
+#: A choice of the form: not said, or said.
+Choice = Literal["", "yes", "no"]
+
+
+class PressedButton(BaseModel):
+    """The form of a study's page: a button, and what is really there as far as somebody chose it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agreement: Agreement
+    revision: int = Field(ge=1, le=1_000_000)
+    truth_any: Choice = ""
+    truth_intraparenchymal: Choice = ""
+    truth_intraventricular: Choice = ""
+    truth_subarachnoid: Choice = ""
+    truth_subdural: Choice = ""
+    truth_epidural: Choice = ""
+
+    def word(self) -> GivenWord:
+        """The same as a program would say it.
+
+        Raises:
+            HTTPException: 422, what is there contradicts itself.
+        """
+        said = {name: getattr(self, f"truth_{name}") for name in CLASSES}
+        truth = {name: choice == "yes" for name, choice in said.items() if choice}
+        try:
+            return GivenWord.model_validate({"agreement": self.agreement, "truth": truth, "revision": self.revision})
+        except ValidationError as error:
+            sentence = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_CONTENT, f"{sentence[:1].upper()}{sentence[1:]}.") from None
 
 
 class KeptWord(BaseModel):
@@ -95,10 +128,9 @@ def reviews_router(reviews: Reviews, clock: Callable[[], datetime]) -> APIRouter
     def press_button(
         request: Request,
         study_uid: str,
-        agreement: Annotated[Agreement, Form()],
-        revision: Annotated[int, Form(ge=1, le=1_000_000)],
+        pressed: Annotated[PressedButton, Form()],
     ) -> RedirectResponse:
-        keep(request, study_uid, GivenWord(agreement=agreement, revision=revision))
+        keep(request, study_uid, pressed.word())
         return RedirectResponse(f"/studies/{study_uid}#reviews", HTTPStatus.SEE_OTHER)
 
     return router

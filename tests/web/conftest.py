@@ -13,6 +13,7 @@ from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema, open_database
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.reviews import Reviews
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
@@ -46,6 +47,7 @@ def client_of(
         catalogue=Catalogue(engine, Spool(folder / "spool")),
         heat_maps=HeatMaps(engine, Spool(folder / "spool")),
         reviews=Reviews(engine),
+        history=History(engine, Spool(folder / "spool")),
         site=Site(version="1.0", listener="ICHD@127.0.0.1:11112", model=lambda: model),
         checks={"database": database, "model": lambda: model.name},
         clock=lambda: NOW,

@@ -16,6 +16,7 @@ from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import open_database
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.reviews import Reviews
 from ichd.store.spool import Spool
 from ichd.store.statistics import Statistics
@@ -40,6 +41,7 @@ def browser(folder: Path, engine: Engine, *, entry: Entry | None = None, address
         catalogue=Catalogue(engine, spool),
         heat_maps=HeatMaps(engine, spool),
         reviews=Reviews(engine),
+        history=History(engine, spool),
         site=Site(version="1.0", listener="ICHD@127.0.0.1:11112", model=lambda: DEMO),
         checks={"database": lambda: "reachable"},
         clock=lambda: NOW,
