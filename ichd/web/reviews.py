@@ -72,7 +72,7 @@ class PressedButton(BaseModel):
             return GivenWord.model_validate({"agreement": self.agreement, "truth": truth, "revision": self.revision})
         except ValidationError as error:
             sentence = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_CONTENT, f"{sentence[:1].upper()}{sentence[1:]}.") from None
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{sentence[:1].upper()}{sentence[1:]}.") from None
 
 
 class KeptWord(BaseModel):

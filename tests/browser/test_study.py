@@ -54,7 +54,7 @@ def pixels(page: Page) -> dict[str, Any]:
 def test_the_page_opens_at_the_most_suspicious_slice(window: Window) -> None:
     page = opened(window)
 
-    assert page.locator("canvas").get_attribute("aria-label") == f"Slice {at(page)} of 24, suspicious, brain L 40 W 80"
+    assert page.locator("canvas").get_attribute("aria-label") == f"Slice {at(page)} of 24, suspicious, Brain W 80 L 40"
     assert "▲ suspicious" in page.locator("[data-say=place]").inner_text()
     assert [page.locator(f".at-{side}").inner_text() for side in ("left", "right", "top", "bottom")] == list("RLAP")
     assert pixels(page)["width"] == 512
@@ -99,7 +99,7 @@ def test_windows_change_pixels_at_once_and_say_what_they_are(window: Window) -> 
     page.mouse.up(button="right")
 
     assert len({brain["mean"], bone["mean"], subdural["mean"], pixels(page)["mean"]}) == 4
-    assert page.locator("[data-say=window]").inner_text().lower() == "free l 175 w 335"
+    assert page.locator("[data-say=window]").inner_text() == "Free W 335 L 175"
     assert page.locator("[data-window][aria-pressed=true]").count() == 0
     assert [url for url in asked if "/hu" in url] == []
 

@@ -14,16 +14,20 @@ function partsOf(page) {
 
 function startViewer() {
   const root = document.getElementById("viewer");
-  const remembered = viewer?.state;
+  const remembered = viewer ? viewer.state : { index: askedFor() };
   viewer?.close();
   viewer = root?.querySelector(".stage") ? new Viewer(root, remembered) : null;
 }
 
 // A key slice is a link to "#slice-12": it works from a bookmark, too.
-function follow() {
+function askedFor() {
   const number = /^#slice-([0-9]+)$/.exec(window.location.hash)?.[1];
-  if (number && viewer?.reading) {
-    viewer.goInReading(Number(number) - 1);
+  return number ? Number(number) - 1 : -1;
+}
+
+function follow() {
+  if (askedFor() >= 0 && viewer?.reading) {
+    viewer.goInReading(askedFor());
   }
 }
 
@@ -74,6 +78,5 @@ function swap(page, next) {
 }
 
 startViewer();
-follow();
 window.addEventListener("hashchange", follow);
 window.setInterval(refresh, PERIOD_MS);

@@ -29,7 +29,7 @@ export class Viewer {
     }
     this.connect();
     if (this.reading) {
-      this.open(this.reading, this.reading.slices.findIndex((each) => each.sop === remembered.sop));
+      this.open(this.reading, remembered.index ?? this.reading.slices.findIndex((each) => each.sop === remembered.sop));
     } else {
       this.openSeries(root.querySelector("[data-series]").value);
     }
@@ -187,7 +187,7 @@ export class Viewer {
     const suspicious = this.slices.stack.suspicious.includes(this.index);
     const window = slice?.unit === "grey" ? GREY : this.window;
     const place = `${this.index + 1} / ${this.count}${suspicious ? " ▲ suspicious" : ""}`;
-    const shown = window === GREY ? "as stored" : `${window.name} L ${window.level} W ${window.width}`;
+    const shown = window === GREY ? "as stored" : `${window.name[0].toUpperCase()}${window.name.slice(1)} W ${window.width} L ${window.level}`;
     this.say("place", place);
     this.say("window", shown);
     this.say("where", z === null ? "" : `z ${z.toFixed(1).replace("-", "−")} mm`);

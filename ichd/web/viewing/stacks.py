@@ -53,11 +53,9 @@ class Stack:
 def stack_of_reading(finding: Finding, heat: Sequence[HeatLine]) -> Stack:
     """What the model read, in its order: of thin slices that were averaged, the stored one that stands for each slab.
 
-    It opens at the most suspicious slice.
+    It opens at the most suspicious slice: a key slice, where there is one.
     """
     prediction = finding.prediction
-    any_column = CLASSES.index("any")
-    top = max(range(len(prediction.slices)), key=lambda index: prediction.slices[index].probabilities[any_column])
     return Stack(
         study_uid=prediction.study_instance_uid,
         series_uid=prediction.series_instance_uid,
@@ -65,9 +63,16 @@ def stack_of_reading(finding: Finding, heat: Sequence[HeatLine]) -> Stack:
             StackSlice(sop_uid=s.sop_instance_uid, frame_number=s.frame_number, z_mm=s.z_mm) for s in prediction.slices
         ),
         suspicious=tuple(sorted({index for found in finding.classes for index in suspicious_in(finding, found)})),
-        start=top,
+        start=_most_suspicious(finding),
         heat=tuple(heat),
     )
+
+
+def _most_suspicious(finding: Finding) -> int:
+    slices = finding.prediction.slices
+    keys = finding.classes[CLASSES.index("any")].key_slices
+    column = CLASSES.index("any")
+    return slices.index(keys[0] if keys else max(slices, key=lambda each: each.probabilities[column]))
 
 
 def suspicious_in(finding: Finding, found: ClassFinding) -> tuple[int, ...]:
