@@ -71,7 +71,8 @@ export class Slices {
 
   pump() {
     for (const index of this.wanted) {
-      if (this.underWay.size >= AT_A_TIME) {
+      // The first slice has line and server to itself.
+      if (this.underWay.size >= (this.kept.size === 0 ? 1 : AT_A_TIME)) {
         return;
       }
       if (!this.kept.has(index) && !this.underWay.has(index) && !this.troubles.has(index)) {
@@ -81,12 +82,10 @@ export class Slices {
   }
 
   async fetch(index) {
-    const { sop, frame } = this.stack.slices[index];
     const abort = new AbortController();
     this.underWay.set(index, abort);
-    const query = frame === null ? "" : `?frame=${frame}`;
     try {
-      const answer = await fetch(`/api/studies/${this.stack.study}/images/${sop}/hu${query}`, { signal: abort.signal });
+      const answer = await fetch(this.stack.slices[index].url, { signal: abort.signal });
       if (answer.ok) {
         this.keep(index, unpack(await answer.arrayBuffer()));
       } else {

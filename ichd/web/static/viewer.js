@@ -30,6 +30,9 @@ export class Viewer {
     this.connect();
     if (this.reading) {
       this.open(this.reading, remembered.index ?? this.reading.slices.findIndex((each) => each.sop === remembered.sop));
+      if (remembered.index !== undefined) {
+        this.takePreloaded();
+      }
     } else {
       this.openSeries(root.querySelector("[data-series]").value);
     }
@@ -94,6 +97,13 @@ export class Viewer {
     this.index = null;
     this.drawn = null;
     this.go(index < 0 ? stack.start : index);
+  }
+
+  // The page asked for this slice before any script ran; whatever is looked at first, it is on its way already.
+  takePreloaded() {
+    if (this.slices.stack === this.reading && !this.slices.underWay.has(this.reading.start)) {
+      this.slices.fetch(this.reading.start);
+    }
   }
 
   goInReading(index) {

@@ -21,6 +21,11 @@ class StackSlice:
     #: Along the normal of the slice; None where nobody knows.
     z_mm: float | None
 
+    def address(self, study_uid: str) -> str:
+        """Where its values are to be had."""
+        frame = "" if self.frame_number is None else f"?frame={self.frame_number}"
+        return f"/api/studies/{study_uid}/images/{self.sop_uid}/hu{frame}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
@@ -36,12 +41,20 @@ class Stack:
     start: int = 0
     heat: tuple[HeatLine, ...] = ()
 
+    @property
+    def first(self) -> str:
+        """Address of the slice that is shown first."""
+        return self.slices[self.start].address(self.study_uid)
+
     def to_json(self) -> dict[str, Any]:
         """As the viewer reads it; indices count from zero."""
         return {
             "study": self.study_uid,
             "series": self.series_uid,
-            "slices": [{"sop": s.sop_uid, "frame": s.frame_number, "z": s.z_mm} for s in self.slices],
+            "slices": [
+                {"sop": s.sop_uid, "frame": s.frame_number, "z": s.z_mm, "url": s.address(self.study_uid)}
+                for s in self.slices
+            ],
             "suspicious": list(self.suspicious),
             "start": self.start,
             "heat": [
