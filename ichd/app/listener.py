@@ -6,6 +6,7 @@ import threading
 from ichd.app.audit import RoleTrail
 from ichd.app.clock import clock_of
 from ichd.app.disk import watermarks
+from ichd.app.metering import metering
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.sources import counting_sources, sources_by_ae_title
 from ichd.app.storage import open_storage
@@ -78,7 +79,7 @@ def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = N
     reporter.start()
     expected.start()
     trail = RoleTrail(storage.engine, settings, "listen")
-    with uploading(storage):
+    with uploading(storage), metering(storage.engine, listener.place, listener.meter.figures, clock):
         trail.started()
         watcher.ready(f"takes images at {listener.place}")
         watcher.watch(lambda: listener.idle_s() < _SLOWEST_DOOR_S)

@@ -21,13 +21,15 @@ from ichd.pipeline.turns import Tick, Turn
 from ichd.settings import Settings
 from ichd.store.audit import Audit
 from ichd.store.baselines import Baselines
-from ichd.store.statistics import Statistics
+from ichd.store.census import peaks_of, take_census
+from ichd.store.statistics import Statistics, hour_of
 from ichd.store.ticks import Ticks, Trouble
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.reader import Reader
 
 DISK_EVERY = timedelta(minutes=1)
+QUEUE_EVERY = timedelta(minutes=1)
 CERTIFICATES_EVERY = timedelta(minutes=10)
 #: They are counted for each hour; asked more often, they are there soon after it.
 STATISTICS_EVERY = timedelta(minutes=10)
@@ -142,6 +144,7 @@ def _watches(rhythm: Rhythm) -> Iterator[Tick]:
         statistics.forget(before=clock() - STATISTICS_KEPT)
 
     yield Tick(name="disk", every=DISK_EVERY, run=partial(_disk, rhythm, statistics), of_machine=True)
+    yield Tick(name="queue", every=QUEUE_EVERY, run=untroubled(partial(_queue, rhythm, statistics)))
     yield Tick(
         name="certificates", every=CERTIFICATES_EVERY, run=partial(_certificates, rhythm, statistics), of_machine=True
     )
@@ -153,12 +156,17 @@ def _disk(rhythm: Rhythm, statistics: Statistics) -> Trouble | None:
     """One figure an hour is kept: that of its last minute."""
     now, spool = rhythm.clock(), rhythm.settings.spool
     used = 1 - rhythm.storage.spool.free_fraction()
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    statistics.record({f"disk_used/{rhythm.machine}": used}, at=hour)
+    statistics.record({f"disk_used/{rhythm.machine}": used}, at=hour_of(now))
     if used < spool.high_watermark:
         return None
     detail = f"{used:.0%} of the disk is used on {rhythm.machine}, images are refused from {spool.high_watermark:.0%}"
     return Trouble(reason=Reason.DISK_LOW, detail=detail)
+
+
+def _queue(rhythm: Rhythm, statistics: Statistics) -> None:
+    """The longest that it was within the hour: nobody asks how long it was on average."""
+    now = rhythm.clock()
+    statistics.record_peaks(peaks_of(take_census(rhythm.storage.engine), now), at=hour_of(now))
 
 
 def _certificates(rhythm: Rhythm, statistics: Statistics) -> Trouble | None:

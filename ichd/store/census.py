@@ -50,6 +50,19 @@ class Census:
     uploads: dict[str, Crowd] = field(default_factory=dict)
 
 
+def peaks_of(census: Census, now: datetime) -> dict[str, float]:
+    """What of it is worth keeping each hour at its worst, by the name of its figure (`ichd.store.days.PEAKS`)."""
+    peaks: dict[str, float] = {}
+    for kind in JobKind:
+        queued, leased = (census.jobs[kind, state] for state in (JobState.QUEUED, JobState.LEASED))
+        peaks[f"queue_peak/{kind.value}"] = queued.count + leased.count
+        peaks[f"wait_peak_s/{kind.value}"] = max(0.0, (now - (queued.since or now)).total_seconds())
+    for (destination, state), owed in census.deliveries.items():
+        if state is not JobState.DEAD:
+            peaks[f"owed_peak/{destination}"] = peaks.get(f"owed_peak/{destination}", 0.0) + owed
+    return peaks | {f"failures_peak/{name}": failures for name, failures in census.failures.items()}
+
+
 def take_census(engine: Engine) -> Census:
     """Count.
 
