@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from contextlib import ExitStack
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,7 @@ from ichd.web.doorstep import DoorCaps, Doorstep
 from ichd.web.gate import NoteLogIn, account_of, was_let_in
 from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
+from ichd.web.system import system_room
 
 log = structlog.get_logger(__name__)
 
@@ -259,6 +261,14 @@ def _application(
     def model() -> ModelIdentity:
         return read_manifest(in_force(settings.model).folder).identity
 
+    def model_since() -> datetime | None:
+        try:
+            pointer = in_force(settings.model).pointer
+        except IchdError:
+            # The check of the model says so.
+            return None
+        return None if pointer is None else pointer.at
+
     def database() -> str:
         check_schema(storage.engine)
         return "reachable, schema up to date"
@@ -283,7 +293,9 @@ def _application(
         model=model,
         destinations=[destination.name for destination in settings.destination],
         clock=clock,
+        model_since=model_since,
     )
+    checks = {"database": database, "model": model_named, "disk": disk, "self_test": self_test}
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
@@ -291,8 +303,9 @@ def _application(
         heat_maps=HeatMaps(storage.engine, storage.spool),
         reviews=Reviews(storage.engine),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
-        checks={"database": database, "model": model_named, "disk": disk, "self_test": self_test},
+        checks=checks,
         clock=clock,
         entry=entry,
         doors=[door, metrics_router(storage.engine, watched)],
+        rooms=[system_room(storage.engine, watched, checks)],
     )

@@ -26,7 +26,7 @@ from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite, Sh
 from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
 from ichd.web.heatmaps import heat_maps_router
-from ichd.web.pages import Pages, pages_router
+from ichd.web.pages import Pages, Room, pages_router
 from ichd.web.reviews import reviews_router
 
 #: Of what can't be served, and is nobody's fault.
@@ -75,8 +75,9 @@ def create_app(
     clock: Callable[[], datetime],
     entry: Entry | None = None,
     doors: Sequence[APIRouter] = (),
+    rooms: Sequence[Room] = (),
 ) -> FastAPI:
-    """The status page with readers' words, and DICOMweb; through `doors` images come in.
+    """The status page with readers' words, and DICOMweb; through `doors` images come in, `rooms` are further pages.
 
     `checks` are run by `/readyz`, by name; the one named `database` alone decides `/healthz`.
     """
@@ -97,7 +98,7 @@ def create_app(
     app.include_router(reviews_router(reviews, clock))
     app.include_router(health_router(checks))
     app.include_router(dicomweb_router(catalogue))
-    for door in doors:
+    for door in (*doors, *(room(pages) for room in rooms)):
         app.include_router(door)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _say_what_is_wrong(app, pages)

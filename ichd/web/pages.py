@@ -26,7 +26,7 @@ _LINES = 200
 #: Enough to recognise a wrong routing rule.
 _REFUSALS = 10
 #: What the head of each page leads to.
-_ROOMS = (("/", "Worklist"),)
+_ROOMS = (("/", "Worklist"), ("/system", "System"))
 
 
 class Pages:
@@ -78,6 +78,10 @@ class Pages:
             return self._model(), ""
         except IchdError as error:
             return None, str(error)
+
+
+#: Makes the routes of pages that are rendered as all are.
+Room = Callable[[Pages], APIRouter]
 
 
 def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages) -> APIRouter:

@@ -17,6 +17,8 @@ from ichd.store.reviews import Reviews
 from ichd.store.spool import Spool
 from ichd.store.studies import Studies
 from ichd.web import Entry, Site, create_app
+from ichd.web.metrics import Watched
+from ichd.web.system import system_room
 from tests.web.worklist_of_all_states import DEMO, fill
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -40,6 +42,8 @@ def client_of(
         check_schema(engine)
         return "reachable"
 
+    checks = {"database": database, "model": lambda: model.name}
+    watched = Watched(version="1.0", model=lambda: model, destinations=["pacs", "archive"], clock=lambda: NOW)
     app = create_app(
         studies=Studies(engine, Spool(folder / "spool")),
         arrivals=Arrivals(engine),
@@ -47,9 +51,10 @@ def client_of(
         heat_maps=HeatMaps(engine, Spool(folder / "spool")),
         reviews=Reviews(engine),
         site=Site(version="1.0", listener="ICHD@127.0.0.1:11112", model=lambda: model),
-        checks={"database": database, "model": lambda: model.name},
+        checks=checks,
         clock=lambda: NOW,
         entry=entry,
+        rooms=[system_room(engine, watched, checks)],
     )
     return TestClient(app, base_url="http://127.0.0.1:8642", client=(address, 50000))
 
