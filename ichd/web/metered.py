@@ -13,9 +13,7 @@ def doors_of(doors: Sequence[DoorCounts]) -> Iterator[Metric]:
     responses = CounterMetricFamily(
         "ichd_dimse_responses", "Answers to DIMSE requests.", labels=["door", "command", "status"]
     )
-    ended = CounterMetricFamily(
-        "ichd_associations", "Associations that ended, or were rejected.", labels=["door", "end"]
-    )
+    ended = CounterMetricFamily("ichd_associations", "That ended, or were rejected.", labels=["door", "end"])
     open_ = GaugeMetricFamily("ichd_associations_open", "Associations at this moment.", labels=["door"])
     for door in doors:
         for name, count in sorted(door.counts.items()):

@@ -55,7 +55,7 @@ def figures(hour: datetime, until: datetime, chance: random.Random) -> Iterator[
     """One hour."""
     rhythm = (0.25, 1.0)[7 <= hour.hour < 20] * (0.6, 1.0)[hour.weekday() < 5]
     studies = max(0, round(chance.gauss(9, 2.5) * rhythm))
-    stuck = timedelta(days=2, hours=9) < until - hour <= timedelta(days=2, hours=5)
+    stuck = timedelta(days=2, hours=5) < until - hour <= timedelta(days=2, hours=9)
     failed, skipped = (1, 0) if stuck else (0, int(chance.random() < 0.1))
     read = max(0, studies - failed - skipped)
     counts: Counter[str] = Counter(studies_received=studies, studies_failed=failed, studies_not_analysed=skipped)

@@ -80,23 +80,23 @@ def constancy(trends: Trends, now: datetime) -> Constancy:
     """
     days = steps_of(Span.QUARTER, now)
     found = trends.days(
-        ("triage", "any_bin", "words", DRIFT, REMARKS, *INPUTS), since=days.since - WORDS_SPAN, until=days.until
+        ("triage", "any_bin", "words", REMARKS, *INPUTS), since=days.since - WORDS_SPAN, until=days.until
     )
-    # It is noted at the moment of the test, and not by hours; there are a few a day.
-    tests = trends.hours(["self_test_drift"], since=days.since, until=days.until)["self_test_drift"]
+    # Neither has hours: a test is noted at its moment, and a drift is one of a day.
+    noted = trends.hours(["self_test_drift", DRIFT], since=days.since, until=days.until)
     triage = {level.value: days.gathered(found["triage"].get(level.value, ())) for level in Triage}
     scans = [_total(parts) for parts in zip(*triage.values(), strict=True)]
     words = {level: _span_words(found["words"], level, days) for level in Triage}
     return Constancy(
         days=days,
-        self_test={machine: days.gathered(rows, max) for machine, rows in sorted(tests.items())},
+        self_test={machine: days.gathered(rows, max) for machine, rows in sorted(noted["self_test_drift"].items())},
         scans=scans,
         triage={
             level: [None if not of else (part or 0) / of for part, of in zip(parts, scans, strict=True)]
             for level, parts in triage.items()
         },
         deciles=_deciles(found["any_bin"], days),
-        inputs=[_quantity(trends, family, found, days) for family in INPUTS],
+        inputs=[_quantity(trends, family, found[family], noted[DRIFT], days) for family in INPUTS],
         remarks=_remarks(found[REMARKS], scans, days),
         ppv=_agreement(found["words"], Triage.URGENT, days),
         npv=_agreement(found["words"], Triage.ROUTINE, days),
@@ -124,11 +124,11 @@ def _deciles(family: Family, days: Steps) -> dict[int, Course]:
     return {percent: [at(day, percent) for day in bins] for percent in DECILES}
 
 
-def _quantity(trends: Trends, family: str, found: Mapping[str, Family], days: Steps) -> Quantity:
+def _quantity(trends: Trends, family: str, kinds: Family, drifts: Family, days: Steps) -> Quantity:
     name = family.removeprefix("input_")
-    course = days.gathered(found[DRIFT].get(name, ()), max)
+    course = days.gathered(drifts.get(name, ()), max)
     now = next((value for value in reversed(course[-2:]) if value is not None), None)
-    lately = {each: _lately(rows, days) for each, rows in found[family].items()}
+    lately = {each: _lately(rows, days) for each, rows in kinds.items()}
     reference = trends.reference(family, until=days.until)
     return Quantity(
         name=name,

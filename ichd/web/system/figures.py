@@ -19,6 +19,8 @@ from ichd.web.system.span import Span
 from ichd.web.system.traffic import Traffic, traffic
 
 _KEPT_S = 5.0
+#: Days change with each hour that is counted.
+_DAYS_KEPT_S = 60.0
 _DISK_CURRENT = timedelta(hours=2)
 
 
@@ -49,6 +51,7 @@ class Gatherer:
         self._statistics = Statistics(engine)
         self._lock = threading.Lock()
         self._kept: dict[Span, tuple[float, Figures]] = {}
+        self._days: tuple[float, Constancy] | None = None
 
     def figures(self, span: Span) -> Figures:
         """As of now, or of a few seconds ago.
@@ -68,7 +71,7 @@ class Gatherer:
         return Figures(
             now=now,
             traffic=traffic(self._trends, span, now),
-            constancy=constancy(self._trends, now),
+            constancy=self._constancy(now),
             census=take_census(self._engine),
             outlets=outlets(self._engine, self._watched.destinations),
             models=self._trends.models(),
@@ -76,3 +79,8 @@ class Gatherer:
             disks=self._statistics.latest("disk_used", since=now - _DISK_CURRENT),
             model_since=self._watched.model_since(),
         )
+
+    def _constancy(self, now: datetime) -> Constancy:
+        if self._days is None or time.monotonic() - self._days[0] >= _DAYS_KEPT_S:
+            self._days = (time.monotonic(), constancy(self._trends, now))
+        return self._days[1]

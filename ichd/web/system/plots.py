@@ -135,7 +135,7 @@ def constancy_plots(constancy: Constancy) -> Iterator[Plot]:
     yield Plot(
         key="drift",
         title="Drift of the input",
-        note="Population stability index of the last 7 days against the first 28, less what chance gives.",
+        note="Population stability index of the last 7 days against the first 28, less what chance gives; up to 1.",
         empty="Not to be told yet: it takes 28 days with 200 scans, and then 50 scans in a week.",
         begins=begins,
         step=step,
@@ -144,7 +144,7 @@ def constancy_plots(constancy: Constancy) -> Iterator[Plot]:
             for number, quantity in enumerate(constancy.inputs, 1)
         ],
         say=says.index,
-        at_least=2 * WATCH_FROM,
+        top=1.0,
         marks=[
             Mark(value=WATCH_FROM, name=f"look, from {WATCH_FROM}", tone="indeterminate"),
             Mark(value=ALERT_FROM, name=f"alert, from {ALERT_FROM}", tone="urgent"),

@@ -140,7 +140,7 @@ def _tiles(figures: Figures) -> list[Tile]:
     p95 = traffic.latency_of_span_s[95]
     median = traffic.latency_of_span_s[50]
     return [
-        Tile(label="Studies waiting to be read", value=_bounded(waiting.count), note=oldest),
+        Tile(label="Waiting to be read", value=_bounded(waiting.count), note=oldest),
         Tile(label="Being read", value=says.count(jobs[JobKind.ANALYSE, JobState.LEASED].count)),
         Tile(
             label=f"Reported in {words}",
@@ -148,7 +148,7 @@ def _tiles(figures: Figures) -> list[Tile]:
             note=f"of {says.count(traffic.totals['studies_received'])} received",
         ),
         Tile(
-            label=f"Image to report, p95 of {words}",
+            label=f"Time to report, p95 of {words}",
             value="–" if p95 is None else says.seconds(p95),
             note="" if median is None else f"median {says.seconds(median)}",
         ),
