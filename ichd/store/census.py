@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.study import StudyState
+from ichd.store.job_row import is_open
 from ichd.store.tables import DestinationRow, InstanceRow, JobRow, StudyRow, UploadRow
 from ichd.store.transaction import reading
 
@@ -83,12 +84,13 @@ def take_census(engine: Engine) -> Census:
 
 
 def _count_jobs(session: Session, state: JobState, census: Census) -> None:
-    readings = select(JobRow.destination).where(JobRow.state == state, JobRow.destination.is_(None))
-    first = select(JobRow.owed_since).where(JobRow.state == state)
+    in_state = is_open(state)
+    readings = select(JobRow.destination).where(in_state, JobRow.destination.is_(None))
+    first = select(JobRow.owed_since).where(in_state)
     ordered = first.where(JobRow.destination.is_(None)).order_by(JobRow.order_at).limit(_FIRST)
     count = _bounded(session, readings)
     census.jobs[JobKind.ANALYSE, state] = Crowd(count=count, since=_oldest(session, ordered) if count else None)
-    sending = select(JobRow.destination).where(JobRow.state == state, JobRow.destination.is_not(None)).limit(AT_MOST)
+    sending = select(JobRow.destination).where(in_state, JobRow.destination.is_not(None)).limit(AT_MOST)
     each = sending.subquery()
     rows = session.execute(select(each.c.destination, func.count()).group_by(each.c.destination)).all()
     since: list[datetime] = []

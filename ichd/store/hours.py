@@ -14,6 +14,7 @@ from ichd.domain.histogram import duration_bin, score_bin
 from ichd.domain.job import JobState
 from ichd.domain.review import Agreement
 from ichd.domain.study import StudyState
+from ichd.store.job_row import is_open
 from ichd.store.readings import figures_of_readings
 from ichd.store.tables import FindingRow, JobRow, ReceiptRow, ReviewRow, StudyRow
 
@@ -115,7 +116,7 @@ def _delivered(session: Session, hour: datetime) -> Sequence[Row[str, int]]:
 
 
 def _dead(session: Session, hour: datetime) -> Sequence[Row[str | None, int]]:
-    dead = (JobRow.state == JobState.DEAD, JobRow.destination.is_not(None))
+    dead = (is_open(JobState.DEAD), JobRow.destination.is_not(None))
     within = (JobRow.finished_at >= hour, JobRow.finished_at < hour + HOUR)
     statement = select(JobRow.destination, func.count().label("reports")).group_by(JobRow.destination)
     return session.execute(statement.where(*dead, *within)).all()

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from ichd.domain.delivery import Proof
 from ichd.domain.job import JobState
 from ichd.domain.reason import Reason
+from ichd.store.job_row import is_open
 from ichd.store.tables import DestinationRow, JobRow, ReceiptRow, StatisticRow
 from ichd.store.transaction import reading
 
@@ -76,7 +77,7 @@ def _outlet(
 
 
 def _counts(session: Session, state: JobState) -> dict[str, int]:
-    some = select(JobRow.destination).where(JobRow.state == state, JobRow.destination.is_not(None)).limit(AT_MOST)
+    some = select(JobRow.destination).where(is_open(state), JobRow.destination.is_not(None)).limit(AT_MOST)
     each = some.subquery()
     rows = session.execute(select(each.c.destination, func.count()).group_by(each.c.destination))
     return {destination: count for destination, count in rows if destination is not None}
@@ -100,7 +101,7 @@ def _hour_of_last(session: Session, name: str) -> datetime | None:
 
 
 def _obstacle(session: Session, name: str) -> tuple[Reason | None, str]:
-    tried = (JobRow.state == JobState.QUEUED, JobRow.destination == name, JobRow.reason.is_not(None))
+    tried = (is_open(JobState.QUEUED), JobRow.destination == name, JobRow.reason.is_not(None))
     first = select(JobRow.reason, JobRow.detail).where(*tried).order_by(JobRow.order_at, JobRow.id).limit(1)
     row = session.execute(first).one_or_none()
     return (None, "") if row is None else (row.reason, row.detail)
