@@ -1,12 +1,17 @@
 """What is told to whoever watches: how things stand, and what has happened since he came, whatever the tables hold."""
 
 from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, event
 
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.census import Crowd, take_census
+from ichd.store.outlets import outlets
 from ichd.store.tally import Tally
+from tests.databases import ONE_DATABASE
 from tests.store.house import House
 
 
@@ -71,3 +76,22 @@ def test_a_tally_counts_from_its_beginning_each_thing_once(house: House) -> None
     assert tally.studies_finished == {StudyState.REPORTED: 1}
     assert latencies == [2.0]
     assert tally.latencies_s == []
+
+
+@ONE_DATABASE
+def test_no_job_that_is_done_is_read(engine: Engine) -> None:
+    """As the planner of SQLite says it, which reads the whole table where no index has what is asked."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    take_census(engine)
+    outlets(engine, ["pacs"])
+
+    with engine.connect() as connection:
+        plans = [
+            row.detail
+            for statement, values in list(asked)
+            if "FROM job" in statement
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    assert len(plans) > 8
+    assert [plan for plan in plans if plan == "SCAN job"] == []
