@@ -5,7 +5,6 @@ import ssl
 import threading
 import time
 from contextlib import ExitStack
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from ichd.app.clockwork import describe_self_test
 from ichd.app.disk import watermarks
 from ichd.app.feedback import hl7_door
 from ichd.app.notify import NOBODY, Watcher
-from ichd.app.promoted import in_force, trouble_with
+from ichd.app.promoted import in_force, promoted_at, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.app.uploading import uploading
 from ichd.domain.audit import AuditEvent, AuditOutcome
@@ -261,14 +260,6 @@ def _application(
     def model() -> ModelIdentity:
         return read_manifest(in_force(settings.model).folder).identity
 
-    def model_since() -> datetime | None:
-        try:
-            pointer = in_force(settings.model).pointer
-        except IchdError:
-            # The check of the model says so.
-            return None
-        return None if pointer is None else pointer.at
-
     def database() -> str:
         check_schema(storage.engine)
         return "reachable, schema up to date"
@@ -281,9 +272,6 @@ def _application(
         trouble = trouble_with(settings.model, found)
         return f"{named}; {trouble}" if trouble else named
 
-    def disk() -> str:
-        return check_disk(gate)
-
     def self_test() -> str:
         # A warning: images are taken all the same, and can be read again once the model is mended.
         return describe_self_test(storage.engine)
@@ -293,9 +281,9 @@ def _application(
         model=model,
         destinations=[destination.name for destination in settings.destination],
         clock=clock,
-        model_since=model_since,
+        model_since=partial(promoted_at, settings.model),
     )
-    checks = {"database": database, "model": model_named, "disk": disk, "self_test": self_test}
+    checks = {"database": database, "model": model_named, "disk": partial(check_disk, gate), "self_test": self_test}
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),

@@ -8,11 +8,11 @@ from sqlalchemy import Engine, event
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.census import Crowd, take_census
+from ichd.store.census import Crowd, peaks_of, take_census
 from ichd.store.outlets import outlets
 from ichd.store.tally import Tally
 from tests.databases import ONE_DATABASE
-from tests.store.house import House
+from tests.store.house import House, read_record, unread
 
 
 def test_the_census_tells_what_waits_what_failed_and_since_when(house: House) -> None:
@@ -46,6 +46,40 @@ def test_dead_jobs_and_destinations_that_fail_are_told(house: House) -> None:
     census = take_census(house.engine)
 
     assert census.deliveries == {("pacs", JobState.DEAD): 1}
+
+
+def test_peaks_are_what_waits_or_is_under_way(house: House) -> None:
+    house.ready(study="1.2.840.1")
+    house.analyse("pacs", "ris")
+    house.claim()
+    house.ready(study="1.2.840.2")
+    house.wait(30)
+
+    assert peaks_of(take_census(house.engine), house.now) == {
+        "queue_peak/analyse": 1,
+        "queue_peak/publish": 2,
+        "wait_peak_s/analyse": 30,
+        "wait_peak_s/publish": 32,
+        "owed_peak/pacs": 1,
+        "owed_peak/ris": 1,
+    }
+
+
+def test_a_tally_counts_how_long_readings_took(house: House) -> None:
+    tally = Tally(house.engine)
+    tally.count(now=house.now)
+    for study in ("1.2.840.1", "1.2.840.2"):
+        house.ready(study=study)
+        house.analyse(record=read_record() | {"timings_ms": {"load": 250.0, "embed": 1000.0}})
+    house.ready(study="1.2.840.3")
+    job = house.claim()
+    house.studies.begin_analysis(job, now=house.now)
+    house.studies.not_analysed(job, record=unread(), now=house.now)
+    house.wait(11)
+    tally.count(now=house.now)
+
+    assert tally.readings == 2
+    assert tally.stages_s == {"load": 0.5, "embed": 2.0}
 
 
 def test_a_tally_counts_from_its_beginning_each_thing_once(house: House) -> None:

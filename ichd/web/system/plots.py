@@ -106,16 +106,16 @@ def constancy_plots(constancy: Constancy) -> Iterator[Plot]:
     yield Plot(
         key="triage",
         title="Triage, share of the day's scans",
-        note="",
+        note="The rest is routine.",
         empty=_NO_DAY,
         begins=begins,
         step=step,
         lines=[
-            Line(name=level, values=constancy.triage[level], tone=f"{level} stack", stacked=True)
-            for level in ("urgent", "indeterminate", "routine")
+            Line(name=level, values=constancy.triage[level], tone=level, stacked=True)
+            for level in ("urgent", "indeterminate")
         ],
         say=says.percent,
-        top=1.0,
+        at_least=0.2,
     )
     deciles = constancy.deciles
     yield Plot(
