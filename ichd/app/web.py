@@ -46,6 +46,7 @@ from ichd.web import Entry, Site, create_app
 from ichd.web.accounts import Accounts
 from ichd.web.doorstep import DoorCaps, Doorstep
 from ichd.web.gate import NoteLogIn, account_of, was_let_in
+from ichd.web.health import Check
 from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
 from ichd.web.system import system_room
@@ -272,10 +273,6 @@ def _application(
         trouble = trouble_with(settings.model, found)
         return f"{named}; {trouble}" if trouble else named
 
-    def self_test() -> str:
-        # A warning: images are taken all the same, and can be read again once the model is mended.
-        return describe_self_test(storage.engine)
-
     watched = Watched(
         version=__version__,
         model=model,
@@ -283,7 +280,13 @@ def _application(
         clock=clock,
         model_since=partial(promoted_at, settings.model),
     )
-    checks = {"database": database, "model": model_named, "disk": partial(check_disk, gate), "self_test": self_test}
+    checks: dict[str, Check] = {
+        "database": database,
+        "model": model_named,
+        "disk": partial(check_disk, gate),
+        # A warning: images are taken all the same, and can be read again once the model is mended.
+        "self_test": partial(describe_self_test, storage.engine),
+    }
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),

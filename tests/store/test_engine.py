@@ -55,7 +55,7 @@ def test_migrating_at_once_by_several_is_safe(database_url: str) -> None:
 
 def test_an_empty_database_is_refused_with_the_mend(database_url: str) -> None:
     engine = open_database(database_url)
-    with pytest.raises(UserError, match=r"schema none.*needs 0004.*ichd migrate"):
+    with pytest.raises(UserError, match=r"schema none.*needs 0007.*ichd migrate"):
         check_schema(engine)
     engine.dispose()
 
