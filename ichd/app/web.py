@@ -61,8 +61,6 @@ _MOST_CONNECTIONS = 256
 #: A browser opens six, a sender a few; where all come through a proxy or from this machine they share one address.
 _MOST_PER_ADDRESS = 64
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-
-
 #: For so long the event loop may be held up by one request.
 _SLOWEST_TURN_S = 30.0
 

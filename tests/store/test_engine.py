@@ -185,7 +185,7 @@ def test_an_installed_wheel_finds_its_own_migrations(tmp_path: Path) -> None:
         check=True,
     )
     assert completed.stdout.split()[:2] == [str(tmp_path / "ichd" / "__init__.py"), "0007"]
-    draft = (tmp_path / "ichd" / "migrations" / "versions" / "0005_nothing_new.py").read_text()
+    draft = (tmp_path / "ichd" / "migrations" / "versions" / "0008_nothing_new.py").read_text()
     assert "down_revision = '0007'" in draft
     assert "    pass\n" in draft
     assert "op." not in draft
