@@ -17,12 +17,13 @@ from ichd.app.clockwork import check_self_test, check_ticks
 from ichd.app.destinations import sender_of
 from ichd.app.disk import watermarks
 from ichd.app.engine import describe_engine, load_in_force
+from ichd.app.entry import accounts_of
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
 from ichd.app.storage import bucket_of
-from ichd.app.web import accounts_of, web_tls_files
+from ichd.app.web import web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source

@@ -18,12 +18,12 @@ from ichd.app.checks import check_disk
 from ichd.app.clock import Clock, clock_of, utc_now
 from ichd.app.clockwork import describe_self_test
 from ichd.app.disk import watermarks
+from ichd.app.entry import entry_of
 from ichd.app.feedback import hl7_door
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.app.uploading import uploading
-from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.intake.counter import Counter
@@ -35,19 +35,17 @@ from ichd.intake.stow.router import stow_router
 from ichd.settings import Settings, WebSettings
 from ichd.settings.sections import LOOPBACK
 from ichd.store.arrivals import Arrivals
-from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.reviews import Reviews
-from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
 from ichd.web import Entry, Site, create_app
-from ichd.web.accounts import Accounts
+from ichd.web.access.gate import was_let_in
 from ichd.web.doorstep import DoorCaps, Doorstep
-from ichd.web.gate import NoteLogIn, account_of, was_let_in
 from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
+from ichd.web.visitor import sender_of
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +56,6 @@ _BACKLOG = 128
 _MOST_CONNECTIONS = 256
 #: A browser opens six, a sender a few; where all come through a proxy or from this machine they share one address.
 _MOST_PER_ADDRESS = 64
-_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 #: For so long the event loop may be held up by one request.
@@ -94,7 +91,7 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
     encryption = _encryption(settings.web)
-    entry = _entry(settings.web, storage)
+    entry = entry_of(settings.web, storage, clock)
     listening = _bind(settings.web)
     config = uvicorn.Config(
         _application(
@@ -178,15 +175,6 @@ def web_tls_files(web: WebSettings) -> TlsFiles | None:
     return TlsFiles(certificate=web.certificate, key=web.key, section="web")
 
 
-def accounts_of(web: WebSettings) -> Accounts | None:
-    """Who gets in, where anybody is asked.
-
-    Raises:
-        UserError: a secret is no hash of ours.
-    """
-    return Accounts({account.name: account.secret for account in web.account}) if web.account else None
-
-
 def _encryption(web: WebSettings) -> ssl.SSLContext | None:
     """What handshakes use; each takes the certificate as it is then, so that a renewed one needs no restart.
 
@@ -206,37 +194,6 @@ def _encryption(web: WebSettings) -> ssl.SSLContext | None:
     return context
 
 
-def _entry(web: WebSettings, storage: Storage) -> Entry:
-    """Who gets in, and under which names.
-
-    Raises:
-        UserError: an account's secret is no hash of ours.
-    """
-    return Entry(
-        accounts=accounts_of(web),
-        note=_note_log_ins(storage),
-        hosts=(web.host, *web.hosts),
-        any_address=web.host in _EVERY_INTERFACE,
-        behind_proxy=web.behind_tls,
-    )
-
-
-def _note_log_ins(storage: Storage) -> NoteLogIn:
-    def note(outcome: AuditOutcome, account: str, address: str) -> None:
-        with writing(storage.engine) as session:
-            record_audit(
-                session,
-                at=utc_now(),
-                event=AuditEvent.LOG_IN,
-                outcome=outcome,
-                actor=account,
-                address=address,
-                subject={},
-            )
-
-    return note
-
-
 def _door(settings: Settings, storage: Storage, counter: Counter, clock: Clock, port: int) -> APIRouter:
     """STOW-RS."""
     try:
@@ -248,7 +205,7 @@ def _door(settings: Settings, storage: Storage, counter: Counter, clock: Clock, 
     Arrivals(storage.engine).end_interrupted(listener=place, now=clock())
     config = StowConfig(place=place, max_request_bytes=settings.web.max_request_mb << 20)
     key_objects = KeyObjects(Reviews(storage.engine), Arrivals(storage.engine))
-    return stow_router(config, counter, clock=clock, account_of=account_of, key_objects=key_objects)
+    return stow_router(config, counter, clock=clock, account_of=sender_of, key_objects=key_objects)
 
 
 def _application(

@@ -108,5 +108,7 @@ def _what(entry: AuditEntry) -> str:
             return ", ".join(subject["changed"]) or "seen for the first time"
         case AuditEvent.MODEL_CHANGED:
             return f"{subject['did']}: {subject['model']} after {subject['before']}; gate: {subject['gate']}"
-        case AuditEvent.LOG_IN:
+        case AuditEvent.PATIENT_SHOWN:
+            return f"who is examined in study {subject['study_instance_uid']}"
+        case AuditEvent.LOG_IN | AuditEvent.LOG_OUT:
             return ", ".join(f"{name} {value}" for name, value in subject.items()) or "-"

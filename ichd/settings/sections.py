@@ -6,6 +6,7 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ichd.domain.role import Role
 from ichd.settings.base import Address, Name, Port, Seconds, Section, existing_port
 from ichd.settings.destinations import DestinationSettings, FeedbackSettings
 from ichd.settings.dicom import DicomSettings, SourceSettings
@@ -154,6 +155,11 @@ class AccountSettings(Section):
 
     name: Name = Field(description="Name, as in basic authentication and in the audit trail; unique.")
     secret: str = Field(description="Hash of a password or of a bearer token, as `ichd secret` prints it.")
+    role: Role = Field(
+        default=Role.VIEWER,
+        description="viewer: looks, and gives a reader's word; operator: also acts; admin: also sees who does what.",
+    )
+    stores: bool = Field(default=True, description="Whether it may store images by STOW-RS.")
 
 
 class WebSettings(Section):
@@ -166,6 +172,11 @@ class WebSettings(Section):
     key: Path | None = Field(default=None, description="Its private key: a PEM file.")
     behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS; needs `account`.")
     hosts: tuple[str, ...] = Field(default=(), description="Names by which browsers may call us, beside the address.")
+    names: Role | Literal["nobody"] = Field(
+        default=Role.OPERATOR, description="Least role that sees the names of patients: a role, or nobody."
+    )
+    idle_min: float = Field(default=30.0, gt=0, description="A browser's log-in ends after so long without use.")
+    session_h: float = Field(default=12.0, gt=0, description="A browser's log-in ends after so long, used or not.")
     max_request_mb: int = Field(default=4096, ge=1, description="Largest STOW-RS request that is taken, MiB.")
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The application: routes, pages for people, JSON for programs, and one way to say that something is wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -18,12 +18,18 @@ from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.reviews import Reviews
+from ichd.store.sessions import LogIn, Sessions
 from ichd.store.studies import Studies
-from ichd.web.accounts import Accounts
+from ichd.web.access.accounts import Accounts
+from ichd.web.access.browsers import Browsers
+from ichd.web.access.diary import Diary, NoteLogIn
+from ichd.web.access.gate import Gate
+from ichd.web.access.headers import LOOPBACK_HOSTS, SecurityHeaders
+from ichd.web.access.log_in import Entrance, Tell, log_in_router
+from ichd.web.access.standing import Standings
+from ichd.web.access.walls import BehindProxy, KnownHosts, SameSite, ShortBodies
 from ichd.web.api import api_router
 from ichd.web.dicomweb import dicomweb_router
-from ichd.web.gate import BehindProxy, Gate, KnownHosts, NoteLogIn, SameSite, ShortBodies
-from ichd.web.guard import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.health import Check, health_router
 from ichd.web.heatmaps import heat_maps_router
 from ichd.web.pages import Pages, pages_router
@@ -53,8 +59,14 @@ class Entry:
     """Who gets in, and by which names we are called; by default this machine's users, by the names of loopback."""
 
     accounts: Accounts | None = None
+    #: What each account may.
+    standings: Standings = field(default_factory=Standings)
+    #: Of browsers that log in; without, programs alone get in, with credentials on each request.
+    sessions: Sessions | None = None
     #: Writes log-ins to the audit trail.
     note: NoteLogIn = lambda *_: None
+    #: Writes to it what else accounts do.
+    tell: Tell = lambda *_: None
     #: Names and addresses of ours, beside those of loopback.
     hosts: Sequence[str] = ()
     #: We listen on every interface, whatever addresses they have.
@@ -90,7 +102,7 @@ def create_app(
         redoc_url=None,
     )
     pages = Pages(site_version=site.version, listener=site.listener, model=site.model, clock=clock)
-    _guard(app, entry or Entry())
+    _guard(app, entry or Entry(), pages, clock)
     app.include_router(pages_router(studies, arrivals, heat_maps, pages))
     app.include_router(api_router(studies, arrivals))
     app.include_router(heat_maps_router(studies, heat_maps, catalogue))
@@ -104,10 +116,23 @@ def create_app(
     return app
 
 
-def _guard(app: FastAPI, entry: Entry) -> None:
+def _guard(app: FastAPI, entry: Entry, pages: Pages, clock: Callable[[], datetime]) -> None:
     """What a request passes before it comes to a route; what is added last stands outermost."""
     if entry.accounts is not None:
-        app.add_middleware(Gate, accounts=entry.accounts, note=entry.note, trusts_loopback=not entry.behind_proxy)
+        diary = Diary(entry.note)
+        browsers = None
+        if entry.sessions is not None:
+            browsers = Browsers(entry.sessions, entry.standings, clock=clock, fingerprint=_fingerprints(entry))
+            entrance = Entrance(accounts=entry.accounts, browsers=browsers, diary=diary, tell=entry.tell)
+            app.include_router(log_in_router(entrance, pages))
+        app.add_middleware(
+            Gate,
+            accounts=entry.accounts,
+            standings=entry.standings,
+            diary=diary,
+            browsers=browsers,
+            trusts_loopback=not entry.behind_proxy,
+        )
     app.add_middleware(ShortBodies)
     app.add_middleware(SameSite)
     app.add_middleware(KnownHosts, names=(*LOOPBACK_HOSTS, *entry.hosts), any_address=entry.any_address)
@@ -115,6 +140,16 @@ def _guard(app: FastAPI, entry: Entry) -> None:
         app.add_middleware(BehindProxy)
     # Outside of all: the answer to a foreign host name carries the headers too.
     app.add_middleware(SecurityHeaders)
+
+
+def _fingerprints(entry: Entry) -> Callable[[LogIn], str | None]:
+    """Of log-ins as they would be now: one with another is over."""
+    accounts = entry.accounts
+
+    def fingerprint(log_in: LogIn) -> str | None:
+        return accounts.fingerprint(log_in.account) if accounts is not None else None
+
+    return fingerprint
 
 
 def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from ichd.domain.errors import IchdError
-from ichd.web.gate import address_of, is_loopback
+from ichd.web.visitor import address_of, is_loopback
 
 #: Says what it found, or raises an IchdError that names the mend.
 Check = Callable[[], str]

@@ -13,7 +13,7 @@ from ichd.domain.errors import Refused
 from ichd.domain.finding import CLASSES
 from ichd.domain.review import Agreement, Review, ReviewSource
 from ichd.store.reviews import Reviews
-from ichd.web.gate import account_of
+from ichd.web.visitor import account_of
 
 #: Who reads where nobody logs in: this machine's users.
 _NOBODY = "loopback"

@@ -20,7 +20,7 @@ from ichd.domain.audit import AuditEvent
 from ichd.settings import AccountSettings, DatabaseSettings, ModelSettings, Settings, SpoolSettings, WebSettings
 from ichd.store.engine import migrate, open_database
 from ichd.store.tables import AssociationRow, AuditRow, Base, InstanceRow
-from ichd.web.accounts import hash_password, new_token
+from ichd.web.access.secret import hash_password, new_token
 from tests.peers.orthanc import DICOMWEB_MISSING, dicomweb_client_of, running_orthanc
 from tests.peers.ports import free_port
 from tests.web.archive import slices

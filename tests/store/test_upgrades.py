@@ -76,7 +76,7 @@ def before(database_url: str, release: str) -> Rows:
     engine = make_release(database_url, release)
     rows = rows_of(engine)
     engine.dispose()
-    assert migrate(database_url) == "0004"
+    assert migrate(database_url) == "0006"
     return rows
 
 
@@ -144,7 +144,7 @@ def test_several_that_upgrade_at_once_do_it_once(database_url: str) -> None:
     before = rows_of(engine)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        assert list(pool.map(migrate, [database_url] * 2)) == ["0004", "0004"]
+        assert list(pool.map(migrate, [database_url] * 2)) == ["0006", "0006"]
     assert not any(lost_or_changed(before, rows_of(engine)).values())
     engine.dispose()
 
@@ -166,7 +166,7 @@ migrate(sys.argv[1])
 
 @pytest.mark.parametrize(
     "last_words",
-    ["CREATE TABLE announcement", "ALTER TABLE job DROP COLUMN", "UPDATE alembic_version SET version_num='0004'"],
+    ["CREATE TABLE announcement", "ALTER TABLE job DROP COLUMN", "UPDATE alembic_version SET version_num='0006'"],
 )
 def test_an_upgrade_that_is_killed_has_done_nothing_and_is_done_by_the_next(database_url: str, last_words: str) -> None:
     engine = make_release(database_url, "0001")
@@ -175,11 +175,11 @@ def test_an_upgrade_that_is_killed_has_done_nothing_and_is_done_by_the_next(data
 
     killed = subprocess.run([sys.executable, "-c", KILLED, database_url, last_words], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    with pytest.raises(UserError, match=r"schema 0001.*needs 0004.*ichd migrate"):
+    with pytest.raises(UserError, match=r"schema 0001.*needs 0006.*ichd migrate"):
         check_schema(engine)
     assert rows_of(engine) == before
 
-    assert migrate(database_url) == "0004"
+    assert migrate(database_url) == "0006"
     assert not any(lost_or_changed(before, rows_of(engine)).values())
     check_schema(engine)
     engine.dispose()

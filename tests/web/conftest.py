@@ -1,6 +1,6 @@
 """One filled database for all tests of the pages; they only read it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,12 @@ class Filled:
 
 
 def client_of(
-    folder: Path, *, model: ModelIdentity = DEMO, entry: Entry | None = None, address: str = "127.0.0.1"
+    folder: Path,
+    *,
+    model: ModelIdentity = DEMO,
+    entry: Entry | None = None,
+    address: str = "127.0.0.1",
+    clock: Callable[[], datetime] = lambda: NOW,
 ) -> TestClient:
     """A browser at `address`, looking at the database of `folder`."""
     engine = open_database(f"sqlite:///{folder / 'ichd.db'}")
@@ -48,7 +53,7 @@ def client_of(
         reviews=Reviews(engine),
         site=Site(version="1.0", listener="ICHD@127.0.0.1:11112", model=lambda: model),
         checks={"database": database, "model": lambda: model.name},
-        clock=lambda: NOW,
+        clock=clock,
         entry=entry,
     )
     return TestClient(app, base_url="http://127.0.0.1:8642", client=(address, 50000))

@@ -18,8 +18,10 @@ from ichd.domain.audit import AuditOutcome
 from ichd.domain.errors import Transient, UserError
 from ichd.domain.reason import Reason
 from ichd.web import Entry
-from ichd.web import accounts as accounts_module
-from ichd.web.accounts import Accounts, Verdict, hash_password, new_token
+from ichd.web.access import accounts as accounts_module
+from ichd.web.access import secret as secret_module
+from ichd.web.access.accounts import Accounts, Verdict
+from ichd.web.access.secret import hash_password, new_token
 from tests.web.conftest import Filled, client_of
 
 PASSWORD = "correct höresé battery"  # noqa: S105 - of a test
@@ -67,7 +69,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(accounts_module, "_scrypt")
+    count(secret_module, "_scrypt")
     count(hmac, "compare_digest")
     return calls
 
@@ -229,7 +231,7 @@ def test_guessers_that_come_together_are_few_and_hold_up_no_token(monkeypatch: p
         assert goes_on.wait(10)
         return False
 
-    monkeypatch.setattr(accounts_module, "_fits", slow)
+    monkeypatch.setattr(accounts_module, "fits_password", slow)
     with ThreadPoolExecutor(40) as crowd:
         guesses = [
             crowd.submit(accounts.judge, basic("viewer", str(guess)), f"192.0.2.{guess % 4}") for guess in range(40)
@@ -254,7 +256,7 @@ def test_an_error_in_a_comparison_reaches_all_who_wait_and_is_over_then(monkeypa
         raise MemoryError
 
     with monkeypatch.context() as broken:
-        broken.setattr(accounts_module, "_fits", no_memory)
+        broken.setattr(accounts_module, "fits_password", no_memory)
         with ThreadPoolExecutor(4) as crowd:
             asked = [crowd.submit(accounts.judge, basic("viewer", PASSWORD), "192.0.2.1") for _ in range(4)]
             assert all(isinstance(each.exception(10), MemoryError) for each in asked)
@@ -282,7 +284,7 @@ def test_comparisons_take_the_same_time_whatever_differs(counted: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/studies", "/api/openapi.json", "/static/ichd.css", "/dicom-web/studies", "/nowhere"]
+    "path", ["/", "/api/studies", "/api/openapi.json", "/static/worklist.css", "/dicom-web/studies", "/nowhere"]
 )
 def test_everything_asks_for_an_account(knock: Knock, path: str) -> None:
     client = knock()

@@ -13,7 +13,7 @@ import pytest
 
 from ichd.settings import AccountSettings, Settings
 from ichd.web import doorstep
-from ichd.web.accounts import new_token
+from ichd.web.access.secret import new_token
 from tests.intake.certificates import Authority
 from tests.web.test_exposed import serving, with_web
 from tests.web.test_run_web import free_port, running, settings_for

@@ -23,7 +23,8 @@ from ichd.store.studies import Studies
 from ichd.store.ticks import Ticks, Trouble
 from ichd.web import Entry, Site, create_app
 from ichd.web import metrics as module
-from ichd.web.accounts import Accounts, hash_password
+from ichd.web.access.accounts import Accounts
+from ichd.web.access.secret import hash_password
 from ichd.web.metrics import Watched, metrics_router
 from tests.web.conftest import NOW, Filled
 from tests.web.worklist_of_all_states import DEMO

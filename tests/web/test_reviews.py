@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from ichd.cli.main import app
 from ichd.domain.finding import CLASSES
 from ichd.web import Entry
-from ichd.web.accounts import Accounts, hash_password
+from ichd.web.access.accounts import Accounts
+from ichd.web.access.secret import hash_password
 from ichd.web.reviews import ClassName
 from tests.web.conftest import NOW, Filled, client_of
 from tests.web.worklist_of_all_states import fill

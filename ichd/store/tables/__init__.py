@@ -8,6 +8,7 @@ expired, which studies still receive, and what arrived last.
 from ichd.store.columns import Base
 from ichd.store.tables.arrivals import AnnouncementRow, ArrivalRow, AssociationRow, CommitmentRow, RefusalRow
 from ichd.store.tables.audit import AuditCursorRow, AuditRow
+from ichd.store.tables.sessions import WebSessionRow
 from ichd.store.tables.studies import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
 from ichd.store.tables.upkeep import BaselineRow, StatisticRow, TickRow
 from ichd.store.tables.work import (
@@ -46,4 +47,5 @@ __all__ = [
     "StudyRow",
     "TickRow",
     "UploadRow",
+    "WebSessionRow",
 ]

@@ -1,14 +1,12 @@
 """Who may use the web door: accounts with a password or a bearer token, of which only hashes are kept.
 
-Passwords are hashed with scrypt, which costs a guesser 32 MiB and a tenth of a second each. Tokens of our own making
-have 256 random bits: nobody guesses them, and one SHA-256 is enough.
+A crowd of guessers costs no more than a line of comparisons, and has to wait once ten were wrong.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-import re
 import secrets
 import threading
 import time
@@ -19,12 +17,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ichd.domain.errors import UserError
+from ichd.web.access.secret import fits_password, fits_token, hash_password, is_of_password, is_of_token
 
-_SCRYPT = re.compile(r"scrypt\$([0-9]{1,2})\$([0-9]{1,2})\$([0-9]{1,2})\$([A-Za-z0-9_-]{16,})\$([A-Za-z0-9_-]{43})")
-_SHA256 = re.compile(r"sha256\$([0-9a-f]{64})")
-#: N = 2 to this power, r, p: 32 MiB.
-_COST = (15, 8, 1)
-_MOST_MEMORY_BYTES = 256 << 20
 _MOST_CREDENTIAL_CHARACTERS = 1024
 
 #: A viewer asks a hundred times in a row: one scrypt is enough for all of them. Counted from the last time.
@@ -73,27 +67,13 @@ class _Comparison:
     followers: int = 0
 
 
-def hash_password(password: str) -> str:
-    """What `[[web.account]] secret` holds for a password."""
-    salt = secrets.token_bytes(16)
-    power, r, p = _COST
-    digest = _scrypt(password, salt, power, r, p)
-    return f"scrypt${power}${r}${p}${_encode(salt)}${_encode(digest)}"
-
-
-def new_token() -> tuple[str, str]:
-    """A new bearer token, and what `[[web.account]] secret` holds for it."""
-    token = secrets.token_urlsafe(32)
-    return token, f"sha256${hashlib.sha256(token.encode()).hexdigest()}"
-
-
 class Accounts:
     """The accounts of the settings. Safe for any number of threads."""
 
     def __init__(self, secret_by_name: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises UserError where a secret is no hash of ours."""
         for name, secret in secret_by_name.items():
-            if not _SCRYPT.fullmatch(secret) and not _SHA256.fullmatch(secret):
+            if not is_of_password(secret) and not is_of_token(secret):
                 raise UserError(f"web.account {name}: secret is no hash; make one with `ichd secret`")
         self._secrets = dict(secret_by_name)
         self._clock = clock
@@ -111,7 +91,17 @@ class Accounts:
     @property
     def takes_tokens(self) -> bool:
         """Whether any account has a bearer token."""
-        return any(_SHA256.fullmatch(secret) for secret in self._secrets.values())
+        return any(is_of_token(secret) for secret in self._secrets.values())
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether any account has a password."""
+        return any(is_of_password(secret) for secret in self._secrets.values())
+
+    def fingerprint(self, account: str) -> str | None:
+        """Of its secret, so that sessions end when it changes; None where there is no such account."""
+        secret = self._secrets.get(account)
+        return hashlib.sha256(f"{account}\0{secret}".encode()).hexdigest() if secret is not None else None
 
     def judge(self, authorization: str | None, address: str) -> Judgement:
         """The verdict on a request with this header Authorization; takes a tenth of a second for a new password."""
@@ -129,9 +119,8 @@ class Accounts:
 
     def _of_token(self, token: str) -> Judgement:
         """At once, whoever else is wrong at the same address: a proxy or a department may share one."""
-        given = _token_hash(token)
         # All of them, whichever fits: time tells nothing.
-        fitting = [name for name, secret in self._secrets.items() if hmac.compare_digest(given, secret.encode())]
+        fitting = [name for name, secret in self._secrets.items() if fits_token(token, secret)]
         return Judgement(verdict=Verdict.KNOWN, account=fitting[0]) if fitting else Judgement(verdict=Verdict.WRONG)
 
     def _of_basic(self, credential: str, address: str) -> Judgement:
@@ -142,9 +131,15 @@ class Accounts:
             return Judgement(verdict=Verdict.WRONG)
         name, _, password = decoded.partition(":")
         secret = self._secrets.get(name)
-        if secret is not None and _SHA256.fullmatch(secret):
-            fits = hmac.compare_digest(_token_hash(password), secret.encode())
+        if secret is not None and is_of_token(secret):
+            fits = fits_token(password, secret)
             return Judgement(verdict=Verdict.KNOWN if fits else Verdict.WRONG, account=name)
+        return self._of_password(name, password, address)
+
+    def log_in(self, name: str, password: str, address: str) -> Judgement:
+        """The verdict on what a person typed; a token is a machine's, and opens no session."""
+        if len(name) + len(password) > _MOST_CREDENTIAL_CHARACTERS:
+            return Judgement(verdict=Verdict.WRONG)
         return self._of_password(name, password, address)
 
     def _of_password(self, name: str, password: str, address: str) -> Judgement:
@@ -194,7 +189,7 @@ class Accounts:
                 if self._is_blocked(address):
                     return Judgement(verdict=Verdict.LATER)
             secret = self._secrets.get(name)
-            fits = _fits(password, secret or self._nobody) and secret is not None
+            fits = fits_password(password, secret or self._nobody) and secret is not None
             with self._lock:
                 if fits:
                     self._remember(key, name)
@@ -225,27 +220,3 @@ class Accounts:
         self._failures[address] = (failures + 1, until) if now < until else (1, now + _FAILURE_PERIOD_S)
         while len(self._failures) > _MOST_ADDRESSES:
             self._failures.popitem(last=False)
-
-
-def _fits(password: str, secret: str) -> bool:
-    found = _SCRYPT.fullmatch(secret)
-    if found is None:
-        return False
-    power, r, p = int(found[1]), int(found[2]), int(found[3])
-    return hmac.compare_digest(_encode(_scrypt(password, _decode(found[4]), power, r, p)), found[5])
-
-
-def _token_hash(token: str) -> bytes:
-    return b"sha256$" + hashlib.sha256(token.encode()).hexdigest().encode()
-
-
-def _scrypt(password: str, salt: bytes, power: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=1 << power, r=r, p=p, maxmem=_MOST_MEMORY_BYTES, dklen=32)
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
