@@ -1,7 +1,7 @@
 """`/api`: the same facts as JSON, in the shapes of `ichd.web.shape`."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
@@ -11,27 +11,45 @@ from ichd.domain.study import StudyState
 from ichd.store.arrivals import Arrivals
 from ichd.store.listing import StudyDetail
 from ichd.store.studies import Studies
+from ichd.web.answers import RefusalAnswer, StudyAnswer, StudyLine
 from ichd.web.shape import line_shape, refusal_shape, study_shape
 
 #: PS3.5 9.1. Whatever is no UID can't be a study, and need not reach the database.
 _UID = re.compile(r"[0-9.]{1,64}")
+#: For the description of what is about one study.
+NO_STUDY: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such study."}}
 
 
 def api_router(studies: Studies, arrivals: Arrivals) -> APIRouter:
     """The routes of `/api`."""
     router = APIRouter(prefix="/api", tags=["studies"])
 
-    @router.get("/studies", summary="The studies that arrived last, newest first")
+    @router.get(
+        "/studies",
+        summary="The studies that arrived last, newest first",
+        response_model=None,
+        responses={200: {"model": list[StudyLine]}},
+    )
     def list_studies(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100, state: StudyState | None = None
     ) -> list[Record]:
         return [line_shape(s) for s in studies.summaries(limit=limit, state=state)]
 
-    @router.get("/studies/{study_uid}", summary="All that is known of one study")
+    @router.get(
+        "/studies/{study_uid}",
+        summary="All that is known of one study",
+        response_model=None,
+        responses={200: {"model": StudyAnswer}, **NO_STUDY},
+    )
     def show_study(study_uid: str) -> Record:
         return study_shape(find_study(studies, study_uid))
 
-    @router.get("/refusals", summary="Images that were turned away at the door, newest first")
+    @router.get(
+        "/refusals",
+        summary="Images that were turned away at the door, newest first",
+        response_model=None,
+        responses={200: {"model": list[RefusalAnswer]}},
+    )
     def list_refusals(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Record]:
         return [refusal_shape(refusal) for refusal in arrivals.refusals(limit=limit)]
 

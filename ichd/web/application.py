@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -22,16 +23,19 @@ from ichd.store.sessions import LogIn, Sessions
 from ichd.store.studies import Studies
 from ichd.web.access.accounts import Accounts
 from ichd.web.access.browsers import Browsers
-from ichd.web.access.diary import Diary, NoteLogIn
+from ichd.web.access.diary import Diary, NoteLogIn, Tell
 from ichd.web.access.gate import Gate
 from ichd.web.access.headers import LOOPBACK_HOSTS, SecurityHeaders
-from ichd.web.access.log_in import Entrance, Tell, log_in_router
+from ichd.web.access.log_in import Entrance, log_in_router
 from ichd.web.access.standing import Standings
 from ichd.web.access.walls import BehindProxy, KnownHosts, SameSite, ShortBodies
 from ichd.web.api import api_router
 from ichd.web.dicomweb import dicomweb_router
+from ichd.web.docs import docs_router
 from ichd.web.health import Check, health_router
 from ichd.web.heatmaps import heat_maps_router
+from ichd.web.names import Names, names_router
+from ichd.web.openapi import Described
 from ichd.web.pages import Pages, pages_router
 from ichd.web.reviews import reviews_router
 
@@ -92,21 +96,25 @@ def create_app(
 
     `checks` are run by `/readyz`, by name; the one named `database` alone decides `/healthz`.
     """
-    app = FastAPI(
+    app = Described(
         title="ichd",
         summary="Head CT haemorrhage triage: what arrived, what was found, where the reports went.",
         version=site.version,
         openapi_url="/api/openapi.json",
-        # Their pages load scripts from another host, which the content security policy forbids.
+        # Their pages load scripts from another host, which the content security policy forbids: `ichd.web.docs`.
         docs_url=None,
         redoc_url=None,
     )
     pages = Pages(site_version=site.version, listener=site.listener, model=site.model, clock=clock)
-    _guard(app, entry or Entry(), pages, clock)
-    app.include_router(pages_router(studies, arrivals, heat_maps, pages))
+    entry = entry or Entry()
+    _guard(app, entry, pages, clock)
+    names = Names(catalogue, entry.tell)
+    app.include_router(pages_router(studies, arrivals, heat_maps, pages, names))
+    app.include_router(names_router(names))
     app.include_router(api_router(studies, arrivals))
     app.include_router(heat_maps_router(studies, heat_maps, catalogue))
     app.include_router(reviews_router(reviews, clock))
+    app.include_router(docs_router(pages))
     app.include_router(health_router(checks))
     app.include_router(dicomweb_router(catalogue))
     for door in doors:
@@ -173,6 +181,13 @@ def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
         if sentence == HTTPStatus(error.status_code).phrase:
             sentence = "There is nothing at this address." if error.status_code == HTTPStatus.NOT_FOUND else sentence
         return answer(request, error.status_code, sentence, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def not_taken(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        # Where and why, and never the value: it may be anybody's name.
+        where = ".".join(str(part) for part in first["loc"])
+        return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}.")
 
     @app.exception_handler(Transient)
     def database_away(request: Request, error: Transient) -> Response:

@@ -18,7 +18,8 @@ from ichd.store.studies import Studies
 from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_picture, window_for
 from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
-from ichd.web.api import find_study
+from ichd.web.answers import HeatMapAnswer
+from ichd.web.api import NO_STUDY, find_study
 from ichd.web.dicomweb.files import require_here
 
 #: A figure with its legend, the slice alone, or the slice under its heat alone.
@@ -138,7 +139,12 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
     """The routes of heat maps."""
     router = APIRouter(prefix="/api/studies/{study_uid}/heatmaps", tags=["heat maps"])
 
-    @router.get("", summary="The heat maps of a study's finding; empty until a worker had time to make them")
+    @router.get(
+        "",
+        summary="The heat maps of a study's finding; empty until a worker had time to make them",
+        response_model=None,
+        responses={200: {"model": list[HeatMapAnswer]}, **NO_STUDY},
+    )
     def list_heat_maps(study_uid: str) -> list[Record]:
         finding = finding_in(find_study(studies, study_uid).record)
         return [_shape(line) for line in heat_section(finding, heat_maps.of_study(study_uid)).lines]
@@ -147,7 +153,11 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
         "/{sop_uid}/{class_name}.png",
         summary="A slice under its heat, in the orientation of the stored image",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}}},
+        responses={
+            200: {"content": {"image/png": {}}},
+            404: {"description": "There is no such study or heat map."},
+            410: {"description": "The image was dropped by retention."},
+        },
     )
     def show_heat_map(
         study_uid: str,

@@ -16,9 +16,10 @@ from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
 from ichd.web.api import find_study
 from ichd.web.heatmaps import finding_in, heat_section
+from ichd.web.names import Names
 from ichd.web.study import STRIP_HEIGHT, study_page
 from ichd.web.visitor import visitor_of
-from ichd.web.words import short_uid
+from ichd.web.words import dicom_date, short_uid
 from ichd.web.worklist import refusal_lines, tallies, worklist
 
 #: A page that a person can look over; the API gives more.
@@ -51,7 +52,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals.update(version=site_version, listener=listener, strip_height=STRIP_HEIGHT, rooms=_ROOMS)
-        self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid)
+        self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid, dicom_date=dicom_date)
 
     def now(self) -> datetime:
         """The moment that a page is made for."""
@@ -80,7 +81,7 @@ class Pages:
             return None, str(error)
 
 
-def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages) -> APIRouter:
+def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages, names: Names) -> APIRouter:
     """The routes of the pages."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -101,7 +102,8 @@ def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, page
     def show_study(request: Request, study_uid: str) -> HTMLResponse:
         detail = find_study(studies, study_uid)
         heat = heat_section(finding_in(detail.record), heat_maps.of_study(study_uid))
-        return pages.page(request, "study.html", study=study_page(detail, pages.now()), heat=heat)
+        patient = names.at_hand(request, study_uid)
+        return pages.page(request, "study.html", study=study_page(detail, pages.now()), heat=heat, patient=patient)
 
     return router
 

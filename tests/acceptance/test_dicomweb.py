@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ichd.domain.audit import AuditEvent
+from ichd.domain.role import Role
 from ichd.settings import AccountSettings, DatabaseSettings, ModelSettings, Settings, SpoolSettings, WebSettings
 from ichd.store.engine import migrate, open_database
 from ichd.store.tables import AssociationRow, AuditRow, Base, InstanceRow
@@ -56,7 +57,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         web=WebSettings(
             port=free_port(),
             account=(
-                AccountSettings(name="viewer", secret=hash_password(PASSWORD)),
+                AccountSettings(name="viewer", secret=hash_password(PASSWORD), role=Role.OPERATOR),
                 AccountSettings(name="sender", secret=TOKEN_HASH),
             ),
         ),

@@ -27,7 +27,7 @@ class Browsers:
         clock: Callable[[], datetime],
         fingerprint: Callable[[LogIn], str | None],
     ) -> None:
-        """`fingerprint` is what that of a log-in would be now; None where its account, or who vouched for it, is gone."""
+        """`fingerprint` is what that of a log-in would be now; None where its account is gone."""
         self._sessions = sessions
         self._standings = standings
         self._clock = clock

@@ -7,7 +7,7 @@ from threading import Lock
 
 import structlog
 
-from ichd.domain.audit import AuditOutcome
+from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import Transient
 from ichd.web.access.accounts import Judgement, Verdict
 
@@ -20,6 +20,8 @@ _MOST_NOTED = 4096
 
 #: Writes a log-in down: outcome, account, address; raises Transient where it can't.
 NoteLogIn = Callable[[AuditOutcome, str, str], None]
+#: Writes down what an account did at an address, and to what; raises Transient where it can't.
+Tell = Callable[[AuditEvent, str, str, dict[str, str]], None]
 
 
 class Diary:

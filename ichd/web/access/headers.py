@@ -2,7 +2,7 @@
 
 On loopback the page has no log-in because only this machine can reach it. That holds only if a page of somebody else,
 open in a browser on this machine, can't read it either: the host name that the browser asked for must be one of ours
-(`ichd.web.gate.KnownHosts`), and nothing of ours may be framed, embedded or read across origins.
+(`ichd.web.access.walls.KnownHosts`), and nothing of ours may be framed, embedded or read across origins.
 """
 
 from starlette.datastructures import MutableHeaders
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 #: Names under which a browser on this machine may ask.
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 
-#: No inline script or style, nothing from elsewhere; forms, of which there is one, go nowhere else.
+#: No inline script or style, nothing from elsewhere; forms go nowhere else.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -24,6 +24,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+
+#: Swagger UI draws its signs as data. Its styles are set by the CSSOM, which needs no leave.
+_DOCS_POLICY = CONTENT_SECURITY_POLICY.replace("img-src 'self'", "img-src 'self' data:")
 
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -51,6 +54,8 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
+                if scope["path"] == "/docs":
+                    headers["Content-Security-Policy"] = _DOCS_POLICY
                 headers["Cache-Control"] = "no-cache" if static else "no-store"
             await send(message)
 

@@ -1,7 +1,6 @@
 """The page where people log in, and the end of it."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
@@ -13,7 +12,7 @@ from ichd.domain.audit import AuditEvent
 from ichd.store.sessions import LogIn
 from ichd.web.access.accounts import Accounts, Judgement, Verdict
 from ichd.web.access.browsers import Browsers
-from ichd.web.access.diary import Diary
+from ichd.web.access.diary import Diary, Tell
 from ichd.web.access.gate import LOG_IN, refusal_of
 from ichd.web.pages import Pages
 from ichd.web.visitor import account_of, address_of
@@ -21,9 +20,6 @@ from ichd.web.visitor import account_of, address_of
 #: A page of ours: two slashes, or one and a backslash, would lead to another host.
 _OURS = re.compile(r"/(?![/\\])[!-~]{0,2000}")
 _WRONG = "This name and this password do not belong together."
-
-#: Writes down what an account did at an address, and to what; raises Transient where it can't.
-Tell = Callable[[AuditEvent, str, str, dict[str, str]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
