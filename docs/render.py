@@ -10,6 +10,7 @@ from ichd.settings import (
     AccountSettings,
     AllowedPeer,
     DestinationSettings,
+    OidcSettings,
     Settings,
     SourceSettings,
     TlsClientSettings,
@@ -26,6 +27,7 @@ INNER: dict[str, type[BaseModel]] = {
     "dicom.allowed_peers": AllowedPeer,
     "dicom.tls": TlsSettings,
     "[[web.account]]": AccountSettings,
+    "[web.oidc]": OidcSettings,
 }
 
 

@@ -33,7 +33,7 @@ from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
 from ichd.settings import Settings, WebSettings
-from ichd.settings.sections import LOOPBACK
+from ichd.settings.base import LOOPBACK
 from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema

@@ -6,16 +6,13 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ichd.domain.role import Role
-from ichd.settings.base import Address, Name, Port, Seconds, Section, existing_port
+from ichd.settings.base import Address, Seconds, Section, existing_port
 from ichd.settings.destinations import DestinationSettings, FeedbackSettings
 from ichd.settings.dicom import DicomSettings, SourceSettings
+from ichd.settings.web import WebSettings
 
 #: Of the variables that are settings.
 PREFIX = "ICHD_"
-
-#: Where nobody but this machine's users knocks.
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class DatabaseSettings(Section):
@@ -148,52 +145,6 @@ class WorkerSettings(Section):
     )
     ahead: bool = Field(default=True, description="Let an idle worker embed slices of studies that still arrive.")
     heat_maps: bool = Field(default=True, description="Let an idle worker make heat maps of what was found.")
-
-
-class AccountSettings(Section):
-    """Who may use the web door, beyond loopback."""
-
-    name: Name = Field(description="Name, as in basic authentication and in the audit trail; unique.")
-    secret: str = Field(description="Hash of a password or of a bearer token, as `ichd secret` prints it.")
-    role: Role = Field(
-        default=Role.VIEWER,
-        description="viewer: looks, and gives a reader's word; operator: also acts; admin: also sees who does what.",
-    )
-    stores: bool = Field(default=True, description="Whether it may store images by STOW-RS.")
-
-
-class WebSettings(Section):
-    """The status page and DICOMweb. Beyond loopback both ask for an account."""
-
-    host: str = Field(default="127.0.0.1", description="Address to listen on; beyond loopback `account` is required.")
-    port: Port = Field(default=8642, description="Port of the page; 0 for a free one.")
-    account: tuple[AccountSettings, ...] = Field(default=(), description="Who may log in: a list of tables.")
-    certificate: Path | None = Field(default=None, description="Certificate for https, with its chain: a PEM file.")
-    key: Path | None = Field(default=None, description="Its private key: a PEM file.")
-    behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS; needs `account`.")
-    hosts: tuple[str, ...] = Field(default=(), description="Names by which browsers may call us, beside the address.")
-    names: Role | Literal["nobody"] = Field(
-        default=Role.OPERATOR, description="Least role that sees the names of patients: a role, or nobody."
-    )
-    idle_min: float = Field(default=30.0, gt=0, description="A browser's log-in ends after so long without use.")
-    session_h: float = Field(default=12.0, gt=0, description="A browser's log-in ends after so long, used or not.")
-    max_request_mb: int = Field(default=4096, ge=1, description="Largest STOW-RS request that is taken, MiB.")
-
-    @model_validator(mode="after")
-    def _is_guarded(self) -> Self:
-        names = [account.name for account in self.account]
-        if len(set(names)) < len(names):
-            raise ValueError("two accounts have the same name; give each its own")
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together; give both or none")
-        if self.behind_tls and not self.account:
-            # Whoever the proxy lets through comes from this machine: loopback no longer says who asks.
-            raise ValueError("behind_tls opens it to others and needs an account; make its secret with `ichd secret`")
-        if self.host not in LOOPBACK and not self.account:
-            raise ValueError("listens beyond loopback and needs an account; make its secret with `ichd secret`")
-        if self.host not in LOOPBACK and self.certificate is None and not self.behind_tls:
-            raise ValueError("listens beyond loopback and needs certificate and key, or behind_tls = true")
-        return self
 
 
 class AuditSettings(Section):

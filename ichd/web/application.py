@@ -27,6 +27,8 @@ from ichd.web.access.diary import Diary, NoteLogIn, Tell
 from ichd.web.access.gate import Gate
 from ichd.web.access.headers import LOOPBACK_HOSTS, SecurityHeaders
 from ichd.web.access.log_in import Entrance, log_in_router
+from ichd.web.access.oidc import oidc_router
+from ichd.web.access.provider import Provider
 from ichd.web.access.standing import Standings
 from ichd.web.access.walls import BehindProxy, KnownHosts, SameSite, ShortBodies
 from ichd.web.api import api_router
@@ -65,6 +67,8 @@ class Entry:
     accounts: Accounts | None = None
     #: What each account may.
     standings: Standings = field(default_factory=Standings)
+    #: Vouches for people, beside the accounts.
+    provider: Provider | None = None
     #: Of browsers that log in; without, programs alone get in, with credentials on each request.
     sessions: Sessions | None = None
     #: Writes log-ins to the audit trail.
@@ -131,8 +135,13 @@ def _guard(app: FastAPI, entry: Entry, pages: Pages, clock: Callable[[], datetim
         browsers = None
         if entry.sessions is not None:
             browsers = Browsers(entry.sessions, entry.standings, clock=clock, fingerprint=_fingerprints(entry))
-            entrance = Entrance(accounts=entry.accounts, browsers=browsers, diary=diary, tell=entry.tell)
+            label = entry.provider.config.label if entry.provider else None
+            entrance = Entrance(
+                accounts=entry.accounts, browsers=browsers, diary=diary, tell=entry.tell, provider=label
+            )
             app.include_router(log_in_router(entrance, pages))
+            if entry.provider is not None:
+                app.include_router(oidc_router(entrance, entry.provider, pages))
         app.add_middleware(
             Gate,
             accounts=entry.accounts,
@@ -152,9 +161,11 @@ def _guard(app: FastAPI, entry: Entry, pages: Pages, clock: Callable[[], datetim
 
 def _fingerprints(entry: Entry) -> Callable[[LogIn], str | None]:
     """Of log-ins as they would be now: one with another is over."""
-    accounts = entry.accounts
+    accounts, provider = entry.accounts, entry.provider
 
     def fingerprint(log_in: LogIn) -> str | None:
+        if log_in.role is not None:
+            return provider.config.fingerprint if provider is not None else None
         return accounts.fingerprint(log_in.account) if accounts is not None else None
 
     return fingerprint

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from ichd.domain.errors import Refused
 from ichd.domain.finding import CLASSES
@@ -19,6 +19,12 @@ from ichd.web.visitor import account_of
 _NOBODY = "loopback"
 #: The classes of the network, as a type that the description of the API shows.
 ClassName = Literal["any", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "epidural"]
+#: There is one kind at least where there is any: nothing is said of any, or that there is, or that there is nothing.
+_ONE_TRUTH: list[JsonValue] = [
+    {"not": {"required": ["any"]}},
+    {"properties": {"any": {"const": True}}},
+    {"additionalProperties": {"const": False}},
+]
 
 
 class GivenWord(BaseModel):
@@ -28,7 +34,9 @@ class GivenWord(BaseModel):
 
     agreement: Agreement = Field(description="Whether the reader found what the model found.")
     truth: dict[ClassName, bool] = Field(
-        default_factory=dict, description="By kind of haemorrhage, what is really there, as far as the reader says."
+        default_factory=dict,
+        description="By kind of haemorrhage, what is really there, as far as the reader says.",
+        json_schema_extra={"anyOf": _ONE_TRUTH},
     )
 
     @model_validator(mode="after")

@@ -100,6 +100,16 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
         ('[dicom]\nport = "x"\n', ("dicom.port", "integer", "'x'")),
         ('[dicom]\nae_title = "SEVENTEEN LETTERS"\n', ("dicom.ae_title",)),
         ("[dicom\n", ("is not TOML",)),
+        (
+            '[[web.account]]\nname = "a"\nsecret = "x"\nrole = "boss"\n',
+            ("web.account", "viewer", "operator", "admin"),
+        ),
+        ('[web]\nnames = "everybody"\n', ("web.names", "nobody")),
+        ('[web.oidc]\nissuer = "http://sso.example"\nclient_id = "x"\nroles = {}\n', ("web.oidc", "https")),
+        (
+            '[web.oidc]\nissuer = "https://sso.example"\nclient_id = "x"\nroles = {}\nscopes = "email"\n',
+            ("web.oidc", "openid"),
+        ),
         ('[web]\nhost = "0.0.0.0"\n', ("web", "beyond loopback", "account", "ichd secret")),
         (
             '[web]\nhost = "0.0.0.0"\n[[web.account]]\nname = "pacs"\nsecret = "x"\n',

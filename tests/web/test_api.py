@@ -148,6 +148,7 @@ def test_the_description_of_the_api_names_every_route(client: TestClient) -> Non
     assert set(described["paths"]) == {
         "/api/studies",
         "/api/studies/{study_uid}",
+        "/api/studies/{study_uid}/patient",
         "/api/studies/{study_uid}/review",
         "/api/studies/{study_uid}/heatmaps",
         "/api/studies/{study_uid}/heatmaps/{sop_uid}/{class_name}.png",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.role import Role
@@ -19,6 +18,7 @@ from ichd.web import Entry
 from ichd.web.access.accounts import Accounts
 from ichd.web.access.secret import hash_password, new_token
 from ichd.web.access.standing import Standing, Standings
+from tests.web.archive import Answer
 from tests.web.conftest import Filled, client_of
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
@@ -73,7 +73,7 @@ def house(filled: Filled) -> House:
     return House(filled.folder)
 
 
-def log_in(browser: TestClient, name: str = "vera", password: str = PASSWORD, back: str = "/") -> Response:
+def log_in(browser: TestClient, name: str = "vera", password: str = PASSWORD, back: str = "/") -> Answer:
     return browser.post("/login", data={"name": name, "password": password, "next": back})
 
 

@@ -22,10 +22,12 @@ from ichd.web.visitor import STRANGER, Visitor, admit, is_loopback, was_admitted
 
 #: Where people log in.
 LOG_IN = "/login"
+#: From where to an identity provider, and back from there.
+LOG_IN_PROVIDER, LOG_IN_CALLBACK = "/login/provider", "/login/callback"
 #: For whatever watches the process; they say nothing to strangers.
 _HEALTH = frozenset({"/healthz", "/readyz"})
 #: What a stranger needs to become none: the form, and how it looks.
-_ENTRANCE = frozenset({LOG_IN, "/login/provider", "/login/callback", "/static/ichd.css", "/static/log_in.css"})
+_ENTRANCE = frozenset({LOG_IN, LOG_IN_PROVIDER, LOG_IN_CALLBACK, "/static/ichd.css", "/static/log_in.css"})
 #: The icon is asked for without a page around it.
 _OPEN_PATHS = _HEALTH | _ENTRANCE | {"/static/icon.svg"}
 #: For whatever counts on this machine, which shall need no account; they hold numbers and names of ours, no patient.
