@@ -7,6 +7,7 @@ from ichd.app.clock import Clock
 from ichd.app.storage import Storage
 from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import UserError
+from ichd.domain.role import Role
 from ichd.settings import OidcSettings, WebSettings
 from ichd.store.audit import Audit
 from ichd.store.sessions import Lifetimes, Sessions
@@ -61,7 +62,7 @@ def entry_of(web: WebSettings, storage: Storage, clock: Clock) -> Entry:
 
 def _standings(web: WebSettings) -> Standings:
     by_account = {each.name: Standing(role=each.role, stores=each.stores) for each in web.account}
-    return Standings(by_account, names_from=None if web.names == "nobody" else web.names)
+    return Standings(by_account, names_from=None if web.names == "nobody" else Role(web.names))
 
 
 def _provider(oidc: OidcSettings) -> Provider:

@@ -59,8 +59,8 @@ class WebSettings(Section):
     key: Path | None = Field(default=None, description="Its private key: a PEM file.")
     behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS; needs `account`.")
     hosts: tuple[str, ...] = Field(default=(), description="Names by which browsers may call us, beside the address.")
-    names: Role | Literal["nobody"] = Field(
-        default=Role.OPERATOR, description="Least role that sees the names of patients: a role, or nobody."
+    names: Literal["viewer", "operator", "admin", "nobody"] = Field(
+        default="operator", description="Least role that sees the names of patients, in files too; or nobody."
     )
     idle_min: float = Field(default=30.0, gt=0, description="A browser's log-in ends after so long without use.")
     session_h: float = Field(default=12.0, gt=0, description="A browser's log-in ends after so long, used or not.")

@@ -56,7 +56,7 @@ def test_a_wrong_password_is_said_and_the_name_stays(window: Window) -> None:
 
     assert "do not belong together" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Name").input_value() == "viewer-jane"
-    assert page.evaluate("document.activeElement.id") == "password"
+    page.wait_for_function("document.activeElement.id === 'password'")
 
 
 def test_names_are_shown_to_who_may_see_them(window: Window) -> None:

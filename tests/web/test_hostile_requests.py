@@ -1,6 +1,5 @@
 """Requests that nobody sends in good faith: none makes an error of ours, none gets out of its room."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -65,7 +64,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.fixture(scope="module")
-def clients(archive: Archive) -> Iterator[dict[Role, TestClient]]:
+def clients(archive: Archive) -> dict[Role, TestClient]:
     """One of each role; an error of ours that reaches none of our answers is raised here."""
     found = {}
     for role in Role:
@@ -75,7 +74,7 @@ def clients(archive: Archive) -> Iterator[dict[Role, TestClient]]:
         )
         found[role] = client_of(archive.folder, entry=entry)
         found[role].headers["Authorization"] = f"Bearer {TOKENS[role][0]}"
-    yield found
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +163,7 @@ def test_a_body_that_is_too_long_is_not_read(clients: dict[Role, TestClient], pa
         {"Host": "[::1"},
         {"Content-Type": "application/x-www-form-urlencoded;" * 500},
     ],
-    ids=lambda headers: " ".join(headers),
+    ids=" ".join,
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_heads_that_are_bombs_are_answered(
