@@ -47,6 +47,16 @@ def test_a_person_is_asked_comes_to_the_page_that_was_wanted_and_leaves(window: 
     assert window.open("/").url.endswith("/login")
 
 
+def test_a_cookie_for_https_alone_is_kept_for_a_trial_on_this_machine(window: Window, tmp_path: Path) -> None:
+    """As in deploy/container: behind_tls, and no proxy in front of it yet."""
+    account = (AccountSettings(name="viewer-jane", secret=HASH),)
+    with serving(tmp_path, web=WebSettings(account=account, behind_tls=True)) as window.site:
+        log_in(window, Role.VIEWER)
+        (cookie,) = window.context.cookies()
+
+    assert (cookie["name"], cookie["secure"], cookie["httpOnly"]) == ("__Host-ichd", True, True)
+
+
 def test_a_wrong_password_is_said_and_the_name_stays(window: Window) -> None:
     window.expected.add(403)
     page = window.open("/login")

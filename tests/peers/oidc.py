@@ -1,4 +1,4 @@
-"""A small identity provider on loopback: discovery, keys that change, codes with PKCE, and tokens that lie on demand."""
+"""A small identity provider on loopback: discovery, keys that change, codes with PKCE, tokens that lie on demand."""
 
 import base64
 import hashlib

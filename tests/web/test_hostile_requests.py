@@ -170,7 +170,7 @@ def test_heads_that_are_bombs_are_answered(
     clients: dict[Role, TestClient], method: str, headers: dict[str, str]
 ) -> None:
     for path in ("/", "/api/studies", f"{NAMESPACE}/studies"):
-        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         assert clients[Role.VIEWER].request(method, path, headers=raw).status_code < 500
 
 

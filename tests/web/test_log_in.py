@@ -104,7 +104,7 @@ def test_a_person_logs_in_looks_and_logs_out(house: House) -> None:
 
 def test_the_cookie_is_out_of_reach_of_scripts_of_other_sites_and_of_plain_http(house: House) -> None:
     browser = house.browser(https=True)
-    (cookie,) = log_in(browser).headers.get_list("set-cookie")
+    cookie = log_in(browser).headers["set-cookie"]
     name, value = cookie.partition(";")[0].split("=")
 
     assert name == "__Host-ichd"
