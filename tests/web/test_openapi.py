@@ -112,3 +112,13 @@ def test_what_is_wrong_is_said_in_one_shape_and_repeats_no_value(described: Fast
     assert "DOE" not in answer.text
     page = client.get("/studies/1.2/heat?x", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
+
+
+def test_the_page_of_the_api_is_as_strict_as_the_others_but_for_its_signs(tmp_path: Path) -> None:
+    client = client_of(tmp_path)
+    others, its = (client.get(path).headers["content-security-policy"] for path in ("/docs/swagger-ui.css", "/docs"))
+
+    assert its == others.replace("img-src 'self'", "img-src 'self' data:")
+    assert "unsafe" not in its
+    assert client.get("/docs/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
+    assert "<script>" not in client.get("/docs").text
