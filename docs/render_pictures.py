@@ -1,7 +1,7 @@
 """The pictures of the manual, from a real run: `python -m docs.render_pictures` rewrites docs/pictures/.
 
-The daemon runs as an operator runs it, phantoms come by C-STORE, the demonstration model reads them, and a browser looks
-at the pages. To be run again whenever the pages have changed; it takes some minutes. Needs Chromium.
+The daemon runs as an operator runs it, phantoms come by C-STORE, the demonstration model reads them, and a browser
+looks at the pages. To be run again whenever the pages have changed; it takes some minutes. Needs Chromium.
 """
 
 import shutil
