@@ -1,4 +1,7 @@
-"""docs/connecting.md with a real Orthanc: its blocks are what runs, at other addresses."""
+"""docs/connecting.md with a real Orthanc: its blocks are what runs, at other addresses.
+
+On one database: both are asked for what a destination and a routed study come to elsewhere; here it is the page.
+"""
 
 import json
 import re
@@ -20,7 +23,8 @@ from tests.acceptance.daemon import Daemon, wait_until
 from tests.peers.orthanc import MISSING, Orthanc, running_orthanc
 from tests.peers.ports import free_port
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/connecting.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/connecting.md").read_text()
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
@@ -110,6 +114,11 @@ def test_orthanc_asks_whether_we_have_what_it_sent(connected: Connected) -> None
     wait_until(lambda: answer()["Status"] != "Pending", "no answer to the request for storage commitment")
     assert (answer()["Status"], answer()["Failures"]) == ("Success", [])
     assert len(answer()["Success"]) == len(connected.images)
+
+
+def test_the_trial_hospital_routes_by_the_same_rule() -> None:
+    (rule,) = blocks("lua")
+    assert (ROOT / "deploy/container/orthanc/route.lua").read_text().endswith(rule)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("toml"))))
