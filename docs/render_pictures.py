@@ -56,7 +56,12 @@ def main() -> None:
 def read(daemon: Daemon, recipe: PhantomRecipe, folder: Path) -> str:
     """Send a phantom, wait for its end, and give its Study Instance UID."""
     files = write_series(render(plain_recipe(recipe)), folder / f"phantom-{recipe.seed}")
-    study_uid = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    for path in files:
+        image = dcmread(path)
+        # What a worklist shows to tell studies apart; phantoms have none.
+        image.AccessionNumber = f"CT-{4700 + recipe.seed}"
+        image.save_as(path)
+    study_uid = str(image.StudyInstanceUID)
     send_folder(daemon.peer, files, progress=lambda _done, _all: None)
     daemon.wait_for(study_uid, "reported", "not_analysed", "failed")
     return study_uid

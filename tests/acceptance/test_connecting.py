@@ -1,7 +1,4 @@
-"""docs/connecting.md with a real Orthanc: its blocks are what runs, at other addresses.
-
-On one database: both are asked for what a destination and a routed study come to elsewhere; here it is the page.
-"""
+"""docs/connecting.md with a real Orthanc: its blocks are what runs, at other addresses."""
 
 import json
 import re
