@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from ichd.app.conformance.rendering import as_markdown
+from ichd.app.conformance.statement import statement_of
 from ichd.domain.reason import Reason
 from ichd.settings import (
     AccountSettings,
@@ -82,7 +84,17 @@ def reasons_page() -> str:
     )
 
 
-PAGES = {"settings.md": settings_page, "reasons.md": reasons_page}
+def conformance_page() -> str:
+    """docs/conformance.md: the statement of an installation that sets nothing, under what leads to one's own."""
+    return (
+        "<!-- Written by docs/render.py. -->\n"
+        "This is the statement of an installation with no settings at all; `ichd conformance` writes that of yours,\n"
+        "with its destinations and sources, as Markdown, as a page (`--format html`) or as JSON.\n\n"
+        + as_markdown(statement_of(Settings.model_construct()))
+    )
+
+
+PAGES = {"settings.md": settings_page, "reasons.md": reasons_page, "conformance.md": conformance_page}
 
 if __name__ == "__main__":
     for name, render in PAGES.items():

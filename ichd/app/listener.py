@@ -28,6 +28,11 @@ from ichd.store.commitments import Commitments
 from ichd.store.promises import Promises
 from ichd.store.reviews import Reviews
 
+#: What the door offers beside images, by SOP class: services, small objects, and the services that a peer may provide
+#: to us. A conformance statement says so, and a test proposes every SOP class that there is.
+SERVICE_CLASSES = (PUSH_MODEL, INSTANCE_AVAILABILITY, PERFORMED_STEP)
+OBJECT_CLASSES = (KEY_OBJECT_SELECTION,)
+PROVIDED_CLASSES = (PUSH_MODEL,)
 #: For so long the door may be busy with one connection before it looks for the next.
 _SLOWEST_DOOR_S = 30.0
 
@@ -69,7 +74,7 @@ def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = N
         services=services,
         objects={KEY_OBJECT_SELECTION: key_objects.accept},
         # A destination that we asked for commitment opens an association to us, and is its provider there too.
-        provided={PUSH_MODEL},
+        provided=PROVIDED_CLASSES,
     )
     # What was made so far lives as long as the process: the collector need not look at it in the middle of images.
     gc.collect()
