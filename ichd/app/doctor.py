@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from ichd.app.audit import collector_of
 from ichd.app.checks import check_certificate, check_disk, require_database
 from ichd.app.clock import utc_now
-from ichd.app.clockwork import check_self_test, check_ticks
+from ichd.app.clockwork import check_commission, check_self_test, check_ticks
 from ichd.app.destinations import sender_of
 from ichd.app.disk import watermarks
 from ichd.app.engine import describe_engine, load_in_force
@@ -62,6 +62,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _checked("database", lambda: _database(settings))
     yield _checked("ticks", lambda: _clockwork(settings, partial(check_ticks, now=utc_now())))
     yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
+    if settings.tick.commission_to is not None:
+        yield _checked("commissioning", lambda: _clockwork(settings, check_commission))
     yield _checked("spool", lambda: _spool(settings))
     yield _checked("disk", lambda: _disk(settings))
     yield _checked("model", lambda: _model(settings))

@@ -36,6 +36,10 @@ STATISTICS_KEPT = timedelta(days=731)
 RETENTION_EVERY = timedelta(minutes=1)
 #: A worker that has just started has studies to catch up with.
 SELF_TEST_FIRST_AFTER = timedelta(minutes=1)
+#: One that was just renewed is being looked at by a person.
+COMMISSION_FIRST_AFTER = timedelta(minutes=5)
+#: Each try leaves a study in somebody's archive.
+COMMISSION_AGAIN_AFTER = timedelta(hours=2)
 REPAIR_EVERY = timedelta(seconds=30)
 
 
@@ -99,10 +103,12 @@ def start_worker_ticks(
     self_test: SelfTest | None = None,
     retention: Callable[[datetime], object] | None = None,
     repair: Callable[[datetime], object] | None = None,
+    commission: Callable[[datetime], Trouble | None] | None = None,
 ) -> Schedule:
     """Start all of it; the caller shuts it down.
 
     `sweeps` as in `usual_ticks`. `retention` drops images, `repair` mends times that lie in the future.
+    `commission` takes a phantom along the live route.
     """
     settings, storage, clock = rhythm.settings, rhythm.storage, rhythm.clock
     collector = collector_of(settings)
@@ -126,6 +132,16 @@ def start_worker_ticks(
         ticks.append(Tick(name="retention", every=RETENTION_EVERY, run=run, of_machine=True))
     if repair is not None:
         ticks.append(Tick(name="repair_future", every=REPAIR_EVERY, run=untroubled(lambda: repair(clock()))))
+    if commission is not None and settings.tick.commission_h is not None:
+        ticks.append(
+            Tick(
+                name="commission",
+                every=timedelta(hours=settings.tick.commission_h),
+                run=lambda: commission(clock()),
+                first_after=COMMISSION_FIRST_AFTER,
+                again_after=COMMISSION_AGAIN_AFTER,
+            )
+        )
     beside = [] if self_test is None else [self_test]
     return start_ticks(
         [rhythm.turn(tick) for tick in ticks], rhythm.ticks, clock, machine=rhythm.machine, beside=beside

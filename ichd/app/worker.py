@@ -9,6 +9,7 @@ from time import perf_counter
 import structlog
 
 from ichd.app.audit import RoleTrail
+from ichd.app.commission.daily import commission_by_the_clock
 from ichd.app.disk import retention_policy, watermarks
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.policies import horizon
@@ -25,6 +26,7 @@ from ichd.store.bell import JobBell
 from ichd.store.clock_step import repair_future
 from ichd.store.eviction import evict_copies
 from ichd.store.retention import Retention
+from ichd.store.statistics import Statistics
 from ichd.vision.engines.device import gpu_count
 
 log = structlog.get_logger(__name__)
@@ -51,7 +53,7 @@ def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher
     rhythm = Rhythm(settings=settings, storage=storage, owner=owner_name(slot), clock=bench.clock)
     self_test = rhythm.self_test(lambda: bench.succession.present.reader)
     worker, put_down = readings_of(bench, couriers, bell, self_test)
-    ticks = _ticks(bench, rhythm, bell, self_test)
+    ticks = _ticks(bench, rhythm, bell, self_test, stop)
     trail = RoleTrail(storage.engine, settings, "worker")
     trail.started()
     couriers.start()
@@ -88,7 +90,9 @@ def run_worker(settings: Settings, stop: threading.Event, *, slot: Slot, watcher
     return bench.vigil.exit_code
 
 
-def _ticks(bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfTest | None) -> Schedule:
+def _ticks(
+    bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfTest | None, stop: threading.Event
+) -> Schedule:
     settings, storage = bench.settings, bench.storage
     outbox_kept = timedelta(days=settings.spool.outbox_days)
     return start_worker_ticks(
@@ -105,6 +109,7 @@ def _ticks(bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfT
         self_test=self_test,
         retention=_retention(bench),
         repair=lambda now: repair_future(storage.engine, horizon=horizon(settings), now=now),
+        commission=lambda now: commission_by_the_clock(settings, Statistics(storage.engine), stop, now=now),
     )
 
 

@@ -212,6 +212,10 @@ class TickSettings(Section):
     certificate_days: float = Field(
         default=30.0, ge=0, description="A certificate that ends within so many days is an alert."
     )
+    commission_h: float | None = Field(
+        default=None, gt=0, description="How often a phantom takes the live route to an archive and back, hours."
+    )
+    commission_to: str | None = Field(default=None, description="The destination that is then asked for the report.")
 
 
 class LogSettings(Section):
@@ -250,6 +254,18 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
     source: tuple[SourceSettings, ...] = ()
     destination: tuple[DestinationSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _commissions_a_destination(self) -> Self:
+        tick = self.tick
+        if (tick.commission_h is None) != (tick.commission_to is None):
+            raise ValueError("tick.commission_h and tick.commission_to go together; give both or none")
+        asked = [each.kind in {"dimse", "stow"} for each in self.destination if each.name == tick.commission_to]
+        if tick.commission_to is not None and asked != [True]:
+            raise ValueError(
+                f"tick.commission_to is {tick.commission_to!r}, which is no destination of kind dimse or stow"
+            )
+        return self
 
     @field_validator("destination", "source")
     @classmethod
