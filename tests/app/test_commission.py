@@ -11,7 +11,7 @@ import pytest
 from ichd.app.commission.acceptance import Acceptance, Case, Plan, commission, settings_digest
 from ichd.app.commission.daily import commission_by_the_clock
 from ichd.app.commission.page import render_page, write_report
-from ichd.app.commission.phantoms import PATIENT_NAME, TestStudy, chosen, make_study
+from ichd.app.commission.phantoms import PATIENT_NAME, PhantomStudy, chosen, make_study
 from ichd.app.commission.points import Point, points_of
 from ichd.app.commission.route import live_route
 from ichd.app.commission.trip import Trip
@@ -39,7 +39,7 @@ MODEL = check_model(Settings().model)
 
 
 @pytest.fixture(scope="module")
-def bleeding(tmp_path_factory: pytest.TempPathFactory) -> TestStudy:
+def bleeding(tmp_path_factory: pytest.TempPathFactory) -> PhantomStudy:
     return make_study("subdural", tmp_path_factory.mktemp("phantom"), number=5, now=NOW)
 
 
@@ -47,7 +47,7 @@ def rule() -> ReadingRule:
     return read_manifest(find_bundle("phantom-demo")).rule
 
 
-def finding(study: TestStudy, kind: str | None, slices: set[int]) -> Finding:
+def finding(study: PhantomStudy, kind: str | None, slices: set[int]) -> Finding:
     """As if the model had seen `kind` on some slices of the study, counted from 1."""
 
     def probabilities(number: int) -> tuple[float, ...]:
@@ -72,7 +72,7 @@ def finding(study: TestStudy, kind: str | None, slices: set[int]) -> Finding:
     )
 
 
-def trip_of(study: TestStudy, found: Finding) -> Trip:
+def trip_of(study: PhantomStudy, found: Finding) -> Trip:
     """One that went well, with a report on that finding."""
     sources = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(study.folder.glob("*.dcm"))]
     report = build_report(found, sources, ReportContext(revision=1, created_at=NOW, software_version="1"))
@@ -106,17 +106,17 @@ def wrong(trip: Trip) -> dict[str, Point]:
     return {point.name: point for point in points_of(trip, MODEL, timeout_s=60) if not point.ok}
 
 
-def bloody(study: TestStudy) -> set[int]:
+def bloody(study: PhantomStudy) -> set[int]:
     return {number for number, uid in enumerate(study.images, start=1) if uid in study.blood_mm2}
 
 
-def test_a_report_that_says_what_is_true_passes(bleeding: TestStudy) -> None:
+def test_a_report_that_says_what_is_true_passes(bleeding: PhantomStudy) -> None:
     trip = trip_of(bleeding, finding(bleeding, "subdural", bloody(bleeding)))
     assert wrong(trip) == {}
     assert len(points_of(trip, MODEL, timeout_s=60)) == 16
 
 
-def test_a_model_that_misses_the_bleed_fails_in_clear_words(bleeding: TestStudy) -> None:
+def test_a_model_that_misses_the_bleed_fails_in_clear_words(bleeding: PhantomStudy) -> None:
     missed = wrong(trip_of(bleeding, finding(bleeding, None, set())))
     assert set(missed) == {"Triage", "Kind called", "Key slices"}
     assert missed["Triage"].note == "The model misses the bleed; the route works."
@@ -126,13 +126,13 @@ def test_a_model_that_misses_the_bleed_fails_in_clear_words(bleeding: TestStudy)
     assert set(other) == {"Kind called", "Key slices"}
 
 
-def test_key_slices_without_blood_are_named(bleeding: TestStudy) -> None:
+def test_key_slices_without_blood_are_named(bleeding: PhantomStudy) -> None:
     (healthy, *_) = sorted(set(range(1, len(bleeding.images) + 1)) - bloody(bleeding))
     point = wrong(trip_of(bleeding, finding(bleeding, "subdural", {healthy})))["Key slices"]
     assert point.note == f"Slices {healthy} show no blood."
 
 
-def test_what_an_archive_changed_is_found(bleeding: TestStudy) -> None:
+def test_what_an_archive_changed_is_found(bleeding: PhantomStudy) -> None:
     trip = trip_of(bleeding, finding(bleeding, "subdural", bloody(bleeding)))
     assert trip.report is not None
     trip.report.PatientID, trip.report.AccessionNumber = "SOMEBODY", ""
@@ -141,19 +141,19 @@ def test_what_an_archive_changed_is_found(bleeding: TestStudy) -> None:
     assert {"Content", "Patient's name"} <= set(wrong(trip))
 
 
-def test_a_report_of_another_model_fails(bleeding: TestStudy) -> None:
+def test_a_report_of_another_model_fails(bleeding: PhantomStudy) -> None:
     trip = trip_of(bleeding, finding(bleeding, "subdural", bloody(bleeding)))
     other = replace(MODEL, bundle_sha256="0" * 64)
     assert [p.name for p in points_of(trip, other, timeout_s=60) if not p.ok] == ["Model"]
 
 
-def test_a_trip_that_ended_early_ends_with_its_trouble(bleeding: TestStudy) -> None:
+def test_a_trip_that_ended_early_ends_with_its_trouble(bleeding: PhantomStudy) -> None:
     trip = Trip(study=bleeding, began_at=NOW, acknowledged=28, trouble="nobody reads", state=StudyState.READY)
     (_, last) = points_of(trip, MODEL, timeout_s=60)
     assert (last.name, last.found, last.ok, last.note) == ("Report acknowledged", "ready", False, "nobody reads")
 
 
-def test_phantoms_say_what_they_are_and_are_never_the_same_twice(bleeding: TestStudy, tmp_path: Path) -> None:
+def test_phantoms_say_what_they_are_and_are_never_the_same_twice(bleeding: PhantomStudy, tmp_path: Path) -> None:
     again = make_study("subdural", tmp_path, number=5, now=NOW)
     assert again.study_uid != bleeding.study_uid
     assert not set(again.images) & set(bleeding.images)
@@ -215,7 +215,7 @@ def test_the_digest_of_the_settings_knows_no_secret() -> None:
     assert settings_digest(first) != settings_digest(settings_with(destination=[{**WEB, "timeout_s": 3.0}]))
 
 
-def test_the_page_escapes_and_needs_nothing_else(bleeding: TestStudy, tmp_path: Path) -> None:
+def test_the_page_escapes_and_needs_nothing_else(bleeding: PhantomStudy, tmp_path: Path) -> None:
     trip = trip_of(bleeding, finding(bleeding, "subdural", bloody(bleeding)))
     assert trip.report is not None
     trip.report.PatientID = "<script>alert(1)</script>"

@@ -16,12 +16,24 @@ from ichd.phantom import BLEED_KINDS, PhantomRecipe, render, write_series
 #: Whoever finds them in an archive knows by the name what they are, and that they can go.
 PATIENT_NAME = "ICHD^COMMISSIONING"
 PATIENT_ID_PREFIX = "ICHD-COMMISSIONING"
-#: Even, whole and plain: the question is whether the route works, and not how good a model is.
-_SEED, _HEALTHY_SEED, _SLICES, _VOXEL_MM = 7, 20261, 28, 2.0
+#: Even, whole and plain, so that nothing but the route is in question; the seed draws a usual kernel.
+_SEED = 7
+
+
+def _recipe(bleed: str | None) -> PhantomRecipe:
+    return PhantomRecipe(
+        seed=_SEED,
+        bleeds=(bleed,) if bleed else (),
+        slices=28,
+        voxel_mm=2.0,
+        fov_mm=235.0,
+        tilt_deg=0.0,
+        thickness_mm=5.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestStudy:
+class PhantomStudy:
     """A phantom on disk, as a scanner would send it, and what is true of it."""
 
     #: None of a healthy head.
@@ -45,14 +57,13 @@ class TestStudy:
         return self.bleed or "healthy"
 
 
-def make_study(bleed: str | None, folder: Path, *, number: int, now: datetime) -> TestStudy:
+def make_study(bleed: str | None, folder: Path, *, number: int, now: datetime) -> PhantomStudy:
     """Render and write the `number`th study of a run that began at `now`.
 
     Raises:
         OSError: the folder can't be written.
     """
-    seed, bleeds = (_SEED, (bleed,)) if bleed else (_HEALTHY_SEED, ())
-    phantom = render(plain_recipe(PhantomRecipe(seed=seed, bleeds=bleeds, slices=_SLICES, voxel_mm=_VOXEL_MM)))
+    phantom = render(plain_recipe(_recipe(bleed)))
     stamp = now.astimezone().strftime("%y%m%d%H%M%S")
     patient_id, accession_number = f"{PATIENT_ID_PREFIX}-{stamp}", f"C{stamp}-{number}"
     files = write_series(
@@ -61,7 +72,7 @@ def make_study(bleed: str | None, folder: Path, *, number: int, now: datetime) -
     study_uid, images = _rename(files, now)
     blood_SHW = phantom.label_SHW > 0
     areas_S = blood_SHW.sum(axis=(1, 2)) * phantom.pixel_spacing_mm**2
-    return TestStudy(
+    return PhantomStudy(
         bleed=bleed,
         folder=folder,
         study_uid=study_uid,

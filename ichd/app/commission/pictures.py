@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 from pydicom.dataset import Dataset
 
-from ichd.app.commission.phantoms import TestStudy
+from ichd.app.commission.phantoms import PhantomStudy
 from ichd.vision.window import SUBDURAL, apply_window
 
 #: Amber: neither blood on CT nor bone is of that colour.
@@ -15,7 +15,7 @@ _OUTLINE = (255, 176, 32)
 _WIDTH = 600
 
 
-def slice_with_truth(study: TestStudy) -> tuple[str, str]:
+def slice_with_truth(study: PhantomStudy) -> tuple[str, str]:
     """A PNG of the slice with most blood, the blood's edge drawn on it, or of the middle slice; and its caption."""
     areas_S = study.blood_SHW.sum(axis=(1, 2))
     index = int(areas_S.argmax()) if areas_S.any() else len(study.images) // 2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from ichd.app.commission.phantoms import PATIENT_NAME, TestStudy
+from ichd.app.commission.phantoms import PATIENT_NAME, PhantomStudy
 from ichd.app.commission.trip import Trip
 from ichd.domain.delivery import ObjectKind
 from ichd.domain.errors import UserError
@@ -115,7 +115,7 @@ def _whose_copy(trip: Trip) -> Point:
     )
 
 
-def _identity(report: Dataset, study: TestStudy) -> Iterator[Point]:
+def _identity(report: Dataset, study: PhantomStudy) -> Iterator[Point]:
     for name, keyword, expected in (
         ("Patient's name", "PatientName", PATIENT_NAME),
         ("Patient ID", "PatientID", study.patient_id),
@@ -138,7 +138,7 @@ def _model(report: ReadableReport, model: ModelIdentity) -> Point:
     )
 
 
-def _finding(report: ReadableReport, study: TestStudy) -> Iterator[Point]:
+def _finding(report: ReadableReport, study: PhantomStudy) -> Iterator[Point]:
     by_name = {each.name: each for each in report.classes}
     called = [name for name in CLASSES[1:] if by_name[name].presence is Presence.PRESENT]
     if study.bleed is None:
@@ -175,7 +175,7 @@ def _finding(report: ReadableReport, study: TestStudy) -> Iterator[Point]:
     yield _key_slices(own, study)
 
 
-def _key_slices(own: ReadableClass, study: TestStudy) -> Point:
+def _key_slices(own: ReadableClass, study: PhantomStudy) -> Point:
     numbers = {uid: place for place, uid in enumerate(study.images, start=1)}
     found = sorted(numbers.get(uid, 0) for uid in own.key_slices)
     true = sorted(numbers[uid] for uid in study.blood_mm2)

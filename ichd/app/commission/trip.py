@@ -9,7 +9,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from ichd.app.clock import clock_of
-from ichd.app.commission.phantoms import TestStudy
+from ichd.app.commission.phantoms import PhantomStudy
 from ichd.app.commission.route import LiveRoute
 from ichd.app.storage import Storage
 from ichd.domain.delivery import SOP_CLASSES, ObjectKind, Receipt
@@ -32,7 +32,7 @@ _ENDED_OTHERWISE = (StudyState.NOT_ANALYSED, StudyState.FAILED)
 class Trip:
     """What became of one phantom; what did not happen is None."""
 
-    study: TestStudy
+    study: PhantomStudy
     began_at: datetime
     #: Images that the receiver acknowledged.
     acknowledged: int = 0
@@ -72,7 +72,7 @@ class Traveller:
         self._timeout_s = timeout_s
         self._stopped = stopped
 
-    def take(self, study: TestStudy) -> Trip:
+    def take(self, study: PhantomStudy) -> Trip:
         """Send it, and wait for its report; whatever goes wrong is in the trip.
 
         Raises:
