@@ -48,13 +48,25 @@ def swallower() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory, archive: Orthanc, swallower: int) -> Iterator[Daemon]:
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """An archive that lists what it has, and hands nothing over."""
+    if MISSING:
+        pytest.skip(MISSING)
+    with running_orthanc(tmp_path_factory.mktemp("closed"), **OPEN | {"DicomAlwaysAllowGet": False}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def daemon(
+    tmp_path_factory: pytest.TempPathFactory, archive: Orthanc, swallower: int, closed: Orthanc
+) -> Iterator[Daemon]:
     web = f"http://127.0.0.1:{archive.http_port}/dicom-web"
     daemon = Daemon(
         tmp_path_factory.mktemp("daemon"),
         destinations=[
             Destination(name="pacs", ae_title=archive.ae_title, port=archive.dicom_port),
             Destination(name="swallower", ae_title="SWALLOWER", port=swallower),
+            Destination(name="closed", ae_title=closed.ae_title, port=closed.dicom_port),
         ],
         extra_settings=f'[[destination]]\nname = "web"\nkind = "stow"\nurl = "{web}"\n',
     )
@@ -113,6 +125,15 @@ def test_by_dicomweb_and_without_traces_on_disk(daemon: Daemon, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["web.html", "web.json"]
 
 
+def test_an_archive_that_hands_nothing_over_is_read_in_the_copy_that_was_sent(daemon: Daemon, tmp_path: Path) -> None:
+    arguments = ("--to", "closed", "--bleeds", "none", "--timeout", f"{PATIENCE_S}")
+    code, figures, page = commission(daemon, tmp_path / "closed.html", *arguments)
+    assert code == 0, figures["cases"]
+    assert not figures["cases"][0]["handed_back"]
+    assert points(figures, "healthy")["Report handed back"]["found"] == "the copy that was sent"
+    assert "The archive hands nothing over" in page
+
+
 def test_an_archive_that_swallows_the_report_fails(daemon: Daemon, tmp_path: Path) -> None:
     code, figures, page = commission(
         daemon, tmp_path / "no.html", "--to", "swallower", "--bleeds", "none", "--timeout", "30"
@@ -169,7 +190,7 @@ def test_nothing_is_sent_where_the_route_is_not_well(tmp_path: Path) -> None:
 
 def test_what_can_not_be_commissioned_is_said_in_a_sentence(daemon: Daemon) -> None:
     for arguments, words in (
-        (("--to", "nowhere"), "use one of pacs, swallower, web"),
+        (("--to", "nowhere"), "use one of pacs, swallower, closed, web"),
         (("--to", "pacs", "--bleeds", "nose"), "--bleeds nose is unknown"),
     ):
         done = subprocess.run(

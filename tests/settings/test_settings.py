@@ -204,3 +204,19 @@ def test_a_list_in_a_variable_must_be_json(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ICHD_DESTINATION", "pacs")
     with pytest.raises(SettingsError, match="must be JSON"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("tick", "words"),
+    [
+        ("commission_h = 24.0", "go together"),
+        ('commission_h = 24.0\ncommission_to = "nobody"', "no destination of kind dimse or stow"),
+        ('commission_h = 24.0\ncommission_to = "ris"', "no destination of kind dimse or stow"),
+    ],
+)
+def test_only_what_can_be_asked_is_commissioned_by_the_clock(tmp_path: Path, tick: str, words: str) -> None:
+    config = tmp_path / "ichd.toml"
+    destination = '[[destination]]\nname = "ris"\nkind = "hl7"\naddress = "ris:2575"\n'
+    config.write_text(f"[tick]\n{tick}\n{destination}")
+    with pytest.raises(SettingsError, match=words):
+        load_settings(config)
