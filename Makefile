@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench wheel clean
+.PHONY: install demo test lint format bench docs wheel clean
 
 install: $(STAMP)
 
@@ -36,10 +36,14 @@ format: install
 bench: install
 	for script in $$(grep -l '__main__' tests/benchmarks/*.py); do $(BIN)/python $$script || exit 1; done
 
+# The manual as a site, in site/. A link that leads nowhere ends it, as in the tests.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # setuptools packs whatever an earlier build left there, modules that are gone since included.
 wheel: install
 	rm -rf build
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

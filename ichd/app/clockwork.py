@@ -39,6 +39,21 @@ def check_self_test(engine: Engine) -> str:
     return found
 
 
+def check_commission(engine: Engine) -> str:
+    """When a phantom took the live route last, and what came of it.
+
+    Raises:
+        UserError: it did not come back as it must.
+        Transient: the database does not answer.
+    """
+    state = next((each for each in tick_states(engine) if each.name == "commission"), None)
+    if state is None or state.ran_at is None:
+        return "not yet"
+    if state.trouble is not None:
+        raise UserError(f"{_troubled(state)}; {state.trouble.reason.meaning}")
+    return f"last {state.ran_at:%Y-%m-%d %H:%M} UTC, passed"
+
+
 def check_ticks(engine: Engine, *, now: datetime) -> str:
     """Whether what happens by the clock does happen, and finds nothing wrong.
 
@@ -47,7 +62,7 @@ def check_ticks(engine: Engine, *, now: datetime) -> str:
         Transient: the database does not answer.
     """
     states = tick_states(engine)
-    troubled = [_troubled(state) for state in states if state.trouble is not None and not _is_drifted(state)]
+    troubled = [_troubled(state) for state in states if state.trouble is not None and not _has_own_line(state)]
     overdue = [_named(state) for state in states if state.due_at < now - OVERDUE_AFTER]
     if overdue:
         troubled.append(f"nobody runs {', '.join(overdue)}: start `ichd worker`, or `ichd serve`")
@@ -58,6 +73,10 @@ def check_ticks(engine: Engine, *, now: datetime) -> str:
 
 def _is_drifted(state: TickState) -> bool:
     return state.trouble is not None and state.trouble.reason is Reason.SELF_TEST_DRIFTED
+
+
+def _has_own_line(state: TickState) -> bool:
+    return _is_drifted(state) or state.name == "commission"
 
 
 def _troubled(state: TickState) -> str:

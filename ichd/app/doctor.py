@@ -14,16 +14,17 @@ from ichd.app.audit import collector_of
 from ichd.app.bucket import check_backlog
 from ichd.app.checks import check_certificate, check_disk, open_existing, require_database
 from ichd.app.clock import clock_of, utc_now
-from ichd.app.clockwork import check_self_test, check_ticks
+from ichd.app.clockwork import check_commission, check_self_test, check_ticks
 from ichd.app.destinations import sender_of
 from ichd.app.disk import watermarks
 from ichd.app.engine import describe_engine, load_in_force
+from ichd.app.entry import accounts_of
 from ichd.app.feedback import examine_hl7_door
 from ichd.app.listener import tls_files
 from ichd.app.promoted import in_force, trouble_with
 from ichd.app.sources import source_of
 from ichd.app.storage import bucket_of
-from ichd.app.web import accounts_of, web_tls_files
+from ichd.app.web import web_tls_files
 from ichd.domain.errors import CodedError, IchdError
 from ichd.domain.reason import Reason
 from ichd.intake.ask.archive import check_source
@@ -63,6 +64,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _checked("database", lambda: _database(settings))
     yield _checked("ticks", lambda: _clockwork(settings, _ticks))
     yield _checked("self-test", lambda: _clockwork(settings, check_self_test))
+    if settings.tick.commission_to is not None:
+        yield _checked("commissioning", lambda: _clockwork(settings, check_commission))
     yield _checked("spool", lambda: _spool(settings))
     if settings.spool.is_bucket:
         yield _checked("uploads", lambda: check_backlog(open_existing(settings), now=utc_now()))

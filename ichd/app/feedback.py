@@ -11,8 +11,8 @@ from ichd.intake.feedback.hl7_door import Hl7Door
 from ichd.intake.feedback.hl7_words import Vocabulary
 from ichd.intake.feedback.mllp import MllpConfig, MllpServer
 from ichd.settings import Settings
+from ichd.settings.base import LOOPBACK
 from ichd.settings.destinations import FeedbackSettings
-from ichd.settings.sections import LOOPBACK
 from ichd.store.arrivals import Arrivals
 from ichd.store.reviews import Reviews
 

@@ -6,6 +6,7 @@ import threading
 from ichd.app.clock import clock_of
 from ichd.app.disk import watermarks
 from ichd.app.errands import Errands
+from ichd.app.metering import metering
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.storage import open_storage
 from ichd.app.trail import RoleTrail
@@ -26,6 +27,11 @@ from ichd.store.commitments import Commitments
 from ichd.store.promises import Promises
 from ichd.store.reviews import Reviews
 
+#: What the door offers beside images, by SOP class: services, small objects, and the services that a peer may provide
+#: to us. A conformance statement says so, and a test proposes every SOP class that there is.
+SERVICE_CLASSES = (PUSH_MODEL, INSTANCE_AVAILABILITY, PERFORMED_STEP)
+OBJECT_CLASSES = (KEY_OBJECT_SELECTION,)
+PROVIDED_CLASSES = (PUSH_MODEL,)
 #: For so long the door may be busy with one connection before it looks for the next.
 _SLOWEST_DOOR_S = 30.0
 
@@ -66,13 +72,13 @@ def run_listener(settings: Settings, stop: threading.Event, watcher: Watcher = N
         services=services,
         objects={KEY_OBJECT_SELECTION: key_objects.accept},
         # A destination that we asked for commitment opens an association to us, and is its provider there too.
-        provided={PUSH_MODEL},
+        provided=PROVIDED_CLASSES,
     )
     listener.start()
     watcher.ready(f"takes images at {listener.place}")
     watcher.watch(lambda: listener.idle_s() < _SLOWEST_DOOR_S)
     trail = RoleTrail(storage.engine, settings, "listen", clock=clock)
-    with uploading(storage):
+    with uploading(storage), metering(storage.engine, listener.place, listener.meter.figures, clock):
         trail.started()
         errands.start()
         # What was made so far lives as long as the process: the collector need not look at it in the middle of images.

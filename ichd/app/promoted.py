@@ -104,6 +104,15 @@ def in_force(model: ModelSettings) -> InForce:
     return InForce(folder=folder, pointer=pointer)
 
 
+def promoted_at(model: ModelSettings) -> datetime | None:
+    """Since when the model in force is so; None where nothing was promoted, or can't be used: others say so."""
+    try:
+        pointer = in_force(model).pointer
+    except IchdError:
+        return None
+    return None if pointer is None else pointer.at
+
+
 def read_pointer(model: ModelSettings) -> Pointer | None:
     """The pointer; None where nothing was promoted.
 

@@ -22,13 +22,15 @@ from ichd.pipeline.turns import Tick, Turn
 from ichd.settings import Settings
 from ichd.store.audit import Audit
 from ichd.store.baselines import Baselines
-from ichd.store.statistics import Statistics
+from ichd.store.census import peaks_of, take_census
+from ichd.store.statistics import Statistics, hour_of
 from ichd.store.ticks import Ticks, Trouble
 from ichd.vision.bundle import Bundle
 from ichd.vision.engines.eager import EagerEngine
 from ichd.vision.reader import Reader
 
 DISK_EVERY = timedelta(minutes=1)
+QUEUE_EVERY = timedelta(minutes=1)
 CERTIFICATES_EVERY = timedelta(minutes=10)
 #: They are counted for each hour; asked more often, they are there soon after it.
 STATISTICS_EVERY = timedelta(minutes=10)
@@ -37,6 +39,10 @@ STATISTICS_KEPT = timedelta(days=731)
 RETENTION_EVERY = timedelta(minutes=1)
 #: A worker that has just started has studies to catch up with.
 SELF_TEST_FIRST_AFTER = timedelta(minutes=1)
+#: One that was just renewed is being looked at by a person.
+COMMISSION_FIRST_AFTER = timedelta(minutes=5)
+#: Each try leaves a study in somebody's archive.
+COMMISSION_AGAIN_AFTER = timedelta(hours=2)
 REPAIR_EVERY = timedelta(seconds=30)
 
 
@@ -107,10 +113,12 @@ def start_worker_ticks(
     self_test: SelfTest | None = None,
     retention: Callable[[datetime], object] | None = None,
     repair: Callable[[datetime], object] | None = None,
+    commission: Callable[[datetime], Trouble | None] | None = None,
 ) -> Schedule:
     """Start all of it; the caller shuts it down.
 
     `sweeps` as in `usual_ticks`. `retention` drops images, `repair` mends times that lie in the future.
+    `commission` takes a phantom along the live route.
     """
     settings, storage, clock = rhythm.settings, rhythm.storage, rhythm.clock
     collector = collector_of(settings)
@@ -134,6 +142,16 @@ def start_worker_ticks(
         ticks.append(Tick(name="retention", every=RETENTION_EVERY, run=run, of_place=True))
     if repair is not None:
         ticks.append(Tick(name="repair_future", every=REPAIR_EVERY, run=untroubled(lambda: repair(clock()))))
+    if commission is not None and settings.tick.commission_h is not None:
+        ticks.append(
+            Tick(
+                name="commission",
+                every=timedelta(hours=settings.tick.commission_h),
+                run=lambda: commission(clock()),
+                first_after=COMMISSION_FIRST_AFTER,
+                again_after=COMMISSION_AGAIN_AFTER,
+            )
+        )
     beside = [] if self_test is None else [self_test]
     return start_ticks([rhythm.turn(tick) for tick in ticks], rhythm.ticks, clock, beside=beside)
 
@@ -148,6 +166,7 @@ def _watches(rhythm: Rhythm) -> Iterator[Tick]:
         statistics.forget(before=clock() - STATISTICS_KEPT)
 
     yield Tick(name="disk", every=DISK_EVERY, run=partial(_disk, rhythm, statistics), of_place=True)
+    yield Tick(name="queue", every=QUEUE_EVERY, run=untroubled(partial(_queue, rhythm, statistics)))
     yield Tick(
         name="certificates", every=CERTIFICATES_EVERY, run=partial(_certificates, rhythm, statistics), of_place=True
     )
@@ -159,12 +178,17 @@ def _disk(rhythm: Rhythm, statistics: Statistics) -> Trouble | None:
     """One figure an hour is kept: that of its last minute."""
     now, spool = rhythm.clock(), rhythm.settings.spool
     used = 1 - rhythm.storage.spool.free_fraction()
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    statistics.record({f"disk_used/{rhythm.machine}": used}, at=hour)
+    statistics.record({f"disk_used/{rhythm.machine}": used}, at=hour_of(now))
     if used < spool.high_watermark:
         return None
     detail = f"{used:.0%} of the disk is used on {rhythm.machine}, images are refused from {spool.high_watermark:.0%}"
     return Trouble(reason=Reason.DISK_LOW, detail=detail)
+
+
+def _queue(rhythm: Rhythm, statistics: Statistics) -> None:
+    """The longest that it was within the hour: nobody asks how long it was on average."""
+    now = rhythm.clock()
+    statistics.record_peaks(peaks_of(take_census(rhythm.storage.engine), now), at=hour_of(now))
 
 
 def _certificates(rhythm: Rhythm, statistics: Statistics) -> Trouble | None:

@@ -86,17 +86,18 @@ def fingerprints(settings: Settings, salt: str) -> Mapping[str, str]:
     """
     return {
         name: _costly(name, value, salt) if value and name.rpartition(".")[2] in _SECRET else _quick(value)
-        for name, value in _named(settings.model_dump(mode="json"), "")
+        for name, value in named_values(settings.model_dump(mode="json"))
     }
 
 
-def _named(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def named_values(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings as JSON has them, one by one, each with its name as in `destination[pacs].address`."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _named(inner, f"{name}.{key}" if name else key)
+            yield from named_values(inner, f"{name}.{key}" if name else key)
     elif isinstance(value, list) and value and all(isinstance(entry, dict) and "name" in entry for entry in value):
         for entry in value:
-            yield from _named(entry, f"{name}[{entry['name']}]")
+            yield from named_values(entry, f"{name}[{entry['name']}]")
     else:
         yield name, value
 

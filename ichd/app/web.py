@@ -17,13 +17,13 @@ from ichd.app.checks import check_disk
 from ichd.app.clock import Clock, clock_of, utc_now
 from ichd.app.clockwork import describe_self_test
 from ichd.app.disk import watermarks
+from ichd.app.entry import entry_of
 from ichd.app.feedback import hl7_door
 from ichd.app.notify import NOBODY, Watcher
-from ichd.app.promoted import in_force, trouble_with
+from ichd.app.promoted import in_force, promoted_at, trouble_with
 from ichd.app.storage import Storage, open_storage
 from ichd.app.trail import RoleTrail
 from ichd.app.uploading import uploading
-from ichd.domain.audit import AuditEvent, AuditOutcome
 from ichd.domain.errors import IchdError, Transient, UserError
 from ichd.domain.finding import ModelIdentity
 from ichd.intake.counter import Counter
@@ -33,32 +33,35 @@ from ichd.intake.feedback.key_objects import KeyObjects
 from ichd.intake.stow.door import StowConfig
 from ichd.intake.stow.router import stow_router
 from ichd.settings import Settings, WebSettings
-from ichd.settings.sections import LOOPBACK
+from ichd.settings.base import LOOPBACK
 from ichd.store.arrivals import Arrivals
-from ichd.store.audit import record_audit
 from ichd.store.catalogue import Catalogue
 from ichd.store.engine import check_schema
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.reviews import Reviews
-from ichd.store.transaction import writing
 from ichd.vision.manifest import read_manifest
 from ichd.web import Entry, Site, create_app
-from ichd.web.accounts import Accounts
+from ichd.web.access.gate import was_let_in
 from ichd.web.doorstep import DoorCaps, Doorstep
-from ichd.web.gate import NoteLogIn, account_of, was_let_in
+from ichd.web.health import Check
+from ichd.web.live import StreamCaps
 from ichd.web.metrics import Watched, metrics_router
 from ichd.web.patience import patient_protocol
+from ichd.web.system import system_room
+from ichd.web.visitor import sender_of
 
 log = structlog.get_logger(__name__)
 
 #: How long answers that are under way may take when the role stops.
 _GRACE_S = 2
 _BACKLOG = 128
-#: Each connection may hold a part of a request in memory.
-_MOST_CONNECTIONS = 256
+#: Each connection may hold a part of a request in memory. Half of them are left to those who do not watch the worklist.
+_MOST_CONNECTIONS = 512
+_MOST_STREAMS = 256
 #: A browser opens six, a sender a few; where all come through a proxy or from this machine they share one address.
 _MOST_PER_ADDRESS = 64
-_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_MOST_STREAMS_PER_ADDRESS = 32
 
 
 #: For so long the event loop may be held up by one request.
@@ -94,17 +97,18 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
         max_visit_bytes=settings.dicom.max_association_mb << 20,
     )
     encryption = _encryption(settings.web)
-    entry = _entry(settings.web, storage, clock)
+    entry = entry_of(settings.web, storage, clock)
     listening = _bind(settings.web)
+    application = _application(
+        settings,
+        storage,
+        entry,
+        clock,
+        _door(settings, storage, counter, clock, listening.getsockname()[1]),
+        counter.gate,
+    )
     config = uvicorn.Config(
-        _application(
-            settings,
-            storage,
-            entry,
-            clock,
-            _door(settings, storage, counter, clock, listening.getsockname()[1]),
-            counter.gate,
-        ),
+        application,
         http=patient_protocol(listening, partial(was_let_in, asks=entry.accounts is not None)),
         # Only connections that this loop accepts and that speak HTTP alone are counted.
         loop="asyncio",
@@ -139,6 +143,7 @@ def run_web(settings: Settings, stop: threading.Event, watcher: Watcher = NOBODY
         watcher.stopping()
         trail.stopped()
     finally:
+        application.state.live.stop()
         server.should_exit = True
         words.close()
         if thread.ident is not None:
@@ -178,15 +183,6 @@ def web_tls_files(web: WebSettings) -> TlsFiles | None:
     return TlsFiles(certificate=web.certificate, key=web.key, section="web")
 
 
-def accounts_of(web: WebSettings) -> Accounts | None:
-    """Who gets in, where anybody is asked.
-
-    Raises:
-        UserError: a secret is no hash of ours.
-    """
-    return Accounts({account.name: account.secret for account in web.account}) if web.account else None
-
-
 def _encryption(web: WebSettings) -> ssl.SSLContext | None:
     """What handshakes use; each takes the certificate as it is then, so that a renewed one needs no restart.
 
@@ -206,37 +202,6 @@ def _encryption(web: WebSettings) -> ssl.SSLContext | None:
     return context
 
 
-def _entry(web: WebSettings, storage: Storage, clock: Clock) -> Entry:
-    """Who gets in, and under which names.
-
-    Raises:
-        UserError: an account's secret is no hash of ours.
-    """
-    return Entry(
-        accounts=accounts_of(web),
-        note=_note_log_ins(storage, clock),
-        hosts=(web.host, *web.hosts),
-        any_address=web.host in _EVERY_INTERFACE,
-        behind_proxy=web.behind_tls,
-    )
-
-
-def _note_log_ins(storage: Storage, clock: Clock) -> NoteLogIn:
-    def note(outcome: AuditOutcome, account: str, address: str) -> None:
-        with writing(storage.engine) as session:
-            record_audit(
-                session,
-                at=clock(),
-                event=AuditEvent.LOG_IN,
-                outcome=outcome,
-                actor=account,
-                address=address,
-                subject={},
-            )
-
-    return note
-
-
 def _door(settings: Settings, storage: Storage, counter: Counter, clock: Clock, port: int) -> APIRouter:
     """STOW-RS."""
     try:
@@ -248,7 +213,7 @@ def _door(settings: Settings, storage: Storage, counter: Counter, clock: Clock, 
     Arrivals(storage.engine).end_interrupted(listener=place, now=clock())
     config = StowConfig(place=place, max_request_bytes=settings.web.max_request_mb << 20)
     key_objects = KeyObjects(Reviews(storage.engine), Arrivals(storage.engine))
-    return stow_router(config, counter, clock=clock, account_of=account_of, key_objects=key_objects)
+    return stow_router(config, counter, clock=clock, account_of=sender_of, key_objects=key_objects)
 
 
 def _application(
@@ -271,28 +236,36 @@ def _application(
         trouble = trouble_with(settings.model, found)
         return f"{named}; {trouble}" if trouble else named
 
-    def disk() -> str:
-        return check_disk(gate)
-
-    def self_test() -> str:
-        # A warning: images are taken all the same, and can be read again once the model is mended.
-        return describe_self_test(storage.engine)
-
     watched = Watched(
         version=__version__,
         model=model,
         destinations=[destination.name for destination in settings.destination],
         clock=clock,
+        model_since=partial(promoted_at, settings.model),
     )
+    checks: dict[str, Check] = {
+        "database": database,
+        "model": model_named,
+        "disk": partial(check_disk, gate),
+        # A warning: images are taken all the same, and can be read again once the model is mended.
+        "self_test": partial(describe_self_test, storage.engine),
+    }
     return create_app(
         studies=storage.studies,
         arrivals=Arrivals(storage.engine),
         catalogue=Catalogue(storage.engine, storage.spool),
         heat_maps=HeatMaps(storage.engine, storage.spool),
         reviews=Reviews(storage.engine),
+        history=History(storage.engine, storage.spool),
         site=Site(version=__version__, listener=f"{dicom.ae_title}@{dicom.local_host}:{dicom.port}", model=model),
-        checks={"database": database, "model": model_named, "disk": disk, "self_test": self_test},
+        checks=checks,
         clock=clock,
         entry=entry,
         doors=[door, metrics_router(storage.engine, watched)],
+        rooms=[system_room(storage.engine, watched, checks)],
+        # Behind a proxy the address is the viewer's own, from this machine it is everybody's.
+        streams=StreamCaps(
+            streams=_MOST_STREAMS,
+            streams_per_address=_MOST_STREAMS if settings.web.host in LOOPBACK else _MOST_STREAMS_PER_ADDRESS,
+        ),
     )

@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from ichd.app.commission.daily import commission_by_the_clock
 from ichd.app.disk import retention_policy, watermarks
 from ichd.app.notify import NOBODY, Watcher
 from ichd.app.policies import horizon
@@ -24,6 +25,7 @@ from ichd.store.bell import JobBell
 from ichd.store.clock_step import repair_future
 from ichd.store.eviction import evict_copies
 from ichd.store.retention import Retention
+from ichd.store.statistics import Statistics
 from ichd.vision.engines.device import gpu_count
 
 log = structlog.get_logger(__name__)
@@ -59,7 +61,7 @@ def run_worker(bench: Bench, stop: threading.Event, watcher: Watcher = NOBODY) -
     )
     self_test = rhythm.self_test(lambda: bench.succession.present.reader)
     worker, put_down = readings_of(bench, couriers, bell, self_test)
-    ticks = _ticks(bench, rhythm, bell, self_test)
+    ticks = _ticks(bench, rhythm, bell, self_test, stop)
     trail = RoleTrail(storage.engine, settings, "worker", clock=bench.clock)
     trail.started()
     couriers.start()
@@ -96,7 +98,9 @@ def run_worker(bench: Bench, stop: threading.Event, watcher: Watcher = NOBODY) -
     return bench.vigil.exit_code
 
 
-def _ticks(bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfTest | None) -> Schedule:
+def _ticks(
+    bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfTest | None, stop: threading.Event
+) -> Schedule:
     settings, storage = bench.settings, bench.storage
     outbox_kept = timedelta(days=settings.spool.outbox_days)
     return start_worker_ticks(
@@ -113,6 +117,7 @@ def _ticks(bench: Bench, rhythm: Rhythm, bell: threading.Event, self_test: SelfT
         self_test=self_test,
         retention=_retention(bench),
         repair=lambda now: repair_future(storage.engine, horizon=horizon(settings), now=now),
+        commission=lambda now: commission_by_the_clock(settings, Statistics(storage.engine), stop, now=now),
     )
 
 

@@ -22,7 +22,7 @@ def secret(
     stdin: Annotated[bool, typer.Option("--stdin", help="Read the password from standard input, one line.")] = False,
 ) -> None:
     """Make the secret of a [[web.account]]: a hash, from which nobody gets the password back."""
-    from ichd.web.accounts import hash_password, new_token
+    from ichd.web.access.secret import hash_password, new_token
 
     if token and stdin:
         raise UserError("--token makes the token itself; leave --stdin out")

@@ -109,5 +109,11 @@ def _what(entry: AuditEntry) -> str:
             return ", ".join(subject["changed"]) or "seen for the first time"
         case AuditEvent.MODEL_CHANGED:
             return f"{subject['did']}: {subject['model']} after {subject['before']}; gate: {subject['gate']}"
-        case AuditEvent.LOG_IN:
+        case AuditEvent.STUDY_RETRIED:
+            return f"{subject['jobs']} of study {subject['study_instance_uid']}"
+        case AuditEvent.STUDY_REPROCESSED:
+            return f"study {subject['study_instance_uid']} as revision {subject['revision']}"
+        case AuditEvent.PATIENT_SHOWN:
+            return f"who is examined in study {subject['study_instance_uid']}"
+        case AuditEvent.LOG_IN | AuditEvent.LOG_OUT:
             return ", ".join(f"{name} {value}" for name, value in subject.items()) or "-"

@@ -139,7 +139,7 @@ def _show(index: "Index", out: Path) -> None:
 def synthesise(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     layout: Annotated[str, typer.Option("--layout", help="rsna or cq500.")] = "rsna",
-    studies: Annotated[int, typer.Option("--studies", min=1)] = 12,
+    studies: Annotated[int, typer.Option("--studies", min=1, help="So many scans.")] = 12,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")] = 0,
     rows: Annotated[int, typer.Option("--rows", min=32, max=1024, help="Rows and columns of an image.")] = 128,
     slices: Annotated[tuple[int, int], typer.Option("--slices", help="Fewest and most slices of a scan.")] = (10, 16),

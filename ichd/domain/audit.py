@@ -22,6 +22,10 @@ class AuditEvent(StrEnum):
     SETTINGS_CHANGED = "settings_changed"
     MODEL_CHANGED = "model_changed"
     LOG_IN = "log_in"
+    LOG_OUT = "log_out"
+    PATIENT_SHOWN = "patient_shown"
+    STUDY_RETRIED = "study_retried"
+    STUDY_REPROCESSED = "study_reprocessed"
 
 
 class AuditOutcome(IntEnum):

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     MEMORY_EXHAUSTED = "memory_exhausted"
     # What happens by the clock.
     SELF_TEST_DRIFTED = "self_test_drifted"
+    COMMISSION_FAILED = "commission_failed"
     CERTIFICATE_EXPIRING = "certificate_expiring"
     # Images that were asked for.
     SOURCE_UNREACHABLE = "source_unreachable"
@@ -171,6 +172,10 @@ MEANINGS: dict[Reason, str] = {
     Reason.INTERNAL_ERROR: "a defect of ichd; the log holds the traceback, please report it",
     Reason.TIME_LIMIT_EXCEEDED: "the job took longer than worker.time_limit_s, and its worker was ended",
     Reason.MEMORY_EXHAUSTED: "the job took far more memory than worker.memory_mb, and its worker was ended",
+    Reason.COMMISSION_FAILED: (
+        "a phantom did not take the live route to the archive and back as it must; run `ichd commission` and read its "
+        "report"
+    ),
     Reason.SELF_TEST_DRIFTED: (
         "the live model reads a stored phantom otherwise than it used to; stop trusting it, run `ichd model verify`, "
         "and look at what changed on the machine (driver, library, memory)"

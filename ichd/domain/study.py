@@ -26,6 +26,10 @@ class StudyState(StrEnum):
     FAILED = "failed"
 
 
+#: Studies that have ended; a person may have them read again.
+FINISHED = frozenset({StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED})
+
+
 #: A late slice reopens a study from any state, as a new revision. A study stays `analysing` until every destination has
 #: its report. A ready one fails where worker after worker dies before it begins. `ichd retry` sends a failed one back
 #: to where it failed; `ichd reprocess` reads a finished one again.

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 #: Single-byte and Unicode repertoires by Specific Character Set (PS3.3 C.12.1.1.2). What is missing here (code
 #: extensions by ISO 2022 escapes) shows replacement characters in a description, and nothing else.
-_ENCODINGS: Mapping[str, str] = {
+ENCODINGS: Mapping[str, str] = {
     "ISO_IR 100": "iso8859-1",
     "ISO_IR 101": "iso8859-2",
     "ISO_IR 109": "iso8859-3",
@@ -54,7 +54,7 @@ class Values:
         self._values = values
         self._tags = tags
         self._short = struct.Struct("<H" if little_endian else ">H")
-        self._encoding = _ENCODINGS.get(self._ascii("SpecificCharacterSet").split("\\")[0].strip(), "ascii")
+        self._encoding = ENCODINGS.get(self._ascii("SpecificCharacterSet").split("\\")[0].strip(), "ascii")
 
     def has(self, keyword: str) -> bool:
         """The element is there and not empty."""

@@ -71,11 +71,11 @@ class Visit:
         """Begin a data set. What is wrong with its claim is said by `Reception.admit`, once the bytes have come."""
         return Reception(self, self._desk, claim)
 
-    def end(self, *, released: bool, now: datetime) -> None:
-        """Account for the end of the visit, late where the database is away; to say it twice is no news."""
+    def end(self, *, released: bool, now: datetime) -> bool:
+        """Account for the end of the visit, late where the database is away; whether it is news, as it is once."""
         with self._ending:
             if self._ended:
-                return
+                return False
             self._ended = True
         _log.info(
             "visit_ended",
@@ -89,6 +89,7 @@ class Visit:
         ending = self._ending_of(released=released, now=now)
         if ending is not None:
             self._desk.endings.record(ending)
+        return True
 
     def _ending_of(self, *, released: bool, now: datetime) -> Ending | Fruitless | None:
         """What there is to write down; nothing where no image was kept and none lost."""

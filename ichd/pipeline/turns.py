@@ -49,6 +49,8 @@ class Tick:
     of_place: bool = False
     #: How long after the start it is first thought of.
     first_after: timedelta = timedelta()
+    #: How soon it is tried again where it found something wrong, if its period is longer; None for soon.
+    again_after: timedelta | None = None
 
     @property
     def is_held(self) -> bool:
@@ -160,7 +162,8 @@ class Turn:
 
     def _give_back(self, trouble: Trouble | None) -> None:
         began, now = self._began or self._clock(), self._clock()
-        due_at = began + (self.tick.every if trouble is None else min(self.tick.every, _AGAIN_AFTER))
+        again_after = _AGAIN_AFTER if self.tick.again_after is None else self.tick.again_after
+        due_at = began + (self.tick.every if trouble is None else min(self.tick.every, again_after))
         self._ours_until = None
         self._say(self._ticks.done(self.name, trouble, due_at=due_at, now=now), trouble)
         self._asks_at = time.monotonic() + max(0.0, min(due_at - now, _TRUSTED).total_seconds())

@@ -6,9 +6,11 @@
 | instances_stored, results_sent | DICOM Instances Transferred | A.5.3.7 |
 | images_dropped | DICOM Study Deleted | A.5.3.8 |
 | association_refused, settings_changed | Security Alert | A.5.3.11 |
-| log_in | User Authentication | A.5.3.12 |
+| patient_shown | DICOM Instances Accessed | A.5.3.6 |
+| log_in, log_out | User Authentication | A.5.3.12 |
+| study_retried, study_reprocessed | Procedure Record | A.5.3.15 |
 
-A report that goes to a destination is a transfer and no Export (A.5.3.6): that is for what leaves the realm of the
+A report that goes to a destination is a transfer and no Export (A.5.3.4): that is for what leaves the realm of the
 systems that know DICOM, on paper or media. One departure from A.5.3.7: no message has a participant object for the
 patient, who is not in our trail on purpose. The study is, by whose UID the archive knows whose it was.
 """
@@ -59,6 +61,7 @@ class _Event:
 
 _ACTIVITY = _Code(value="110100", meaning="Application Activity")
 _TRANSFER = _Event(id=_Code(value="110104", meaning="DICOM Instances Transferred"), action="C")
+_PROCEDURE = _Event(id=_Code(value="110111", meaning="Procedure Record"), action="U")
 _ALERT = _Code(value="110113", meaning="Security Alert")
 _EVENTS = {
     AuditEvent.APPLICATION_STARTED: _Event(
@@ -86,6 +89,15 @@ _EVENTS = {
         type=_Code(value="110122", meaning="Login"),
         action="E",
     ),
+    AuditEvent.LOG_OUT: _Event(
+        id=_Code(value="110114", meaning="User Authentication"),
+        type=_Code(value="110123", meaning="Logout"),
+        action="E",
+    ),
+    AuditEvent.PATIENT_SHOWN: _Event(id=_Code(value="110103", meaning="DICOM Instances Accessed"), action="R"),
+    # What is done with the study is changed, and not its images.
+    AuditEvent.STUDY_RETRIED: _PROCEDURE,
+    AuditEvent.STUDY_REPROCESSED: _PROCEDURE,
 }
 
 _APPLICATION = _Code(value="110150", meaning="Application")
@@ -107,7 +119,14 @@ def render(entry: AuditEntry, source: AuditSource) -> bytes:
     reporter = SubElement(message, "AuditSourceIdentification", AuditSourceID=_legal(f"{OURSELVES}@{source.host}"))
     SubElement(reporter, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
     match entry.event:
-        case AuditEvent.INSTANCES_STORED | AuditEvent.RESULTS_SENT | AuditEvent.IMAGES_DROPPED:
+        case (
+            AuditEvent.INSTANCES_STORED
+            | AuditEvent.RESULTS_SENT
+            | AuditEvent.IMAGES_DROPPED
+            | AuditEvent.STUDY_RETRIED
+            | AuditEvent.STUDY_REPROCESSED
+            | AuditEvent.PATIENT_SHOWN
+        ):
             _study(message, entry.subject)
         case AuditEvent.ASSOCIATION_REFUSED:
             _alert(message, source, ": ".join(part for part in _why(entry) if part))
@@ -155,7 +174,13 @@ def _participants(message: Element, entry: AuditEntry, source: AuditSource) -> N
         case AuditEvent.MODEL_CHANGED:
             _participant(message, entry.actor, requestor=True)
             _ourselves(message, source)
-        case AuditEvent.LOG_IN:
+        case (
+            AuditEvent.LOG_IN
+            | AuditEvent.LOG_OUT
+            | AuditEvent.PATIENT_SHOWN
+            | AuditEvent.STUDY_RETRIED
+            | AuditEvent.STUDY_REPROCESSED
+        ):
             _participant(message, entry.actor, entry.address, requestor=True)
             _ourselves(message, source)
 

@@ -17,7 +17,7 @@ from ichd.publish.messages import Message
 from ichd.publish.peer import DimsePeer, Verdict, judge_status
 
 #: Storage Commitment Push Model, and its well-known instance (PS3.4 J.3.5).
-_PUSH_MODEL = "1.2.840.10008.1.20.1"
+PUSH_MODEL = "1.2.840.10008.1.20.1"
 _PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"
 #: Request Storage Commitment (PS3.4 J.3.2.1.1).
 _REQUEST_COMMITMENT = 1
@@ -51,15 +51,15 @@ def request(
         Transient: the same request may succeed later.
         Permanent: NOT_COMMITTED, the peer does not offer storage commitment, or not for this.
     """
-    with associated_with(peer, in_all_syntaxes([_PUSH_MODEL])) as association:
-        context = association.context(_PUSH_MODEL)
+    with associated_with(peer, in_all_syntaxes([PUSH_MODEL])) as association:
+        context = association.context(PUSH_MODEL)
         if context is None:
             raise Permanent(Reason.NOT_COMMITTED, f"{peer} does not offer storage commitment")
         asked = association.ask(
             context,
             CommandField.N_ACTION,
             {
-                Tag.REQUESTED_SOP_CLASS_UID: _PUSH_MODEL,
+                Tag.REQUESTED_SOP_CLASS_UID: PUSH_MODEL,
                 Tag.REQUESTED_SOP_INSTANCE_UID: _PUSH_MODEL_INSTANCE,
                 Tag.ACTION_TYPE_ID: _REQUEST_COMMITMENT,
             },

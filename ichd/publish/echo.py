@@ -7,7 +7,7 @@ from ichd.publish.command import CommandField, Tag
 from ichd.publish.peer import DimsePeer
 
 #: Verification SOP Class, C-ECHO.
-_VERIFICATION = "1.2.840.10008.1.1"
+VERIFICATION = "1.2.840.10008.1.1"
 
 
 def echo(peer: DimsePeer) -> None:
@@ -16,8 +16,8 @@ def echo(peer: DimsePeer) -> None:
     Raises:
         Transient, Permanent: as `ichd.publish.peer` has them.
     """
-    with associated_with(peer, in_all_syntaxes([_VERIFICATION])) as association:
-        context = required(peer, association, _VERIFICATION, "C-ECHO")
-        answer = association.ask(context, CommandField.C_ECHO, {Tag.AFFECTED_SOP_CLASS_UID: _VERIFICATION})
+    with associated_with(peer, in_all_syntaxes([VERIFICATION])) as association:
+        context = required(peer, association, VERIFICATION, "C-ECHO")
+        answer = association.ask(context, CommandField.C_ECHO, {Tag.AFFECTED_SOP_CLASS_UID: VERIFICATION})
         if answer.command.status != 0x0000:
             raise Permanent(Reason.PEER_REFUSED, f"{peer} answered C-ECHO with 0x{answer.command.status:04X}")

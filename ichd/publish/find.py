@@ -14,7 +14,7 @@ from ichd.publish.identifier import UNREADABLE, decoded, encoded
 from ichd.publish.pdu import Context
 from ichd.publish.peer import DimsePeer, failure
 
-_STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _SUCCESS = 0x0000
 _PENDING = frozenset({0xFF00, 0xFF01})
 #: Matches of one SOP Instance UID; a peer that sends more ignores the keys.
@@ -31,8 +31,8 @@ def missing(peer: DimsePeer, study_instance_uid: str, objects: Sequence[Outgoing
         Transient: the peer can't be asked now.
         Permanent: it can't be asked at all.
     """
-    with associated_with(peer, in_all_syntaxes([_STUDY_ROOT_FIND])) as association:
-        context = required(peer, association, _STUDY_ROOT_FIND, "C-FIND (Study Root)")
+    with associated_with(peer, in_all_syntaxes([STUDY_ROOT_FIND])) as association:
+        context = required(peer, association, STUDY_ROOT_FIND, "C-FIND (Study Root)")
         return tuple(
             each.sop_instance_uid
             for each in objects

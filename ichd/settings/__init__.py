@@ -8,7 +8,6 @@ themselves: SQLite and spool under ./var, everything on loopback, the demonstrat
 from ichd.settings.destinations import DestinationSettings, FeedbackSettings
 from ichd.settings.dicom import AllowedPeer, DicomSettings, SourceSettings, TlsClientSettings, TlsSettings
 from ichd.settings.sections import (
-    AccountSettings,
     AuditSettings,
     DatabaseSettings,
     LogSettings,
@@ -17,10 +16,10 @@ from ichd.settings.sections import (
     SpoolSettings,
     StudySettings,
     TickSettings,
-    WebSettings,
     WorkerSettings,
 )
 from ichd.settings.sources import load_settings
+from ichd.settings.web import AccountSettings, OidcSettings, WebSettings
 
 __all__ = [
     "AccountSettings",
@@ -32,6 +31,7 @@ __all__ = [
     "FeedbackSettings",
     "LogSettings",
     "ModelSettings",
+    "OidcSettings",
     "Settings",
     "SourceSettings",
     "SpoolSettings",

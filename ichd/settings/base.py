@@ -12,6 +12,9 @@ Seconds = Annotated[float, Field(gt=0)]
 Address = Annotated[str, StringConstraints(pattern=r"^.+:\d{1,5}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
+#: Where nobody but this machine's users knocks.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 class Section(BaseModel):
     """A table of ichd.toml."""

@@ -6,15 +6,13 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ichd.settings.base import Address, Name, Port, Seconds, Section, existing_port
+from ichd.settings.base import Address, Seconds, Section, existing_port
 from ichd.settings.destinations import DestinationSettings, FeedbackSettings
 from ichd.settings.dicom import DicomSettings, SourceSettings
+from ichd.settings.web import WebSettings
 
 #: Of the variables that are settings.
 PREFIX = "ICHD_"
-
-#: Where nobody but this machine's users knocks.
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class DatabaseSettings(Section):
@@ -149,42 +147,6 @@ class WorkerSettings(Section):
     heat_maps: bool = Field(default=True, description="Let an idle worker make heat maps of what was found.")
 
 
-class AccountSettings(Section):
-    """Who may use the web door, beyond loopback."""
-
-    name: Name = Field(description="Name, as in basic authentication and in the audit trail; unique.")
-    secret: str = Field(description="Hash of a password or of a bearer token, as `ichd secret` prints it.")
-
-
-class WebSettings(Section):
-    """The status page and DICOMweb. Beyond loopback both ask for an account."""
-
-    host: str = Field(default="127.0.0.1", description="Address to listen on; beyond loopback `account` is required.")
-    port: Port = Field(default=8642, description="Port of the page; 0 for a free one.")
-    account: tuple[AccountSettings, ...] = Field(default=(), description="Who may log in: a list of tables.")
-    certificate: Path | None = Field(default=None, description="Certificate for https, with its chain: a PEM file.")
-    key: Path | None = Field(default=None, description="Its private key: a PEM file.")
-    behind_tls: bool = Field(default=False, description="A proxy in front of us takes care of TLS; needs `account`.")
-    hosts: tuple[str, ...] = Field(default=(), description="Names by which browsers may call us, beside the address.")
-    max_request_mb: int = Field(default=4096, ge=1, description="Largest STOW-RS request that is taken, MiB.")
-
-    @model_validator(mode="after")
-    def _is_guarded(self) -> Self:
-        names = [account.name for account in self.account]
-        if len(set(names)) < len(names):
-            raise ValueError("two accounts have the same name; give each its own")
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together; give both or none")
-        if self.behind_tls and not self.account:
-            # Whoever the proxy lets through comes from this machine: loopback no longer says who asks.
-            raise ValueError("behind_tls opens it to others and needs an account; make its secret with `ichd secret`")
-        if self.host not in LOOPBACK and not self.account:
-            raise ValueError("listens beyond loopback and needs an account; make its secret with `ichd secret`")
-        if self.host not in LOOPBACK and self.certificate is None and not self.behind_tls:
-            raise ValueError("listens beyond loopback and needs certificate and key, or behind_tls = true")
-        return self
-
-
 class AuditSettings(Section):
     """Where the audit trail is handed on to, beside our database: a syslog collector (PS3.15 A.5, RFC 5424)."""
 
@@ -212,6 +174,10 @@ class TickSettings(Section):
     certificate_days: float = Field(
         default=30.0, ge=0, description="A certificate that ends within so many days is an alert."
     )
+    commission_h: float | None = Field(
+        default=None, gt=0, description="How often a phantom takes the live route to an archive and back, hours."
+    )
+    commission_to: str | None = Field(default=None, description="The destination that is then asked for the report.")
 
 
 class LogSettings(Section):
@@ -250,6 +216,18 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
     source: tuple[SourceSettings, ...] = ()
     destination: tuple[DestinationSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _commissions_a_destination(self) -> Self:
+        tick = self.tick
+        if (tick.commission_h is None) != (tick.commission_to is None):
+            raise ValueError("tick.commission_h and tick.commission_to go together; give both or none")
+        asked = [each.kind in {"dimse", "stow"} for each in self.destination if each.name == tick.commission_to]
+        if tick.commission_to is not None and asked != [True]:
+            raise ValueError(
+                f"tick.commission_to is {tick.commission_to!r}, which is no destination of kind dimse or stow"
+            )
+        return self
 
     @field_validator("destination", "source")
     @classmethod

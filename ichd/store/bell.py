@@ -51,7 +51,7 @@ class JobBell:
         pause_s, away = _FIRST_PAUSE_S, False
         while not self._stopping.is_set():
             try:
-                with self._connect() as connection:
+                with own_connection(self._engine) as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
                     if away:
                         log.info("job_bell_heard_again")
@@ -66,18 +66,19 @@ class JobBell:
             self._stopping.wait(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def _connect(self) -> "Connection[Any]":
-        """Not the pool's: it would be in use for ever."""
-        arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
-        connection: Connection[Any] = self._engine.dialect.loaded_dbapi.connect(
-            *arguments, **{**_KEEPALIVE, "autocommit": True, **options}
-        )
-        return connection
-
     def _listen(self, connection: "Connection[Any]") -> None:
         while not self._stopping.is_set():
             for said in connection.notifies(timeout=_LISTEN_S):
                 self._ring(said.payload or None)
+
+
+def own_connection(engine: Engine) -> "Connection[Any]":
+    """A connection of PostgreSQL to listen on, for ever: not the pool's. Each statement is its own transaction."""
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    connection: Connection[Any] = engine.dialect.loaded_dbapi.connect(
+        *arguments, **{**_KEEPALIVE, "autocommit": True, **options}
+    )
+    return connection
 
 
 def has_bell(engine: Engine) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.study import StudyState
+from ichd.store.job_row import is_open
 from ichd.store.tables import DestinationRow, InstanceRow, JobRow, StudyRow, UploadRow
 from ichd.store.transaction import reading
 
@@ -50,6 +51,19 @@ class Census:
     uploads: dict[str, Crowd] = field(default_factory=dict)
 
 
+def peaks_of(census: Census, now: datetime) -> dict[str, float]:
+    """What of it is worth keeping each hour at its worst, by the name of its figure (`ichd.store.days.PEAKS`)."""
+    peaks: dict[str, float] = {}
+    for kind in JobKind:
+        queued, leased = (census.jobs[kind, state] for state in (JobState.QUEUED, JobState.LEASED))
+        peaks[f"queue_peak/{kind.value}"] = queued.count + leased.count
+        peaks[f"wait_peak_s/{kind.value}"] = max(0.0, (now - (queued.since or now)).total_seconds())
+    for (destination, state), owed in census.deliveries.items():
+        if state is not JobState.DEAD:
+            peaks[f"owed_peak/{destination}"] = peaks.get(f"owed_peak/{destination}", 0.0) + owed
+    return peaks | {f"failures_peak/{name}": failures for name, failures in census.failures.items()}
+
+
 def take_census(engine: Engine) -> Census:
     """Count.
 
@@ -70,12 +84,13 @@ def take_census(engine: Engine) -> Census:
 
 
 def _count_jobs(session: Session, state: JobState, census: Census) -> None:
-    readings = select(JobRow.destination).where(JobRow.state == state, JobRow.destination.is_(None))
-    first = select(JobRow.owed_since).where(JobRow.state == state)
+    in_state = is_open(state)
+    readings = select(JobRow.destination).where(in_state, JobRow.destination.is_(None))
+    first = select(JobRow.owed_since).where(in_state)
     ordered = first.where(JobRow.destination.is_(None)).order_by(JobRow.order_at).limit(_FIRST)
     count = _bounded(session, readings)
     census.jobs[JobKind.ANALYSE, state] = Crowd(count=count, since=_oldest(session, ordered) if count else None)
-    sending = select(JobRow.destination).where(JobRow.state == state, JobRow.destination.is_not(None)).limit(AT_MOST)
+    sending = select(JobRow.destination).where(in_state, JobRow.destination.is_not(None)).limit(AT_MOST)
     each = sending.subquery()
     rows = session.execute(select(each.c.destination, func.count()).group_by(each.c.destination)).all()
     since: list[datetime] = []

@@ -17,6 +17,7 @@ from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.review import Agreement, ReviewSource
+from ichd.domain.role import Role
 from ichd.domain.study import StudyState
 
 
@@ -116,4 +117,5 @@ class Base(DeclarativeBase):
         Proof: Coded(Proof),
         Agreement: Coded(Agreement),
         ReviewSource: Coded(ReviewSource),
+        Role: Coded(Role),
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, literal_column
+from sqlalchemy import ColumnElement, and_, bindparam, literal_column
 from sqlalchemy.orm import Session
 
 from ichd.domain.errors import LeaseLost
@@ -54,6 +54,15 @@ IS_LEASED = JobRow.lease_until.is_not(None)
 def is_queued(row: type[JobRow]) -> ColumnElement[bool]:
     """Whether a job, which may be an alias, waits in the queue."""
     return row.state == literal_column(f"'{JobState.QUEUED}'")
+
+
+def is_open(state: JobState) -> ColumnElement[bool]:
+    """Whether a job is in a state that it is not done in."""
+    if state is JobState.QUEUED:
+        return is_queued(JobRow)
+    if state is JobState.DEAD:
+        return JobRow.state == bindparam("dead", JobState.DEAD, literal_execute=True)
+    return and_(JobRow.state == state, IS_LEASED)
 
 
 def lost(job: Job) -> LeaseLost:

@@ -36,6 +36,7 @@ __all__ = [
     "StudySummary",
     "study_detail",
     "study_summaries",
+    "summaries_of",
 ]
 
 #: Of one study, that are shown.
@@ -154,7 +155,7 @@ def study_summaries(engine: Engine, *, limit: int, state: StudyState | None) -> 
     if state is not None:
         statement = statement.where(StudyRow.state == state)
     with reading(engine) as session:
-        return _summaries(session, session.scalars(statement).all())
+        return summaries_of(session, session.scalars(statement).all())
 
 
 def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
@@ -171,7 +172,7 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
         record = finding.record | {"state": str(study.state)} if finding else None
         jobs = session.execute(select(*_JOB_COLUMNS).where(JobRow.study_id == study.id).order_by(JobRow.id))
         return StudyDetail(
-            summary=_summaries(session, [study])[0],
+            summary=summaries_of(session, [study])[0],
             record=record,
             series=_series(study_uid, images_of(session, study.id), record),
             jobs=tuple(map(_job, jobs)),
@@ -181,7 +182,8 @@ def study_detail(engine: Engine, study_uid: str) -> StudyDetail:
         )
 
 
-def _summaries(session: Session, studies: Sequence[StudyRow]) -> list[StudySummary]:
+def summaries_of(session: Session, studies: Sequence[StudyRow]) -> list[StudySummary]:
+    """Their lines, in their order."""
     ids = [study.id for study in studies]
     counts = image_counts(session, ids)
     conflicts = conflict_counts(session, ids)

@@ -97,6 +97,13 @@ class Outbox:
             self._files.discard(path)
         return self.kept(study_id, revision, rendered.keys(), destination=destination)
 
+    def find(self, sop_instance_uid: str) -> Outgoing | None:
+        """An object as it was sent; None where there is none of that name, or it is not whole on this machine."""
+        statement = select(RenditionRow).where(RenditionRow.sop_instance_uid == sop_instance_uid)
+        with reading(self._engine) as session:
+            row = session.scalars(statement).first()
+        return self._outgoing(row) if row is not None and self._is_intact(row) else None
+
     def kinds_of(self, study_id: int, revision: int, sop_instance_uids: Collection[str]) -> tuple[ObjectKind, ...]:
         """Of which kinds some objects are, in the order of their rendering."""
         statement = (

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.study import InstanceFacts, StudyState
 from ichd.store.facts import facts_to_json, storable_text
+from ichd.store.prefix import folded
 from ichd.store.reopening import reopen
 from ichd.store.spool import StoredFile
 from ichd.store.tables import ArrivalRow, ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
@@ -174,6 +175,7 @@ class _Recording:
                 {
                     "study_instance_uid": facts.study_instance_uid,
                     "accession_number": storable_text(facts.accession_number),
+                    "accession_key": folded(storable_text(facts.accession_number)),
                     "study_datetime": storable_text(facts.study_datetime),
                     "state": StudyState.RECEIVING,
                     "received_at": arrival.at,

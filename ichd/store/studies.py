@@ -6,14 +6,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from ichd.domain.audit import AuditEvent
 from ichd.domain.completeness import CompletenessPolicy, weigh
 from ichd.domain.errors import LeaseLost, UserError
 from ichd.domain.finding import Triage
 from ichd.domain.job import DEATHS_ALLOWED, JobKind, JobState, RetryPolicy
 from ichd.domain.reason import Reason
 from ichd.domain.record import Record
-from ichd.domain.study import StudyState, move_study
+from ichd.domain.study import FINISHED, StudyState, move_study
 from ichd.store.arrivals import Arrivals
+from ichd.store.asker import Asker, tell_audit
 from ichd.store.contents import (
     StudyFiles,
     bringing,
@@ -36,6 +38,7 @@ from ichd.store.study_jobs import bury_study, make_ready, owe_deliveries
 from ichd.store.study_row import by_uid, end, locked, reopen, unbury
 from ichd.store.tables import FindingRow, StudyRow
 from ichd.store.transaction import reading, writing
+from ichd.store.worklist import Worklist
 
 #: States from which a person may have a study read again.
 _FINISHED = frozenset({StudyState.REPORTED, StudyState.NOT_ANALYSED, StudyState.FAILED})
@@ -49,6 +52,7 @@ class Studies:
         self._spool = spool
         self._queue = Queue(engine)
         self._evidence = EvidenceRoom()
+        self.worklist = Worklist(engine)
 
     def close_complete(self, policy: CompletenessPolicy, *, now: datetime) -> list[str]:
         """Make every study ready whose evidence says that it is complete, with its job; returns their UIDs.
@@ -175,8 +179,10 @@ class Studies:
                     bury_study(session, study, destination, Reason.DESTINATION_UNKNOWN, detail, now=now)
         return len(lost)
 
-    def retry(self, study_uid: str, *, now: datetime) -> int:
+    def retry(self, study_uid: str, *, now: datetime, asker: Asker | None = None) -> int:
         """Make a study's dead jobs, and those that wait for a retry, due now; returns how many.
+
+        The audit trail names the asker, where there is one.
 
         Raises:
             UserError: the study is unknown, or has nothing to retry.
@@ -188,17 +194,21 @@ class Studies:
                 raise UserError(f"study {study_uid} is {study.state} and has nothing to retry; see `ichd status`")
             if study.state is StudyState.FAILED:
                 reopen(study, at_reading=JobKind.ANALYSE in kinds)
+            if asker is not None:
+                tell_audit(session, asker, AuditEvent.STUDY_RETRIED, study_uid, now=now, jobs=len(kinds))
         return len(kinds)
 
-    def reprocess(self, study_uid: str, *, now: datetime) -> None:
+    def reprocess(self, study_uid: str, *, now: datetime, asker: Asker | None = None) -> None:
         """Have a finished study read again, as a new revision.
+
+        The audit trail names the asker, where there is one.
 
         Raises:
             UserError: the study is unknown, not finished, or its images were dropped.
         """
         with writing(self._engine) as session:
             study = by_uid(session, study_uid)
-            if study.state not in _FINISHED:
+            if study.state not in FINISHED:
                 raise UserError(f"study {study_uid} is still {study.state}; wait until it is finished")
             if study.images_dropped_at is not None:
                 day = study.images_dropped_at.strftime("%Y-%m-%d")
@@ -206,6 +216,8 @@ class Studies:
             study.revision += 1
             supersede_earlier(session, study_id=study.id, revision=study.revision, now=now)
             make_ready(session, self._queue, study, now=now)
+            if asker is not None:
+                tell_audit(session, asker, AuditEvent.STUDY_REPROCESSED, study_uid, now=now, revision=study.revision)
 
     def sweep_spool(self, *, older_than: timedelta, now: datetime) -> int:
         """Tidy up what a death in the middle of an arrival, or of retention, left in the spool (see `Spool.sweep`).
@@ -253,6 +265,8 @@ class Studies:
         self._queue.complete(session, job, now=now)
         if job.revision != study.revision:
             raise LeaseLost(f"study {job.study_uid} has revision {study.revision} by now, this is {job.revision}")
+        if _is_news(record):
+            study.triage = Triage(record["triage"]) if record["triage"] else None
         session.add(
             FindingRow(
                 study_id=study.id,
@@ -265,3 +279,8 @@ class Studies:
             )
         )
         return study
+
+
+def _is_news(record: Record) -> bool:
+    """Whether it says anything of the patient: that the images were dropped does not, and what was found stands."""
+    return bool(record["triage"]) or record.get("reason") != Reason.IMAGES_DROPPED

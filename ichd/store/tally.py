@@ -4,7 +4,7 @@ A row is counted once it is a few seconds old, because numbers are given before 
 lower number has long shown his row.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.tables import InstanceRow, ReceiptRow, RefusalRow, StudyRow
+from ichd.store.tables import FindingRow, InstanceRow, ReceiptRow, RefusalRow, StudyRow
 from ichd.store.transaction import reading
 
 _SETTLED_AFTER = timedelta(seconds=10)
@@ -22,7 +22,7 @@ _SETTLED_AFTER = timedelta(seconds=10)
 _AT_MOST = 5_000
 
 #: What is counted of, by its number and time.
-_Source = type[InstanceRow] | type[ReceiptRow] | type[RefusalRow] | type[StudyRow]
+_Source = type[FindingRow] | type[InstanceRow] | type[ReceiptRow] | type[RefusalRow] | type[StudyRow]
 
 
 @dataclass
@@ -39,6 +39,9 @@ class Tally:
     #: By destination.
     deliveries: Counter[str] = field(default_factory=Counter)
     refusals: Counter[Reason] = field(default_factory=Counter)
+    #: Scans that a model has read, and what each stage of it took in all, s.
+    readings: int = 0
+    stages_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     #: Highest numbers that were seen; None before the first count.
     _seen: dict[str, int] | None = None
     _finished_until: datetime | None = None
@@ -53,7 +56,7 @@ class Tally:
         self.latencies_s = []
         with reading(self.engine) as session:
             if self._seen is None:
-                sources: tuple[_Source, ...] = (StudyRow, InstanceRow, ReceiptRow, RefusalRow)
+                sources: tuple[_Source, ...] = (StudyRow, InstanceRow, ReceiptRow, RefusalRow, FindingRow)
                 self._seen = {each.__tablename__: session.scalar(select(func.max(each.id))) or 0 for each in sources}
                 self._finished_until = settled
                 return
@@ -70,6 +73,7 @@ class Tally:
             turned_away = select(RefusalRow.id, RefusalRow.reason)
             refused = self._new(session, turned_away, RefusalRow, RefusalRow.refused_at <= settled)
             self.refusals.update(refusal.reason for refusal in refused)
+            self._count_readings(session, settled)
             self._count_finished(session, settled)
 
     def _new(
@@ -81,6 +85,15 @@ class Tally:
         if found:
             seen[source.__tablename__] = found[-1].id
         return found
+
+    def _count_readings(self, session: Session, settled: datetime) -> None:
+        timings = FindingRow.record["timings_ms"].label("timings_ms")
+        read = select(FindingRow.id, FindingRow.scan, timings)
+        for finding in self._new(session, read, FindingRow, FindingRow.created_at <= settled):
+            if finding.scan is not None:
+                self.readings += 1
+                for stage, took_ms in (finding.timings_ms or {}).items():
+                    self.stages_s[stage] += took_ms / 1000
 
     def _count_finished(self, session: Session, settled: datetime) -> None:
         """By time: a study has its number long before it ends. Its images are here, so that one index has them all."""

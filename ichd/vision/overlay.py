@@ -77,6 +77,18 @@ def overlay_picture(hu_HW: HU, heat: HeatMap, pixel_spacing_mm: tuple[float, flo
     return Image.fromarray(_blend(np.asarray(plain, dtype=np.float32), heat_HW))
 
 
+def heat_layer(heat: HeatMap, rows: int, columns: int) -> Image.Image:
+    """The colours of the heat and its line alone, transparent where nothing is hot: pixel for pixel over the stored
+    image, which then looks like `overlay_picture` in any window.
+    """
+    heat_HW = spread(heat, rows, columns)
+    colours_HW3, opacity_HW = _colours(heat_HW), _opacity(heat_HW)
+    edge_HW = _edge(heat_HW >= _LINE_AT)
+    colours_HW3[edge_HW], opacity_HW[edge_HW] = _COLOURS[-1], 1
+    rgba_HW4 = np.concatenate([colours_HW3, 255 * opacity_HW[..., None]], axis=-1)
+    return Image.fromarray(np.rint(rgba_HW4).astype(np.uint8), "RGBA")
+
+
 def mark_sides(picture: Image.Image, sides: tuple[str, str]) -> None:
     """Write at its edges which side of the patient is where: a picture that leaves its header behind must say so."""
     draw, text = ImageDraw.Draw(picture), ImageFont.load_default(17)
@@ -138,12 +150,18 @@ def _to_scale(picture: Image.Image, pixel_spacing_mm: tuple[float, float], side:
 
 def _blend(grey_HW3: NDArray[np.float32], heat_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The grey picture under the colours of its heat, and the line."""
-    shown = np.clip((heat_HW - _FAINTEST) / (1 - _FAINTEST), 0, 1)
-    opacity = (_STRONGEST * shown**0.75)[..., None]
+    opacity = _opacity(heat_HW)[..., None]
     mixed = grey_HW3 * (1 - opacity) + _colours(heat_HW) * opacity
     mixed[_edge(heat_HW >= _LINE_AT)] = _COLOURS[-1]
     blended: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
     return blended
+
+
+def _opacity(heat_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much of the colour is seen, 0 to 1."""
+    shown = np.clip((heat_HW - _FAINTEST) / (1 - _FAINTEST), 0, 1)
+    opacity: NDArray[np.float32] = _STRONGEST * shown**0.75
+    return opacity
 
 
 def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,14 +16,15 @@ from ichd.store.catalogue import Catalogue
 from ichd.store.criteria import Criteria
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.studies import Studies
-from ichd.vision.overlay import Caption, figure, overlay_picture, png, slice_picture, window_for
+from ichd.vision.overlay import Caption, figure, heat_layer, overlay_picture, png, slice_picture, window_for
 from ichd.vision.pixels import read_pixels
 from ichd.vision.slices import read_header
-from ichd.web.api import find_study
+from ichd.web.answers import HeatMapAnswer
+from ichd.web.api import NO_STUDY, find_study
 from ichd.web.dicomweb.files import require_here
 
-#: A figure with its legend, the slice alone, or the slice under its heat alone.
-View = Literal["figure", "slice", "heat"]
+#: A figure with its legend, the slice alone, the slice under its heat alone, or the heat alone, to lay over the slice.
+View = Literal["figure", "slice", "heat", "layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class HeatLine:
     def key(self) -> tuple[str, int | None, str]:
         """Which image, frame and class."""
         return self.heat.sop_instance_uid, self.heat.frame_number, self.heat.class_name
+
+    @property
+    def layer(self) -> str:
+        """Address of the heat alone."""
+        return self.url.replace("view=figure", "view=layer")
 
     @property
     def text(self) -> str:
@@ -120,11 +126,15 @@ def caption_of(finding: Finding, line: HeatLine) -> Caption:
 def draw(image: AnyImage, finding: Finding, line: HeatLine, view: View, side: int) -> bytes:
     """The picture of a stored image under its heat, as PNG; `side` is the longer one of the image in it, pixels.
 
+    The layer has the pixels of the stored image, whatever `side` says: who lays it over them scales both.
+
     Raises:
         NotAnalysable: the file is gone, no longer what it was, or can't be decoded any more.
         Transient: the disk fails.
     """
     header = read_header(image, line.heat.frame_number)
+    if view == "layer":
+        return png(heat_layer(line.heat, header.rows, header.columns))
     hu_HW, spacing_mm = read_pixels(header).hu_HW, header.pixel_spacing_mm
     match view:
         case "slice":
@@ -139,7 +149,12 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
     """The routes of heat maps."""
     router = APIRouter(prefix="/api/studies/{study_uid}/heatmaps", tags=["heat maps"])
 
-    @router.get("", summary="The heat maps of a study's finding; empty until a worker had time to make them")
+    @router.get(
+        "",
+        summary="The heat maps of a study's finding; empty until a worker had time to make them",
+        response_model=None,
+        responses={200: {"model": list[HeatMapAnswer]}, **NO_STUDY},
+    )
     def list_heat_maps(study_uid: str) -> list[Record]:
         finding = finding_in(find_study(studies, study_uid).record)
         return [_shape(line) for line in heat_section(finding, heat_maps.of_study(study_uid)).lines]
@@ -148,7 +163,11 @@ def heat_maps_router(studies: Studies, heat_maps: HeatMaps, catalogue: Catalogue
         "/{sop_uid}/{class_name}.png",
         summary="A slice under its heat, in the orientation of the stored image",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}}},
+        responses={
+            200: {"content": {"image/png": {}}},
+            404: {"description": "There is no such study or heat map."},
+            410: {"description": "The image was dropped by retention."},
+        },
     )
     def show_heat_map(
         study_uid: str,

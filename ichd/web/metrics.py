@@ -22,9 +22,12 @@ from ichd.domain.finding import ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.study import StudyState
 from ichd.store.census import OPEN_JOBS, UNFINISHED, Census, Crowd, take_census
+from ichd.store.days import DRIFT
+from ichd.store.doors import read_doors
 from ichd.store.statistics import Statistics
 from ichd.store.tally import Tally
 from ichd.store.ticks import TickState, tick_states
+from ichd.web.metered import doors_of, drift_of, stages_of
 
 #: Several servers may scrape, and a person beside them.
 _CACHED_S = 2.0
@@ -34,6 +37,7 @@ LATENCY_BOUNDS_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.
 _DISK_CURRENT = timedelta(hours=2)
 _CERTIFICATES_CURRENT = timedelta(days=1)
 _DRIFT_CURRENT = timedelta(days=31)
+_INPUT_CURRENT = timedelta(days=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ class Watched:
     #: Of the settings: one that never failed, and was never owed anything, is told of as well.
     destinations: Collection[str]
     clock: Callable[[], datetime]
+    #: Since when the model is in force; None where it was never promoted.
+    model_since: Callable[[], datetime | None] = lambda: None
 
 
 def metrics_router(engine: Engine, watched: Watched) -> APIRouter:
@@ -117,6 +123,9 @@ class Figures:
         yield from self._counters()
         yield from _clockwork(tick_states(self._engine))
         yield from self._figures_of_machines(now)
+        yield from doors_of(read_doors(self._statistics, now=now))
+        yield from stages_of(self._tally)
+        yield from drift_of(self._statistics.latest(DRIFT, since=now - _INPUT_CURRENT))
 
     def _add_latencies(self) -> None:
         for latency_s in self._tally.latencies_s:

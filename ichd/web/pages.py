@@ -1,29 +1,33 @@
 """`/` and `/studies/{study_uid}`: plain values into templates."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ichd.domain.errors import IchdError
-from ichd.domain.finding import ModelIdentity
-from ichd.store.arrivals import Arrivals
+from ichd.domain.finding import CLASSES, ModelIdentity
+from ichd.domain.role import Role
+from ichd.domain.wording import class_label
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.studies import Studies
+from ichd.vision.window import BONE, BRAIN, SUBDURAL
 from ichd.web.api import find_study
 from ichd.web.heatmaps import finding_in, heat_section
-from ichd.web.study import STRIP_HEIGHT, study_page
-from ichd.web.words import short_uid
-from ichd.web.worklist import refusal_lines, tallies, worklist
+from ichd.web.names import Names
+from ichd.web.strips import MARK_HEIGHT, STRIP_HEIGHT
+from ichd.web.study import study_page
+from ichd.web.visitor import visitor_of
+from ichd.web.words import dicom_date, short_uid
 
-#: A page that a person can look over; the API gives more.
-_LINES = 200
-#: Enough to recognise a wrong routing rule.
-_REFUSALS = 10
+#: What the head of each page leads to.
+_ROOMS = (("/", "Worklist"), ("/system", "System"))
 
 
 class Pages:
@@ -47,22 +51,36 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(version=site_version, listener=listener, strip_height=STRIP_HEIGHT)
-        self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid)
+        self._templates.globals.update(
+            version=site_version,
+            listener=listener,
+            strip_height=STRIP_HEIGHT,
+            mark_height=MARK_HEIGHT,
+            rooms=_ROOMS,
+        )
+        self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid, dicom_date=dicom_date)
 
     def now(self) -> datetime:
         """The moment that a page is made for."""
         return self._clock()
 
-    def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-        """A page."""
+    def page(self, request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+        """A page for whoever asks."""
         model, problem = self._model_or_problem()
-        html = self._templates.get_template(template).render(model=model, model_problem=problem, **values)
+        html = self._templates.get_template(template).render(
+            model=model, model_problem=problem, visitor=visitor_of(request), path=request.url.path, **values
+        )
         return HTMLResponse(html, status)
 
-    def problem(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+    def part(self, template: str, **values: Any) -> str:
+        """A part of a page, as HTML."""
+        return self._templates.get_template(template).render(**values)
+
+    def problem(
+        self, request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None
+    ) -> HTMLResponse:
         """A page that says what is wrong."""
-        page = self.page("problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence)
+        page = self.page(request, "problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence)
         page.headers.update(headers or {})
         return page
 
@@ -73,27 +91,35 @@ class Pages:
             return None, str(error)
 
 
-def pages_router(studies: Studies, arrivals: Arrivals, heat_maps: HeatMaps, pages: Pages) -> APIRouter:
+#: Makes the routes of pages that are rendered as all are.
+Room = Callable[[Pages], APIRouter]
+
+
+def pages_router(studies: Studies, heat_maps: HeatMaps, history: History, pages: Pages, names: Names) -> APIRouter:
     """The routes of the pages."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-    @router.get("/")
-    def show_worklist() -> HTMLResponse:
-        now = pages.now()
-        summaries = studies.summaries(limit=_LINES)
-        return pages.page(
-            "worklist.html",
-            lines=worklist(summaries, now),
-            tallies=tallies(summaries),
-            refusals=refusal_lines(arrivals.refusals(limit=_REFUSALS), now),
-            is_full=len(summaries) == _LINES,
-        )
-
     @router.get("/studies/{study_uid}")
-    def show_study(study_uid: str) -> HTMLResponse:
+    def show_study(request: Request, study_uid: str) -> HTMLResponse:
         detail = find_study(studies, study_uid)
-        heat = heat_section(finding_in(detail.record), heat_maps.of_study(study_uid))
-        return pages.page("study.html", study=study_page(detail, pages.now()), heat=heat)
+        finding = finding_in(detail.record)
+        study = study_page(
+            detail,
+            pages.now(),
+            finding=finding,
+            heat=heat_section(finding, heat_maps.of_study(study_uid)),
+            revisions=history.revisions(study_uid),
+            objects=history.objects(study_uid),
+        )
+        return pages.page(
+            request,
+            "study.html",
+            study=study,
+            patient=names.at_hand(request, study_uid),
+            is_operator=visitor_of(request).may_as(Role.OPERATOR),
+            windows=[asdict(window) for window in (BRAIN, SUBDURAL, BONE)],
+            classes=[(name, class_label(name)) for name in CLASSES],
+        )
 
     return router
 

@@ -1,4 +1,4 @@
-"""A reader's word, by `/api` for programs and by two buttons of the study page."""
+"""A reader's word, by `/api` for programs and by the form of the study page."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -7,18 +7,24 @@ from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ichd.domain.errors import Refused
 from ichd.domain.finding import CLASSES
 from ichd.domain.review import Agreement, Review, ReviewSource
 from ichd.store.reviews import Reviews
-from ichd.web.gate import account_of
+from ichd.web.visitor import account_of
 
 #: Who reads where nobody logs in: this machine's users.
 _NOBODY = "loopback"
 #: The classes of the network, as a type that the description of the API shows.
 ClassName = Literal["any", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "epidural"]
+#: There is one kind at least where there is any: nothing is said of any, or that there is, or that there is nothing.
+_ONE_TRUTH: list[JsonValue] = [
+    {"not": {"required": ["any"]}},
+    {"properties": {"any": {"const": True}}},
+    {"additionalProperties": {"const": False}},
+]
 
 
 class GivenWord(BaseModel):
@@ -28,7 +34,9 @@ class GivenWord(BaseModel):
 
     agreement: Agreement = Field(description="Whether the reader found what the model found.")
     truth: dict[ClassName, bool] = Field(
-        default_factory=dict, description="By kind of haemorrhage, what is really there, as far as the reader says."
+        default_factory=dict,
+        description="By kind of haemorrhage, what is really there, as far as the reader says.",
+        json_schema_extra={"anyOf": _ONE_TRUTH},
     )
 
     @model_validator(mode="after")
@@ -40,6 +48,39 @@ class GivenWord(BaseModel):
     revision: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Whose finding is meant; the newest that was read when left out."
     )
+
+
+#: A choice of the form: not said, or said.
+Choice = Literal["", "yes", "no"]
+
+
+class PressedButton(BaseModel):
+    """The form of a study's page: a button, and what is really there as far as somebody chose it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agreement: Agreement
+    revision: int = Field(ge=1, le=1_000_000)
+    truth_any: Choice = ""
+    truth_intraparenchymal: Choice = ""
+    truth_intraventricular: Choice = ""
+    truth_subarachnoid: Choice = ""
+    truth_subdural: Choice = ""
+    truth_epidural: Choice = ""
+
+    def word(self) -> GivenWord:
+        """The same as a program would say it.
+
+        Raises:
+            HTTPException: 422, what is there contradicts itself.
+        """
+        said = {name: getattr(self, f"truth_{name}") for name in CLASSES}
+        truth = {name: choice == "yes" for name, choice in said.items() if choice}
+        try:
+            return GivenWord.model_validate({"agreement": self.agreement, "truth": truth, "revision": self.revision})
+        except ValidationError as error:
+            sentence = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{sentence[:1].upper()}{sentence[1:]}.") from None
 
 
 class KeptWord(BaseModel):
@@ -95,10 +136,9 @@ def reviews_router(reviews: Reviews, clock: Callable[[], datetime]) -> APIRouter
     def press_button(
         request: Request,
         study_uid: str,
-        agreement: Annotated[Agreement, Form()],
-        revision: Annotated[int, Form(ge=1, le=1_000_000)],
+        pressed: Annotated[PressedButton, Form()],
     ) -> RedirectResponse:
-        keep(request, study_uid, GivenWord(agreement=agreement, revision=revision))
+        keep(request, study_uid, pressed.word())
         return RedirectResponse(f"/studies/{study_uid}#reviews", HTTPStatus.SEE_OTHER)
 
     return router

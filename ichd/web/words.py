@@ -115,3 +115,8 @@ def agreement_words(agreement: Agreement) -> str:
 def truth_words(truth: Mapping[str, bool]) -> str:
     """What a reader says is there and is not; empty where he does not."""
     return ", ".join(f"{'' if is_there else 'no '}{class_label(name).lower()}" for name, is_there in truth.items())
+
+
+def dicom_date(text: str) -> str:
+    """A DA (PS3.5 6.2) as ISO 8601; what is none, as it stands."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text

@@ -1,22 +1,17 @@
 """The worklist page as plain values: what a line shows, and which line comes first."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ichd.domain.delivery import Proof, Receipt
-from ichd.domain.finding import Triage
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
-from ichd.domain.study import StudyState
+from ichd.domain.study import FINISHED
 from ichd.domain.wording import class_label, percent
 from ichd.store.listing import Delivery, JobSummary, StudySummary
 from ichd.store.refusals import Refusal
 from ichd.web.words import Badge, age, badge_of, short_uid, state_words
-
-#: Studies of the last day that need somebody stand on top; older ones were seen, and must not hide what is new.
-_ON_TOP_FOR = timedelta(hours=24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +71,10 @@ class StudyLine:
     age: str
     why: Why | None
     deliveries: tuple[DeliveryLine, ...]
+    #: A job of it is dead, or waits for its next attempt.
+    can_retry: bool
+    #: It is finished, and its images are here.
+    can_reprocess: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +86,6 @@ class RefusalLine:
     #: AE title as the sender claims it, and its address.
     sender: str
     why: Why
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """A number over the worklist."""
-
-    count: int
-    label: str
-    tone: str
-
-
-def worklist(summaries: Iterable[StudySummary], now: datetime) -> list[StudyLine]:
-    """The lines of the worklist: of the last 24 hours the most urgent first, then by arrival, newest first."""
-    return [study_line(s, now) for s in sorted(summaries, key=lambda s: _rank(s, now))]
 
 
 def study_line(summary: StudySummary, now: datetime) -> StudyLine:
@@ -125,6 +110,8 @@ def study_line(summary: StudySummary, now: datetime) -> StudyLine:
         age=age(summary.received_at, now),
         why=why(summary.reason, summary.detail),
         deliveries=delivery_lines(summary.jobs, summary.deliveries, now),
+        can_retry=any(_can_retry(job) for job in summary.jobs),
+        can_reprocess=summary.state in FINISHED and summary.images_dropped_at is None,
     )
 
 
@@ -190,35 +177,6 @@ def refusal_lines(refusals: Iterable[Refusal], now: datetime) -> list[RefusalLin
     ]
 
 
-def tallies(summaries: Iterable[StudySummary]) -> list[Tally]:
-    """How many studies of the list need somebody, or are still under way."""
-    by_triage: Counter[Triage | None] = Counter()
-    by_state: Counter[StudyState] = Counter()
-    for summary in summaries:
-        by_triage[summary.triage] += 1
-        by_state[summary.state] += 1
-    under_way = sum(by_state[s] for s in (StudyState.RECEIVING, StudyState.READY, StudyState.ANALYSING))
-    return [
-        Tally(count=by_triage[Triage.URGENT], label="urgent", tone="urgent"),
-        Tally(count=by_triage[Triage.INDETERMINATE], label="indeterminate", tone="indeterminate"),
-        Tally(count=by_triage[Triage.ROUTINE], label="routine", tone="routine"),
-        Tally(count=under_way, label="under way", tone="waiting"),
-        Tally(count=by_state[StudyState.NOT_ANALYSED], label="not analysed", tone="unread"),
-        Tally(count=by_state[StudyState.FAILED], label="failed", tone="failed"),
-    ]
-
-
-def _rank(summary: StudySummary, now: datetime) -> tuple[int, float]:
-    recent = now - summary.received_at < _ON_TOP_FOR
-    return (_urgency(summary) if recent else _OLD, -summary.received_at.timestamp())
-
-
-_OLD = 3
-
-
-def _urgency(summary: StudySummary) -> int:
-    """0: blood is suspected. 1: a person must look, at the images or at ichd. 2: everything else."""
-    if summary.triage is Triage.URGENT:
-        return 0
-    needs_person = summary.triage is Triage.INDETERMINATE or summary.state is StudyState.FAILED
-    return 1 if needs_person else 2
+def _can_retry(job: JobSummary) -> bool:
+    waits = job.state is JobState.QUEUED and job.reason is not None
+    return not job.superseded and (job.state is JobState.DEAD or waits)

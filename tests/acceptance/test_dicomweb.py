@@ -17,10 +17,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ichd.domain.audit import AuditEvent
+from ichd.domain.role import Role
 from ichd.settings import AccountSettings, DatabaseSettings, ModelSettings, Settings, SpoolSettings, WebSettings
 from ichd.store.engine import migrate, open_database
 from ichd.store.tables import AssociationRow, AuditRow, Base, InstanceRow
-from ichd.web.accounts import hash_password, new_token
+from ichd.web.access.secret import hash_password, new_token
 from tests.peers.orthanc import DICOMWEB_MISSING, dicomweb_client_of, running_orthanc
 from tests.peers.ports import free_port
 from tests.web.archive import slices
@@ -56,7 +57,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         web=WebSettings(
             port=free_port(),
             account=(
-                AccountSettings(name="viewer", secret=hash_password(PASSWORD)),
+                AccountSettings(name="viewer", secret=hash_password(PASSWORD), role=Role.OPERATOR),
                 AccountSettings(name="sender", secret=TOKEN_HASH),
             ),
         ),

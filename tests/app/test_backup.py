@@ -67,7 +67,7 @@ def test_studies_in_every_state_come_back_with_every_file(site: Site, tmp_path: 
     before = rows_of(site.house.engine)
     done = site.back_up()
     assert done.is_whole
-    assert (done.manifest.rows["study"], done.manifest.files, done.manifest.revision) == (6, 12, "0004")
+    assert (done.manifest.rows["study"], done.manifest.files, done.manifest.revision) == (6, 12, "0005")
     site.house.receive(7, study="1.2.840.77")  # after the backup: not part of it
 
     restored = restore(site.elsewhere, site.to)
@@ -189,7 +189,7 @@ def test_a_backup_of_another_kind_or_time_is_refused(site: Site) -> None:
     with pytest.raises(UserError, match="backup is of sqlite"):
         restore(other, site.to)
     manifest = site.to / MANIFEST_NAME
-    manifest.write_text(manifest.read_text().replace('"revision": "0004"', '"revision": "9999"'))
+    manifest.write_text(manifest.read_text().replace('"revision": "0005"', '"revision": "9999"'))
     with pytest.raises(UserError, match="schema 9999, made by ichd"):
         restore(site.elsewhere, site.to)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from ichd.app.clockwork import check_self_test, check_ticks, describe_self_test
+from ichd.app.clockwork import check_commission, check_self_test, check_ticks, describe_self_test
 from ichd.domain.errors import UserError
 from ichd.domain.reason import Reason
 from ichd.store.engine import migrate, open_database
@@ -58,3 +58,16 @@ def test_a_model_that_drifted_is_no_model_to_trust(engine: Engine) -> None:
     with pytest.raises(UserError, match="ichd model verify"):
         check_self_test(engine)
     assert check_ticks(engine, now=NOON) == "2, none overdue", "it has a line of its own"
+
+
+def test_a_phantom_that_did_not_come_back_has_a_line_of_its_own(engine: Engine) -> None:
+    assert check_commission(engine) == "not yet"
+    run(engine, "commission")
+    assert check_commission(engine) == "last 2026-03-01 12:00 UTC, passed"
+
+
+def test_and_says_what_to_do(engine: Engine) -> None:
+    run(engine, "commission", Trouble(reason=Reason.COMMISSION_FAILED, detail="not listed"))
+    with pytest.raises(UserError, match=r"not listed.*ichd commission"):
+        check_commission(engine)
+    assert check_ticks(engine, now=NOON) == "1, none overdue"

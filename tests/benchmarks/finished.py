@@ -12,10 +12,10 @@ from ichd.store.engine import migrate, open_database
 
 #: `n` counts the studies from 1; they arrived a minute apart, and were finished at once.
 _ROWS = (
-    """INSERT INTO study (id, study_instance_uid, accession_number, study_datetime, state, revision, received_at,
-         last_instance_at, ready_at, started_at, finished_at, closing, closing_detail, detail)
-       SELECT n, '1.2.826.9.' || n, 'A' || n, '20260101120000',
-         CASE WHEN n % 50 = 0 THEN 'not_analysed' WHEN n % 500 = 1 THEN 'failed' ELSE 'reported' END,
+    """INSERT INTO study (id, study_instance_uid, accession_number, accession_key, triage, study_datetime, state,
+         revision, received_at, last_instance_at, ready_at, started_at, finished_at, closing, closing_detail, detail)
+       SELECT n, '1.2.826.9.' || n, 'A' || n, 'a' || n, CASE WHEN n % 9 = 0 THEN 'urgent' ELSE 'routine' END,
+         '20260101120000', CASE WHEN n % 50 = 0 THEN 'not_analysed' WHEN n % 500 = 1 THEN 'failed' ELSE 'reported' END,
          1, {at}, {at}, {at}, {at}, {at}, 'released_and_quiet', '', '' FROM {numbers}""",
     """INSERT INTO job (id, kind, study_id, revision, destination, state, run_at, order_at, owed_since, attempt,
          unsettled, deaths, owner, begun, superseded, detail, created_at, finished_at)

@@ -36,7 +36,7 @@ def test_every_daemon_refuses_another_schema(tmp_path: Path, found: str, roles: 
         finally:
             daemon.kill()
         assert daemon.returncode == 2, f"{role}: {said}"
-        assert f"the database has schema {found}, this ichd needs 0004; run `ichd migrate`" in said, role
+        assert f"the database has schema {found}, this ichd needs 0005; run `ichd migrate`" in said, role
 
     assert not (tmp_path / "spool").exists()
     engine = open_database(url)

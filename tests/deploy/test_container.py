@@ -51,7 +51,8 @@ def test_the_trial_can_read_its_settings_and_orthanc_knows_us() -> None:
     (destination,) = settings.destination
     assert (destination.ae_title, destination.port) == (orthanc["DicomAet"], orthanc["DicomPort"])
     assert [peer.ae_title for peer in settings.dicom.allowed_peers] == [orthanc["DicomAet"]]
-    assert "'ichd'" in (FOLDER / "orthanc" / "route.lua").read_text()
+    (name,) = orthanc["DicomModalities"]
+    assert f"'/modalities/{name}/store'" in (FOLDER / "orthanc" / "route.lua").read_text()
 
 
 def test_the_builder_gets_what_it_copies_and_no_more() -> None:

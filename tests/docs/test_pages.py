@@ -39,3 +39,12 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_no_page_is_a_dead_end() -> None:
+    """Whoever has read one is led on; pages that are written from the code are looked things up in."""
+    pages = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
+    named = {name: set(re.findall(r"\]\(([\w-]+\.md)", text)) - {name} for name, text in pages.items()}
+    assert [name for name in sorted(pages) if not named[name] and name not in load_renderer().PAGES] == []
+    led_to = {target for targets in named.values() for target in targets} | {"index.md"}
+    assert sorted(pages.keys() - led_to) == []

@@ -15,6 +15,7 @@ from ichd.domain.retention import Watermarks
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
+from ichd.intake.dimse.meter import Meter
 from ichd.intake.dimse.negotiation import Welcome, offered_contexts
 from ichd.intake.dimse.serving import Offer
 from ichd.intake.dimse.wire import Wire
@@ -111,6 +112,7 @@ class Room:
             association_timeout_s=2.0,
             tls=None,
             clock=lambda: datetime.now(UTC),
+            meter=Meter(),
         )
 
     def partial_files(self) -> list[Path]:

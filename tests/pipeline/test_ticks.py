@@ -178,6 +178,19 @@ def test_a_defect_is_trouble_of_its_tick_until_a_run_goes_well(house: House, mon
     assert events == ["tick_failed", "tick_troubled", "tick_failed", "tick_mended"]
 
 
+@pytest.mark.parametrize(("again_after", "due_after"), [(None, timedelta(minutes=1)), (HOUR / 2, HOUR / 2)])
+def test_what_costs_others_something_is_not_tried_again_soon(
+    house: House, again_after: timedelta | None, due_after: timedelta
+) -> None:
+    trouble = Trouble(reason=Reason.INTERNAL_ERROR)
+    tick = Tick(name="sweep", every=HOUR, run=lambda: trouble, again_after=again_after)
+    before = datetime.now(UTC)
+    turn_of(house, "ours", tick).take()
+    state = only_state(house)
+    assert state.ran_at is not None
+    assert before + due_after <= state.due_at <= state.ran_at + due_after
+
+
 def test_a_database_that_is_away_is_said_once_and_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_AWAY_S", 0.0)
     ran: list[int] = []

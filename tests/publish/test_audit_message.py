@@ -45,6 +45,10 @@ SUBJECTS: dict[AuditEvent, dict[str, Any]] = {
         "gate": "passed on 40 phantoms",
     },
     AuditEvent.LOG_IN: {},
+    AuditEvent.LOG_OUT: {},
+    AuditEvent.PATIENT_SHOWN: {"study_instance_uid": "1.2.3"},
+    AuditEvent.STUDY_RETRIED: {"study_instance_uid": "1.2.3", "jobs": 2},
+    AuditEvent.STUDY_REPROCESSED: {"study_instance_uid": "1.2.3", "revision": 2},
 }
 
 
@@ -92,6 +96,10 @@ def participants(root: etree._Element) -> list[tuple[str, str, list[str]]]:
         (AuditEvent.SETTINGS_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.MODEL_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.LOG_IN, ("110114", "User Authentication"), ("110122", "Login"), "E"),
+        (AuditEvent.LOG_OUT, ("110114", "User Authentication"), ("110123", "Logout"), "E"),
+        (AuditEvent.PATIENT_SHOWN, ("110103", "DICOM Instances Accessed"), None, "R"),
+        (AuditEvent.STUDY_RETRIED, ("110111", "Procedure Record"), None, "U"),
+        (AuditEvent.STUDY_REPROCESSED, ("110111", "Procedure Record"), None, "U"),
     ],
 )
 def test_each_event_has_its_codes(

@@ -100,6 +100,16 @@ def test_destinations_are_a_list_of_tables(tmp_path: Path) -> None:
         ('[dicom]\nport = "x"\n', ("dicom.port", "integer", "'x'")),
         ('[dicom]\nae_title = "SEVENTEEN LETTERS"\n', ("dicom.ae_title",)),
         ("[dicom\n", ("is not TOML",)),
+        (
+            '[[web.account]]\nname = "a"\nsecret = "x"\nrole = "boss"\n',
+            ("web.account", "viewer", "operator", "admin"),
+        ),
+        ('[web]\nnames = "everybody"\n', ("web.names", "nobody")),
+        ('[web.oidc]\nissuer = "http://sso.example"\nclient_id = "x"\nroles = {}\n', ("web.oidc", "https")),
+        (
+            '[web.oidc]\nissuer = "https://sso.example"\nclient_id = "x"\nroles = {}\nscopes = "email"\n',
+            ("web.oidc", "openid"),
+        ),
         ('[web]\nhost = "0.0.0.0"\n', ("web", "beyond loopback", "account", "ichd secret")),
         (
             '[web]\nhost = "0.0.0.0"\n[[web.account]]\nname = "pacs"\nsecret = "x"\n',
@@ -204,3 +214,19 @@ def test_a_list_in_a_variable_must_be_json(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ICHD_DESTINATION", "pacs")
     with pytest.raises(SettingsError, match="must be JSON"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("tick", "words"),
+    [
+        ("commission_h = 24.0", "go together"),
+        ('commission_h = 24.0\ncommission_to = "nobody"', "no destination of kind dimse or stow"),
+        ('commission_h = 24.0\ncommission_to = "ris"', "no destination of kind dimse or stow"),
+    ],
+)
+def test_only_what_can_be_asked_is_commissioned_by_the_clock(tmp_path: Path, tick: str, words: str) -> None:
+    config = tmp_path / "ichd.toml"
+    destination = '[[destination]]\nname = "ris"\nkind = "hl7"\naddress = "ris:2575"\n'
+    config.write_text(f"[tick]\n{tick}\n{destination}")
+    with pytest.raises(SettingsError, match=words):
+        load_settings(config)

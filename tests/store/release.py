@@ -10,7 +10,9 @@ from ichd.store import engine as engine_module
 from ichd.store.engine import open_database
 
 #: Every schema that was released and has a successor. Whoever adds a migration adds the rows of the one before it.
-RELEASED = ("0001", "0002", "0003")
+RELEASED = ("0001", "0002", "0003", "0004")
+#: What they become.
+NEWEST = "0005"
 _FOLDER = Path(__file__).with_name("released")
 
 #: By table.

@@ -1,13 +1,18 @@
 """What is told to whoever watches: how things stand, and what has happened since he came, whatever the tables hold."""
 
 from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, event
 
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
-from ichd.store.census import Crowd, take_census
+from ichd.store.census import Crowd, peaks_of, take_census
+from ichd.store.outlets import outlets
 from ichd.store.tally import Tally
-from tests.store.house import House
+from tests.databases import ONE_DATABASE
+from tests.store.house import House, read_record, unread
 
 
 def test_the_census_tells_what_waits_what_failed_and_since_when(house: House) -> None:
@@ -43,6 +48,40 @@ def test_dead_jobs_and_destinations_that_fail_are_told(house: House) -> None:
     assert census.deliveries == {("pacs", JobState.DEAD): 1}
 
 
+def test_peaks_are_what_waits_or_is_under_way(house: House) -> None:
+    house.ready(study="1.2.840.1")
+    house.analyse("pacs", "ris")
+    house.claim()
+    house.ready(study="1.2.840.2")
+    house.wait(30)
+
+    assert peaks_of(take_census(house.engine), house.now) == {
+        "queue_peak/analyse": 1,
+        "queue_peak/publish": 2,
+        "wait_peak_s/analyse": 30,
+        "wait_peak_s/publish": 32,
+        "owed_peak/pacs": 1,
+        "owed_peak/ris": 1,
+    }
+
+
+def test_a_tally_counts_how_long_readings_took(house: House) -> None:
+    tally = Tally(house.engine)
+    tally.count(now=house.now)
+    for study in ("1.2.840.1", "1.2.840.2"):
+        house.ready(study=study)
+        house.analyse(record=read_record() | {"timings_ms": {"load": 250.0, "embed": 1000.0}})
+    house.ready(study="1.2.840.3")
+    job = house.claim()
+    house.studies.begin_analysis(job, now=house.now)
+    house.studies.not_analysed(job, record=unread(), now=house.now)
+    house.wait(11)
+    tally.count(now=house.now)
+
+    assert tally.readings == 2
+    assert tally.stages_s == {"load": 0.5, "embed": 2.0}
+
+
 def test_a_tally_counts_from_its_beginning_each_thing_once(house: House) -> None:
     house.ready(study="1.2.840.1")
     tally = Tally(house.engine)
@@ -71,3 +110,22 @@ def test_a_tally_counts_from_its_beginning_each_thing_once(house: House) -> None
     assert tally.studies_finished == {StudyState.REPORTED: 1}
     assert latencies == [2.0]
     assert tally.latencies_s == []
+
+
+@ONE_DATABASE
+def test_no_job_that_is_done_is_read(engine: Engine) -> None:
+    """As the planner of SQLite says it, which reads the whole table where no index has what is asked."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    take_census(engine)
+    outlets(engine, ["pacs"])
+
+    with engine.connect() as connection:
+        plans = [
+            row.detail
+            for statement, values in list(asked)
+            if "FROM job" in statement
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    assert len(plans) > 8
+    assert [plan for plan in plans if plan == "SCAN job"] == []

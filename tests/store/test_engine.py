@@ -41,7 +41,7 @@ def test_partial_unique_index_is_partial(engine: Engine) -> None:
 
 
 def test_migrate_is_idempotent_and_says_the_revision(database_url: str) -> None:
-    assert migrate(database_url) == migrate(database_url) == "0004"
+    assert migrate(database_url) == migrate(database_url) == "0005"
     engine = open_database(database_url)
     check_schema(engine)
     engine.dispose()
@@ -50,12 +50,12 @@ def test_migrate_is_idempotent_and_says_the_revision(database_url: str) -> None:
 def test_migrating_at_once_by_several_is_safe(database_url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(3, mp_context=spawn) as pool:
-        assert set(pool.map(migrate, [database_url] * 3)) == {"0004"}
+        assert set(pool.map(migrate, [database_url] * 3)) == {"0005"}
 
 
 def test_an_empty_database_is_refused_with_the_mend(database_url: str) -> None:
     engine = open_database(database_url)
-    with pytest.raises(UserError, match=r"schema none.*needs 0004.*ichd migrate"):
+    with pytest.raises(UserError, match=r"schema none.*needs 0005.*ichd migrate"):
         check_schema(engine)
     engine.dispose()
 
@@ -184,9 +184,9 @@ def test_an_installed_wheel_finds_its_own_migrations(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert completed.stdout.split()[:2] == [str(tmp_path / "ichd" / "__init__.py"), "0004"]
-    draft = (tmp_path / "ichd" / "migrations" / "versions" / "0005_nothing_new.py").read_text()
-    assert "down_revision = '0004'" in draft
+    assert completed.stdout.split()[:2] == [str(tmp_path / "ichd" / "__init__.py"), "0005"]
+    draft = (tmp_path / "ichd" / "migrations" / "versions" / "0006_nothing_new.py").read_text()
+    assert "down_revision = '0005'" in draft
     assert "    pass\n" in draft
     assert "op." not in draft
 

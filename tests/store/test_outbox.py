@@ -130,3 +130,11 @@ def test_what_is_made_again_may_be_fewer(outbox: Outbox, house: House, study_id:
     left.path.unlink()
     assert keep(outbox, house, study_id, kind=ObjectKind.HEAT) == ()
     assert files(house) == []
+
+
+def test_an_object_is_found_by_its_name_as_it_was_sent(outbox: Outbox, house: House, study_id: int) -> None:
+    (kept,) = keep(outbox, house, study_id, rendered("1.1"))
+    assert outbox.find("1.1") == kept
+    assert outbox.find("1.2") is None
+    kept.path.write_bytes(b"r3port")
+    assert outbox.find("1.1") is None

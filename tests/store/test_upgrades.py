@@ -27,7 +27,7 @@ from ichd.store.queue import Job
 from ichd.store.spool import Spool
 from ichd.store.tables import Base
 from tests.store.house import NOON, House, house_on, image, read_record
-from tests.store.release import RELEASED, Rows, make_release, rows_of
+from tests.store.release import NEWEST, RELEASED, Rows, make_release, rows_of
 
 #: What a column that is new since says of a row from before it.
 SINCE: dict[tuple[str, str], Callable[[dict[str, Any]], object]] = {
@@ -43,6 +43,8 @@ SINCE: dict[tuple[str, str], Callable[[dict[str, Any]], object]] = {
     ("instance", "dropped_at"): lambda row: None,
     ("conflict", "dropped_at"): lambda row: None,
     ("job", "begun"): lambda row: True,
+    ("study", "accession_key"): lambda row: row["accession_number"].lower(),
+    ("study", "triage"): lambda row: found_in(row["study_instance_uid"]),
 }
 #: What is gone: others took its place.
 GONE = {("job", "priority")}
@@ -61,6 +63,17 @@ UIDS = {number: f"1.2.840.{number}" for number in range(1, 11)}
     BEING_SENT,
 ) = UIDS.values()
 
+#: What was found last; the images of the one with late slices were dropped meanwhile, which is no news.
+TRIAGE = {
+    REPORTED: "urgent",
+    FAILED_AT_DELIVERY: "routine",
+    **dict.fromkeys((WAITING_TO_BE_SENT, BEING_SENT, LATE_SLICES), "urgent"),
+}
+
+
+def found_in(study_uid: str) -> str | None:
+    return TRIAGE.get(study_uid)
+
 
 @pytest.fixture(params=RELEASED)
 def release(request: pytest.FixtureRequest) -> str:
@@ -74,7 +87,7 @@ def before(database_url: str, release: str) -> Rows:
     engine = make_release(database_url, release)
     rows = rows_of(engine)
     engine.dispose()
-    assert migrate(database_url) == "0004"
+    assert migrate(database_url) == NEWEST
     return rows
 
 
@@ -133,7 +146,7 @@ def test_several_that_upgrade_at_once_do_it_once(database_url: str) -> None:
     before = rows_of(engine)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        assert list(pool.map(migrate, [database_url] * 2)) == ["0004", "0004"]
+        assert list(pool.map(migrate, [database_url] * 2)) == [NEWEST, NEWEST]
     assert not any(lost_or_changed(before, rows_of(engine)).values())
     engine.dispose()
 
@@ -155,7 +168,7 @@ migrate(sys.argv[1])
 
 @pytest.mark.parametrize(
     "last_words",
-    ["CREATE TABLE announcement", "ALTER TABLE job DROP COLUMN", "UPDATE alembic_version SET version_num='0004'"],
+    ["CREATE TABLE announcement", "ALTER TABLE job DROP COLUMN", "UPDATE alembic_version SET version_num='0005'"],
 )
 def test_an_upgrade_that_is_killed_has_done_nothing_and_is_done_by_the_next(database_url: str, last_words: str) -> None:
     engine = make_release(database_url, "0001")
@@ -164,11 +177,11 @@ def test_an_upgrade_that_is_killed_has_done_nothing_and_is_done_by_the_next(data
 
     killed = subprocess.run([sys.executable, "-c", KILLED, database_url, last_words], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    with pytest.raises(UserError, match=r"schema 0001.*needs 0004.*ichd migrate"):
+    with pytest.raises(UserError, match=r"schema 0001.*needs 0005.*ichd migrate"):
         check_schema(engine)
     assert rows_of(engine) == before
 
-    assert migrate(database_url) == "0004"
+    assert migrate(database_url) == NEWEST
     assert not any(lost_or_changed(before, rows_of(engine)).values())
     check_schema(engine)
     engine.dispose()

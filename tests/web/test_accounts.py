@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from ichd.domain.errors import UserError
-from ichd.web import accounts as accounts_module
-from ichd.web.accounts import Accounts, Verdict, hash_password
+from ichd.web.access import accounts as accounts_module
+from ichd.web.access import secret as secret_module
+from ichd.web.access.accounts import Accounts, Verdict
+from ichd.web.access.secret import hash_password
 from tests.web.credentials import PASSWORD, PASSWORD_HASH, SECRETS, TOKEN, TOKEN_HASH
 
 
@@ -44,7 +46,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(accounts_module, "_scrypt")
+    count(secret_module, "_scrypt")
     count(hmac, "compare_digest")
     return calls
 
@@ -187,7 +189,7 @@ def test_guessers_that_come_together_are_few_and_hold_up_no_token(monkeypatch: p
         assert goes_on.wait(10)
         return False
 
-    monkeypatch.setattr(accounts_module, "_fits", slow)
+    monkeypatch.setattr(accounts_module, "fits_password", slow)
     with ThreadPoolExecutor(40) as crowd:
         guesses = [
             crowd.submit(accounts.judge, basic("viewer", str(guess)), f"192.0.2.{guess % 4}") for guess in range(40)
@@ -212,7 +214,7 @@ def test_an_error_in_a_comparison_reaches_all_who_wait_and_is_over_then(monkeypa
         raise MemoryError
 
     with monkeypatch.context() as broken:
-        broken.setattr(accounts_module, "_fits", no_memory)
+        broken.setattr(accounts_module, "fits_password", no_memory)
         with ThreadPoolExecutor(4) as crowd:
             asked = [crowd.submit(accounts.judge, basic("viewer", PASSWORD), "192.0.2.1") for _ in range(4)]
             assert all(isinstance(each.exception(10), MemoryError) for each in asked)

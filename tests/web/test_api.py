@@ -147,10 +147,17 @@ def test_the_description_of_the_api_names_every_route(client: TestClient) -> Non
 
     assert set(described["paths"]) == {
         "/api/studies",
+        "/api/system",
         "/api/studies/{study_uid}",
+        "/api/studies/{study_uid}/patient",
+        "/api/studies/{study_uid}/retry",
+        "/api/studies/{study_uid}/reprocess",
         "/api/studies/{study_uid}/review",
         "/api/studies/{study_uid}/heatmaps",
         "/api/studies/{study_uid}/heatmaps/{sop_uid}/{class_name}.png",
+        "/api/studies/{study_uid}/series/{series_uid}/stack",
+        "/api/studies/{study_uid}/images/{sop_uid}/hu",
+        "/api/studies/{study_uid}/images.zip",
         "/api/refusals",
         "/healthz",
         "/readyz",

@@ -13,12 +13,12 @@ import pytest
 
 from ichd.settings import AccountSettings, Settings
 from ichd.web import doorstep
-from ichd.web.accounts import new_token
+from ichd.web.access.secret import new_token
 from tests.intake.certificates import Authority
 from tests.web.test_exposed import serving, with_web
 from tests.web.test_run_web import free_port, running, settings_for
 
-CAP = 256
+CAP = 512
 TOKEN, TOKEN_HASH = new_token()
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STUDIES = b"GET /api/studies HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

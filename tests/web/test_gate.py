@@ -10,8 +10,8 @@ from ichd.domain.audit import AuditOutcome
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.web import Entry
-from ichd.web import accounts as accounts_module
-from ichd.web.accounts import Accounts
+from ichd.web.access import accounts as accounts_module
+from ichd.web.access.accounts import Accounts
 from tests.web.conftest import Filled, client_of
 from tests.web.credentials import PASSWORD, SECRETS, TOKEN
 
@@ -49,7 +49,7 @@ def knock(filled: Filled, trail: Trail) -> Knock:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/studies", "/api/openapi.json", "/static/ichd.css", "/dicom-web/studies", "/nowhere"]
+    "path", ["/", "/api/studies", "/api/openapi.json", "/static/worklist.css", "/dicom-web/studies", "/nowhere"]
 )
 def test_everything_asks_for_an_account(knock: Knock, path: str) -> None:
     client = knock()

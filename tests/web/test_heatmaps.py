@@ -19,7 +19,7 @@ from ichd.store.heatmaps import HeatMaps
 from ichd.store.queue import Queue
 from ichd.store.studies import Studies
 from ichd.web import Entry
-from ichd.web.accounts import Accounts
+from ichd.web.access.accounts import Accounts
 from tests.store.house import POLICY
 from tests.web.archive import Archive, slices
 from tests.web.worklist_of_all_states import DEMO, RULE

@@ -1,6 +1,7 @@
 """`/metrics`: what Prometheus reads, for whom, and that the page in the manual lists it."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,10 @@ from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
+from ichd.store.doors import DoorCounts, write_door
 from ichd.store.engine import open_database
 from ichd.store.heatmaps import HeatMaps
+from ichd.store.history import History
 from ichd.store.reviews import Reviews
 from ichd.store.spool import Spool
 from ichd.store.statistics import Statistics
@@ -23,8 +26,10 @@ from ichd.store.studies import Studies
 from ichd.store.ticks import Ticks, Trouble
 from ichd.web import Entry, Site, create_app
 from ichd.web import metrics as module
-from ichd.web.accounts import Accounts, hash_password
+from ichd.web.access.accounts import Accounts
+from ichd.web.access.secret import hash_password
 from ichd.web.metrics import Watched, metrics_router
+from tests.deploy.tools import needed
 from tests.web.conftest import NOW, Filled
 from tests.web.worklist_of_all_states import DEMO
 
@@ -40,6 +45,7 @@ def browser(folder: Path, engine: Engine, *, entry: Entry | None = None, address
         catalogue=Catalogue(engine, spool),
         heat_maps=HeatMaps(engine, spool),
         reviews=Reviews(engine),
+        history=History(engine, spool),
         site=Site(version="1.0", listener="ICHD@127.0.0.1:11112", model=lambda: DEMO),
         checks={"database": lambda: "reachable"},
         clock=lambda: NOW,
@@ -59,6 +65,9 @@ def engine(filled: Filled) -> Iterator[Engine]:
         ticks.done(name, trouble, due_at=NOW + every, now=NOW)
     statistics = Statistics(engine)
     statistics.record({"disk_used/ct-1": 0.25, "self_test_drift/ct-1": 0.3}, at=NOW)
+    statistics.record({"input_drift/kernel": 0.3}, at=NOW - timedelta(hours=12))
+    counts = {"responses/c_store/0xa900": 3, "associations/released": 5, "associations/open": 1}
+    write_door(statistics, DoorCounts(place="ct-1/127.0.0.1:11112", counts=counts), now=NOW - timedelta(minutes=1))
     statistics.record_latest({"certificate_end/ct-1/destination pacs": 1.8e9}, at=NOW)
     yield engine
     engine.dispose()
@@ -93,6 +102,29 @@ def test_prometheus_reads_how_things_stand(filled: Filled, engine: Engine) -> No
     assert found["ichd_disk_used_ratio", (("machine", "ct-1"),)] == 0.25
     certificate = (("certificate", "destination pacs"), ("machine", "ct-1"))
     assert found["ichd_certificate_expiry_timestamp_seconds", certificate] == 1.8e9
+
+
+def test_prometheus_reads_what_the_doors_and_days_counted(filled: Filled, engine: Engine) -> None:
+    found = scraped(browser(filled.folder, engine))
+
+    door = ("door", "ct-1/127.0.0.1:11112")
+    assert found["ichd_dimse_responses_total", (("command", "c_store"), door, ("status", "0xa900"))] == 3
+    assert found["ichd_associations_total", (door, ("end", "released"))] == 5
+    assert found["ichd_associations_open", (door,)] == 1
+    assert found["ichd_input_drift", (("quantity", "kernel"),)] == 0.3
+
+
+def test_promtool_finds_nothing_to_mend(filled: Filled, engine: Engine) -> None:
+    """Names, types, help and units by the conventions of Prometheus."""
+    text = browser(filled.folder, engine).get("/metrics").text
+    checked = subprocess.run(
+        [needed("promtool", "Debian: prometheus"), "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
 def test_every_figure_is_in_the_manual_and_nothing_else_is(filled: Filled, engine: Engine) -> None:

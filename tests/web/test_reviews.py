@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from ichd.cli.main import app
 from ichd.domain.finding import CLASSES
 from ichd.web import Entry
-from ichd.web.accounts import Accounts, hash_password
+from ichd.web.access.accounts import Accounts
+from ichd.web.access.secret import hash_password
 from ichd.web.reviews import ClassName
 from tests.web.conftest import NOW, Filled, client_of
 from tests.web.worklist_of_all_states import fill
@@ -160,3 +161,19 @@ def test_the_command_line_shows_it(reader: TestClient, hospital: Filled, study: 
     assert "disagreed" in line
     assert "subdural no" in shown(study)
     assert json.loads(shown(study, "--json"))["reviews"][0]["agreement"] == "disagreed"
+
+
+def test_the_form_says_what_is_there_and_what_is_not(reader: TestClient, study: str) -> None:
+    form = {"agreement": "disagreed", "revision": "1", "truth_subdural": "no", "truth_epidural": "yes", "truth_any": ""}
+    answer = reader.post(f"/studies/{study}/review", data=form, headers=BY_PAGE, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study}#reviews")
+    (review,) = reader.get(f"/api/studies/{study}").json()["reviews"]
+    assert review["truth"] == {"subdural": False, "epidural": True}
+
+
+def test_a_form_that_contradicts_itself_is_a_page_that_says_so(reader: TestClient, study: str) -> None:
+    form = {"agreement": "disagreed", "revision": "1", "truth_any": "no", "truth_epidural": "yes"}
+    answer = reader.post(f"/studies/{study}/review", data=form, headers=BY_PAGE)
+    assert answer.status_code == 422
+    assert "Truth says that there is a kind of haemorrhage and none at all; correct one of them." in answer.text
+    assert reader.get(f"/api/studies/{study}").json()["reviews"] == []

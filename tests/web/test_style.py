@@ -7,7 +7,8 @@ import pytest
 
 import ichd.web
 
-CSS = (Path(ichd.web.__file__).parent / "static" / "ichd.css").read_text()
+STATIC = Path(ichd.web.__file__).parent / "static"
+CSS = (STATIC / "ichd.css").read_text()
 TONES = ("urgent", "indeterminate", "routine", "waiting", "unread", "failed")
 #: Text colour and what it stands on.
 PAIRS = [
@@ -49,6 +50,7 @@ def test_both_palettes_name_the_same_colours() -> None:
 
 
 def test_every_colour_that_is_used_is_named() -> None:
-    used = set(re.findall(r"var\(--([a-z-]+)", CSS)) - {"tone", "soft"}
+    sheets = "".join(sheet.read_text() for sheet in STATIC.glob("*.css"))
+    used = set(re.findall(r"var\(--([a-z-]+)", sheets)) - {"tone", "soft"}
 
     assert used <= palettes()[0].keys()

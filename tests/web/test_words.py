@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ichd.domain.finding import Triage
 from ichd.domain.study import StudyState
 from ichd.domain.wording import percent
-from ichd.web.study import strip_path
+from ichd.web.strips import strip_path
 from ichd.web.words import age, badge_of, short_uid, timing
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

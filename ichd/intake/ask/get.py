@@ -55,7 +55,7 @@ class GetRetriever:
     def _association(self, handed_over: Delivery) -> AbstractContextManager[Association]:
         return associated(
             self._source,
-            _contexts(),
+            contexts(),
             stores=ACCEPTED_SOP_CLASSES,
             handlers=[(evt.EVT_C_STORE, lambda event: _store(event, handed_over))],
             max_image_bytes=self._counter.max_instance_bytes,
@@ -96,7 +96,7 @@ def _failure(error: Refused | Transient) -> Dataset:
     return answer
 
 
-def _contexts() -> list[PresentationContext]:
+def contexts() -> list[PresentationContext]:
     """The service, and one context for each SOP class and transfer syntax: 37 of the 128 that an association has.
 
     With several syntaxes in one context the source would pick one, and fail or transcode images that lie in others.

@@ -19,7 +19,7 @@ from ichd.intake.part10 import FileHead
 from ichd.intake.stow.multipart import NotMultipart, Part, read_parts
 
 #: As it is stored there: nothing is transcoded, and so nothing is lost.
-_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+ACCEPT_ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _CHUNK_BYTES = 1 << 16
 
 
@@ -52,8 +52,8 @@ class WebRetriever:
 
     def _get(self, client: httpx.Client, path: str, images: int, handed_over: Delivery) -> None:
         try:
-            with answer_to(self._source, client, path, accept=_ACCEPT) as answer:
-                for part in read_parts(answer.iter_bytes(_CHUNK_BYTES), self._boundary(answer)):
+            with answer_to(self._source, client, path, accept=ACCEPT_ANY) as answer:
+                for part in read_parts(answer.iter_bytes(_CHUNK_BYTES), boundary_of(self._source, answer)):
                     _take(part, handed_over)
         except NotMultipart as error:
             raise Transient(Reason.SOURCE_LOST, f"{self._source} broke off in the middle of an answer") from error
@@ -63,13 +63,19 @@ class WebRetriever:
             # Gone since it was listed, or unreadable there: no hindrance for the others.
             handed_over.tally.failed(Reason.NOT_HANDED_OVER, images)
 
-    def _boundary(self, answer: httpx.Response) -> str:
-        content_type = Message()
-        content_type["Content-Type"] = answer.headers.get("Content-Type", "")
-        boundary = content_type.get_param("boundary")
-        if content_type.get_content_type() != "multipart/related" or not isinstance(boundary, str):
-            raise Permanent(Reason.SOURCE_CONFUSED, f"{self._source}: an answer to WADO-RS is not multipart/related")
-        return boundary
+
+def boundary_of(source: WebSource, answer: httpx.Response) -> str:
+    """The boundary of a multipart answer.
+
+    Raises:
+        Permanent: it is none.
+    """
+    content_type = Message()
+    content_type["Content-Type"] = answer.headers.get("Content-Type", "")
+    boundary = content_type.get_param("boundary")
+    if content_type.get_content_type() != "multipart/related" or not isinstance(boundary, str):
+        raise Permanent(Reason.SOURCE_CONFUSED, f"{source}: an answer to WADO-RS is not multipart/related")
+    return boundary
 
 
 def _resources(study_uid: str, wanted: Wanted) -> Iterator[tuple[str, int]]:

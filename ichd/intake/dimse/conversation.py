@@ -17,6 +17,7 @@ from ichd.intake.counter import Counter
 from ichd.intake.dimse.associate import AssociateRequest, acceptance, read_request, rejection
 from ichd.intake.dimse.doorkeeper import Doorkeeper
 from ichd.intake.dimse.messages import Messages, Released
+from ichd.intake.dimse.meter import Ending, Meter
 from ichd.intake.dimse.negotiation import Welcome, accepted, answers, objection, roles_of
 from ichd.intake.dimse.pdu import (
     AbortReason,
@@ -56,6 +57,7 @@ class Terms:
     #: The TLS of the moment; None where we speak plainly.
     tls: Callable[[], ssl.SSLContext] | None
     clock: Callable[[], datetime]
+    meter: Meter
 
 
 class Conversation:
@@ -122,6 +124,7 @@ class Conversation:
         answered = answers(request, terms.offered)
         contexts = accepted(request, answered)
         self._visit = visit = terms.counter.welcome(sender, door=Door.DIMSE, place=terms.place, now=terms.clock())
+        terms.meter.accepted()
         self._messages = messages = Messages(self._wire, contexts)
         serving = Serving(messages, contexts, visit, sender, terms.offer, terms.clock)
         roles = roles_of(request, contexts, terms.provided)
@@ -131,6 +134,8 @@ class Conversation:
                 context_id, command = messages.next_command()
                 reply = serving.answer(context_id, command)
                 if reply.command_set:
+                    # Before it is said: who hears it may look at once.
+                    terms.meter.answered(command.field, reply.status)
                     self._wire.send(command_pdus(context_id, reply.command_set, longest=request.max_pdu))
                 if reply.is_last:
                     break
@@ -162,6 +167,7 @@ class Conversation:
 
     def _reject(self, rejected: Rejection, sender: Sender) -> None:
         answer = rejected.value
+        self._terms.meter.ended(Ending.REJECTED)
         self._wire.send(rejection(answer.result, answer.source, answer.diagnostic))
         # Only then: the database may keep us waiting, the peer should not.
         self._terms.counter.turn_away_association(rejected.as_error(), sender, now=self._terms.clock())
@@ -169,5 +175,5 @@ class Conversation:
     def _end(self, *, released: bool) -> None:
         """The association is over; to say it twice is no news."""
         self._terms.doorkeeper.part(self)
-        if self._visit is not None:
-            self._visit.end(released=released, now=self._terms.clock())
+        if self._visit is not None and self._visit.end(released=released, now=self._terms.clock()):
+            self._terms.meter.ended(Ending.RELEASED if released else Ending.ABORTED)

@@ -15,6 +15,7 @@ from ichd.domain.errors import UserError
 from ichd.intake.counter import Counter
 from ichd.intake.dimse.conversation import Conversation, Terms
 from ichd.intake.dimse.doorkeeper import Caps, Doorkeeper
+from ichd.intake.dimse.meter import Meter
 from ichd.intake.dimse.negotiation import Welcome, offered_contexts
 from ichd.intake.dimse.serving import Offer
 from ichd.intake.dimse.tls import ServerTls, TlsFiles
@@ -94,6 +95,8 @@ class Listener:
                 associations_per_address=config.max_associations_per_address,
             )
         )
+        #: What happens at this door.
+        self.meter = Meter()
         self._socket: socket.socket | None = None
         self._accepting: threading.Thread | None = None
         self._turned_at = time.monotonic()
@@ -192,6 +195,7 @@ class Listener:
             association_timeout_s=self._config.association_timeout_s,
             tls=tls.context if tls else None,
             clock=self._clock,
+            meter=self.meter,
         )
 
     def _accept(self, listening: socket.socket, terms: Terms) -> None:

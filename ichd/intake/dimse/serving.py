@@ -52,6 +52,8 @@ class Reply:
 
     #: Empty where nothing is said.
     command_set: bytes
+    #: Of what is said.
+    status: int = SUCCESS
     #: Nothing more is taken in this association.
     is_last: bool = False
 
@@ -96,7 +98,7 @@ class Serving:
             # A C-CANCEL comes late by nature; a response answers nothing that we asked.
             return Reply(command_set=b"")
         status = SUCCESS if command.field == CommandField.C_ECHO else Status.UNRECOGNISED_OPERATION
-        return Reply(command_set=response(command, status))
+        return Reply(command_set=response(command, status), status=status)
 
     def _store(self, context_id: int, context: Context, command: Command) -> Reply:
         claim = Claim(
@@ -111,7 +113,9 @@ class Serving:
             try:
                 reception.admit(now=self._clock())
             except (Refused, Transient) as error:
-                return Reply(command_set=response(command, *failure(error)), is_last=self._is_enough(error))
+                status, comment = failure(error)
+                answer = response(command, status, comment)
+                return Reply(command_set=answer, status=status, is_last=self._is_enough(error))
         self._refused_in_a_row = 0
         return Reply(command_set=response(command, SUCCESS))
 
@@ -145,7 +149,7 @@ class Serving:
         else:
             # An object that is too large comes without its end: who takes it refuses it by its size, in his own words.
             answer = self._answer_of(service, context, command, bytes(dataset))
-        return Reply(command_set=response(command, answer.status, answer.comment))
+        return Reply(command_set=response(command, answer.status, answer.comment), status=answer.status)
 
     def _fragments(self, context_id: int) -> Iterator[memoryview]:
         """A data set, as long as the association may go on: one without end is never answered."""

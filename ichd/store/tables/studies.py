@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ichd.domain.completeness import Closing
+from ichd.domain.finding import Triage
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
 from ichd.store.columns import Base, Id
@@ -21,11 +22,20 @@ class StudyRow(Base):
         Index(None, "received_at"),
         # Which finished study still has its images, the oldest first.
         Index(None, "images_dropped_at", "finished_at"),
+        # The worklist by triage, with or without a state, newest first.
+        Index(None, "triage", "state", "received_at"),
+        # What begins with some text. PostgreSQL's order of words is not that of characters, unless it is told so.
+        Index("ix_study_accession_prefix", "accession_key", postgresql_ops={"accession_key": "varchar_pattern_ops"}),
+        Index(
+            "ix_study_uid_prefix", "study_instance_uid", postgresql_ops={"study_instance_uid": "varchar_pattern_ops"}
+        ),
     )
 
     id: Mapped[Id]
     study_instance_uid: Mapped[str] = mapped_column(unique=True)
     accession_number: Mapped[str]
+    #: The same in lower case (`ichd.store.prefix`), to be searched.
+    accession_key: Mapped[str] = mapped_column(default="")
     #: StudyDate + StudyTime as they stand in the header, for lists only.
     study_datetime: Mapped[str]
     state: Mapped[StudyState]
@@ -42,6 +52,8 @@ class StudyRow(Base):
     detail: Mapped[str] = mapped_column(default="")
     #: Since when its images are gone, all that it had then; NULL while they are here, or when it is received again.
     images_dropped_at: Mapped[datetime | None]
+    #: Of the newest revision that came to a finding, read or not; a copy, for lists of a million studies.
+    triage: Mapped[Triage | None]
 
 
 class SeriesRow(Base):

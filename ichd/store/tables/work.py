@@ -68,6 +68,8 @@ class JobRow(Base):
         ),
         # What is leased: expired leases, and destinations that are being tried.
         Index("ix_job_leased", "lease_until", "destination", **_where("lease_until IS NOT NULL")),
+        # What a person has to look at, beside millions that need none.
+        Index("ix_job_dead", "destination", "order_at", **_where("state = 'dead'")),
         # A revision is read once, and delivered once to each destination. NULLs differ from one another in a unique
         # constraint, so that the second leaves analyse jobs to the first.
         Index(

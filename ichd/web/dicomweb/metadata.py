@@ -10,19 +10,21 @@ from ichd.vision.parsed import syntax_of
 from ichd.web.dicomweb.attributes import tag_of
 from ichd.web.dicomweb.files import is_encapsulated, read_header
 from ichd.web.dicomweb.model import Json, element, is_long, key_of, to_json
+from ichd.web.dicomweb.nameless import without_patient
 
 _PIXEL_DATA = tag_of("PixelData")
 
 
-def metadata(instances: Sequence[CataloguedInstance], root: str) -> Iterator[bytes]:
-    """A JSON array, an image at a time: memory does not grow with the study.
+def metadata(instances: Sequence[CataloguedInstance], root: str, *, is_named: bool = True) -> Iterator[bytes]:
+    """A JSON array, an image at a time: memory does not grow with the study. Unless `is_named`, without the patient.
 
     Raises:
         Permanent: FILE_DAMAGED, a file can't be parsed.
         Transient: the disk fails.
     """
     for number, instance in enumerate(instances):
-        yield (b"," if number else b"[") + json.dumps(_one(instance, root), separators=(",", ":")).encode()
+        described = _one(instance, root) if is_named else without_patient(_one(instance, root))
+        yield (b"," if number else b"[") + json.dumps(described, separators=(",", ":")).encode()
     yield b"]"
 
 

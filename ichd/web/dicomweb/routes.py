@@ -19,9 +19,11 @@ from ichd.web.dicomweb.frames import OCTETS, choose_form, frame_bytes
 from ichd.web.dicomweb.metadata import metadata
 from ichd.web.dicomweb.model import BINARY
 from ichd.web.dicomweb.multipart import Part, multipart_response, streamed
+from ichd.web.dicomweb.nameless import PATIENT_GROUP, refuse_files, refuse_patterns, without_patient
 from ichd.web.dicomweb.query import parse_query
 from ichd.web.dicomweb.rendered import PICTURES, parse_rendering, render
 from ichd.web.dicomweb.search import search
+from ichd.web.visitor import visitor_of
 
 #: Where all of it lives.
 ROOT = "/dicom-web"
@@ -84,12 +86,15 @@ def _add_files(router: APIRouter, catalogue: Catalogue, turns: BoundedSemaphore)
 
         @router.get(path)
         def retrieve(request: Request, is_one: bool = is_one) -> Response:
+            if not visitor_of(request).sees_names:
+                refuse_files()
             return _retrieve(request, _files(catalogue, request), turns, is_one=is_one)
 
         @router.get(f"{path}/metadata")
         def retrieve_metadata(request: Request) -> Response:
             require(request, _JSON, "application/json")
-            return streamed(metadata(_files(catalogue, request), _root(request)), _JSON)
+            is_named = visitor_of(request).sees_names
+            return streamed(metadata(_files(catalogue, request), _root(request), is_named=is_named), _JSON)
 
 
 def _add_frames(router: APIRouter, catalogue: Catalogue, turns: BoundedSemaphore) -> None:
@@ -129,9 +134,13 @@ def _add_frames(router: APIRouter, catalogue: Catalogue, turns: BoundedSemaphore
 def _search(catalogue: Catalogue, request: Request, described: list[Level], path: Criteria) -> Response:
     require(request, _JSON, "application/json")
     query = parse_query(request.query_params.multi_items(), level=described[0], path=path)
+    is_named = visitor_of(request).sees_names
+    if not is_named:
+        refuse_patterns(query.patterns)
     found = search(catalogue, query, described=described, root=_root(request))
     warning = {"Warning": ", ".join(f'299 ichd "{text}"' for text in found.warnings)} if found.warnings else {}
-    return Response(json.dumps(found.results), media_type=_JSON, headers=warning)
+    results = found.results if is_named else [without_patient(each) for each in found.results]
+    return Response(json.dumps(results), media_type=_JSON, headers=warning)
 
 
 def _retrieve(request: Request, files: list[CataloguedInstance], turns: BoundedSemaphore, *, is_one: bool) -> Response:
@@ -179,6 +188,8 @@ def _send_frames(request: Request, dataset: FileDataset, indices: list[int], tur
 def _send_bulk(request: Request, dataset: FileDataset, tag: str, turns: BoundedSemaphore) -> Response:
     if not re.fullmatch("[0-9A-Fa-f]{8}", tag) or int(tag, 16) not in dataset:
         raise HTTPException(HTTPStatus.NOT_FOUND, "The image has no such attribute.")
+    if int(tag, 16) >> 16 == PATIENT_GROUP and not visitor_of(request).sees_names:
+        refuse_files()
     if int(tag, 16) == tag_of("PixelData"):
         return _send_frames(request, dataset, list(range(frames_of(dataset))), turns)
     element = dataset[int(tag, 16)]

@@ -1,0 +1,14 @@
+// The description of the API, to read and to try as whoever is logged in.
+const token = document.querySelector('meta[name="form-token"]')?.content;
+
+window.SwaggerUIBundle({
+  url: "/api/openapi.json",
+  dom_id: "#api",
+  // Otherwise it asks another host whether the description is valid.
+  validatorUrl: null,
+  defaultModelsExpandDepth: 0,
+  requestInterceptor(request) {
+    if (token) request.headers["X-Form-Token"] = token;
+    return request;
+  },
+});

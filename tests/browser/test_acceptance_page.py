@@ -1,0 +1,73 @@
+"""The acceptance report in a real browser: it asks for nothing, fits a phone, and prints a study a page."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from ichd.app.commission.acceptance import Acceptance, Case
+from ichd.app.commission.page import write_report
+from ichd.app.commission.phantoms import make_study
+from ichd.app.commission.points import points_of
+from ichd.app.commission.route import live_route
+from ichd.app.commission.trip import Trip
+from ichd.app.doctor import Check
+from ichd.app.model import check_model
+from ichd.settings import Settings
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on one study, twice, that was not taken."""
+    folder = tmp_path_factory.mktemp("acceptance")
+    pacs = {"name": "pacs", "address": "pacs:104", "ae_title": "PACS"}
+    model = check_model(Settings().model)
+    study = make_study("epidural", folder / "phantom", number=1, now=NOW)
+    trip = Trip(study=study, began_at=NOW, acknowledged=28, sent_s=1.0, trouble="pacs did not acknowledge the report")
+    case = Case(trip=trip, points=points_of(trip, model, timeout_s=60))
+    acceptance = Acceptance(
+        route=live_route(Settings.model_validate({"destination": [pacs]}), "pacs"),
+        model=model,
+        began_at=NOW,
+        ended_at=NOW,
+        checks=(Check(name="listener", ok=True, detail="ICHD answers C-ECHO on port 11112"),),
+        beside_the_route=frozenset(),
+        cases=(case, case),
+        timeout_s=60,
+        settings_sha256="0" * 64,
+        kept_in=None,
+        host="here",
+        user="me",
+        ae_title="ICHD",
+    )
+    written, _ = write_report(acceptance, folder / "report.html")
+    return written
+
+
+def test_it_needs_nothing_and_fits(chromium: Browser, page_file: Path) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844})
+    page, asked, said = context.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(page_file.as_uri())
+    assert {url for url in asked if not url.startswith("data:")} == {page_file.as_uri()}
+    assert said == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.get_by_text("✗ FAILED").is_visible()
+    loaded = page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert loaded
+    context.close()
+
+
+def test_it_prints_a_study_a_page(chromium: Browser, page_file: Path) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    printed = page.pdf(prefer_css_page_size=True)
+    pages = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert pages == 3, "the head, and each study; the signatures stand below the last"
+    context.close()
