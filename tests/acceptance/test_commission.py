@@ -151,8 +151,8 @@ def test_an_archive_that_routes_is_the_true_way(daemon: Daemon, archive: Orthanc
     us = {"AET": "ICHD", "Host": "127.0.0.1", "Port": daemon.port}
     script = tmp_path / "route.lua"
     script.write_text(
-        "function OnStableStudy(studyId, tags, metadata)\n"
-        "  if tags['PatientName'] == 'ICHD^COMMISSIONING' then SendToModality(studyId, 'ichd') end\nend\n"
+        "function OnStableSeries(seriesId, tags, metadata)\n"
+        "  if tags['Modality'] == 'CT' then RestApiPost('/modalities/ichd/store', seriesId) end\nend\n"
     )
     with running_orthanc(tmp_path, DicomModalities={"ichd": us}, LuaScripts=[str(script)], StableAge=1) as router:
         via = f"{router.ae_title}@127.0.0.1:{router.dicom_port}"

@@ -57,7 +57,7 @@ def test_it_needs_nothing_and_fits(chromium: Browser, page_file: Path) -> None:
     assert {url for url in asked if not url.startswith("data:")} == {page_file.as_uri()}
     assert said == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.get_by_text("✗ FAILED").is_visible()
+    assert page.get_by_text("✗ FAILED", exact=True).is_visible()
     loaded = page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert loaded
     context.close()

@@ -116,8 +116,8 @@ def _initiator(settings: Settings, opened: Sequence[Activity]) -> Chapter:
         blocks.append("These settings name no DIMSE destination and no DIMSE source: none is opened by itself.")
     blocks.append(
         "`ichd send` opens one to whom it is told, and proposes each file's SOP class and transfer syntax. "
-        "`ichd commission` does, with CT Image Storage; it asks the archive by Study Root FIND, and by Study Root GET "
-        "for single objects, of whose SOP class it is then the SCP."
+        "`ichd commission` sends CT images, asks the archive by Study Root FIND, and by Study Root GET for single "
+        "objects, of whose SOP class it is then the SCP."
     )
     chapters = [Chapter(title=each.name, blocks=(f"To `{each.peer}`.", *_contexts(each.contexts))) for each in opened]
     ladders = [each for each in settings.destination if each.kind == "dimse" and "sr" in each.sends]
