@@ -180,7 +180,8 @@ def conformance_page() -> str:
     return (
         "<!-- Written by docs/render.py. -->\n"
         "This is the statement of an installation with no settings at all; `ichd conformance` writes that of yours,\n"
-        "with its destinations and sources, as Markdown, as a page (`--format html`) or as JSON.\n\n"
+        "with its destinations and sources, as Markdown, as a page (`--format html`) or as JSON. What is not DICOM\n"
+        "stands in [IHE AI Results](ihe-air.md) and [delivery](delivery.md).\n\n"
         + as_markdown(statement_of(Settings.model_construct()))
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.browser.chromium", "tests.databases")
 
 # Parallel workers share the cores: without this each would start a thread a core for every matrix product, and the
 # threads would mostly wait for one another. It must be set before numpy or torch is imported.

@@ -59,6 +59,8 @@ class PressedButton(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    #: The gate has looked at it.
+    form_token: str = ""
     agreement: Agreement
     revision: int = Field(ge=1, le=1_000_000)
     truth_any: Choice = ""

@@ -1,7 +1,6 @@
 """A headless Chromium, Debian's, and windows that tell on their pages: errors, and requests to other hosts."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.site import Site, serving
 
@@ -45,19 +44,6 @@ class Window:
         parts = urlsplit(url)
         if parts.scheme not in {"data", "blob"} and parts.netloc != urlsplit(self.site.url).netloc:
             self.troubles.append(f"another host: {url}")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The browser, started once for all tests."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        # As root it has no sandbox; nothing but our own pages is opened in it.
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

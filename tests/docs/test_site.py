@@ -17,8 +17,6 @@ import yaml
 from markdown_it import MarkdownIt
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import chromium  # noqa: F401 - a fixture
-
 ROOT = Path(__file__).resolve().parents[2]
 #: Pages that the site takes from beside what they are about.
 BROUGHT = ("deploy/README.md", "deploy/helm/ichd/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -98,7 +96,7 @@ def test_no_page_names_a_file_of_another_host(site: Path) -> None:
     assert [path.name for path in site.rglob("*.html") if loaded.search(path.read_text())] == []
 
 
-def test_a_reader_s_browser_asks_no_other_host(site: Path, chromium: Browser) -> None:  # noqa: F811
+def test_a_reader_s_browser_asks_no_other_host(site: Path, chromium: Browser) -> None:
     asked: set[str] = set()
     troubles: list[str] = []
     with serving(site) as url:

@@ -120,10 +120,9 @@ def test_who_is_killed_while_he_holds_a_tick_is_replaced_within_its_lease(
     monkeypatch.setattr(turns, "HELD_LEASE", timedelta(seconds=0.5))
     ran: list[str] = []
     close = timedelta(seconds=0.1)
+    began = time.monotonic()
     turn_of(house, "killed", Tick(name="close", every=close, run=lambda: ran.append("killed"))).take()
     other = turn_of(house, "other", Tick(name="close", every=close, run=lambda: ran.append("other")))
-
-    began = time.monotonic()
 
     def replaced() -> bool:
         other.take()

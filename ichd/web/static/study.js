@@ -39,6 +39,9 @@ function readerIsBusy() {
 
 async function freshPage() {
   const answer = await fetch(window.location.href, { cache: "no-store", redirect: "error" });
+  if (!answer.ok) {
+    throw new Error(answer.statusText);
+  }
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 

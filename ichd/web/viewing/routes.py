@@ -70,7 +70,11 @@ def viewing_router(catalogue: Catalogue) -> APIRouter:
         summary="All images of a study as they were stored",
         response_class=StreamingResponse,
         dependencies=[Depends(require(Role.OPERATOR))],
-        responses={200: {"content": {"application/zip": {}}}, 410: {"description": "Images were dropped."}},
+        responses={
+            200: {"content": {"application/zip": {}}},
+            404: {"description": "No such study."},
+            410: {"description": "Images were dropped."},
+        },
     )
     def download_images(study_uid: str) -> StreamingResponse:
         if not is_uid(study_uid):
