@@ -33,7 +33,7 @@ def api_router(studies: Studies, arrivals: Arrivals, clock: Callable[[], datetim
         summary="Studies, newest first, narrowed by what the worklist page narrows by",
         response_description='A page of them; the header Link with rel="next" leads to the next one.',
         response_model=None,
-        responses={200: {"model": list[StudyLine]}},
+        responses={200: {"model": list[StudyLine]}, 404: {"description": "`after` names no page."}},
     )
     def list_studies(
         response: Response,

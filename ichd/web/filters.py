@@ -7,6 +7,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import HTTPException, Query
+from pydantic import JsonValue
 
 from ichd.domain.errors import UserError
 from ichd.domain.finding import Triage
@@ -23,8 +24,17 @@ Text = Annotated[
 ]
 States = Annotated[Sequence[StudyState], Query(description="Any of these.")]
 Triages = Annotated[Sequence[Triage], Query(description="Any of these.")]
-Since = Annotated[str, Query(description="First image arrived on this day, at this moment (ISO 8601) or later.")]
-Until = Annotated[str, Query(description="First image arrived on this day or earlier, or before this moment.")]
+_MOMENT: dict[str, JsonValue] = {"anyOf": [{"format": "date"}, {"format": "date-time"}, {"maxLength": 0}]}
+Since = Annotated[
+    str,
+    Query(
+        description="First image arrived on this day, at this moment (ISO 8601) or later.", json_schema_extra=_MOMENT
+    ),
+]
+Until = Annotated[
+    str,
+    Query(description="First image arrived on this day or earlier, or before this moment.", json_schema_extra=_MOMENT),
+]
 After = Annotated[str, Query(description="From the link to the next page.")]
 
 
@@ -42,8 +52,12 @@ def query_of(
     """The parts of an address as one value.
 
     Raises:
-        HTTPException: 400, one of them can't be used.
+        HTTPException: 400, one of them can't be used; 404, there is no such page.
     """
+    try:
+        behind = Cursor.parse(after) if after else None
+    except UserError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, _sentence(error)) from None
     try:
         return WorklistQuery(
             text="".join(c for c in q.strip() if c.isprintable()),
@@ -52,11 +66,11 @@ def query_of(
             since=_moment(since, "since"),
             until=_moment(until, "until", end=True),
             order=order,
-            after=Cursor.parse(after) if after else None,
+            after=behind,
             limit=limit,
         )
     except UserError as error:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{str(error)[0].upper()}{str(error)[1:]}.") from None
+        raise HTTPException(HTTPStatus.BAD_REQUEST, _sentence(error)) from None
 
 
 def address_of(query: WorklistQuery, *, default: Order, since: str = "", until: str = "", limit: int = 0) -> str:
@@ -76,6 +90,10 @@ def address_of(query: WorklistQuery, *, default: Order, since: str = "", until: 
     ]
     words = urlencode([(name, value) for name, value in said if value])
     return f"?{words}" if words else ""
+
+
+def _sentence(error: UserError) -> str:
+    return f"{str(error)[0].upper()}{str(error)[1:]}."
 
 
 def _moment(text: str, name: str, *, end: bool = False) -> datetime | None:

@@ -42,6 +42,8 @@ def test_a_person_is_asked_comes_to_the_page_that_was_wanted_and_leaves(window: 
     assert page.evaluate("document.cookie") == ""
     page.get_by_role("button", name="I agree").click()
     page.wait_for_url("**#reviews")
+    # What the page still asks for as it is left.
+    window.expected.add(401)
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     assert window.open("/").url.endswith("/login")
