@@ -1,5 +1,8 @@
 """A lease may be lost with the power, and nothing else; a lease that was lost does no harm."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from sqlalchemy import Engine, event, text
 
@@ -7,47 +10,50 @@ from ichd.domain.errors import LeaseLost
 from ichd.store.transaction import writing
 from tests.store.house import House
 
+_HEAR = (
+    "CREATE TABLE heard (id bigserial, level text)",
+    "CREATE FUNCTION hear() RETURNS trigger AS $$ BEGIN INSERT INTO heard (level) "
+    "VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$ LANGUAGE plpgsql",
+    "CREATE TRIGGER hear AFTER UPDATE ON job FOR EACH STATEMENT EXECUTE FUNCTION hear()",
+)
+_HEAR_NO_MORE = ("DROP TRIGGER hear ON job", "DROP FUNCTION hear", "DROP TABLE heard")
 
-def commits_of(engine: Engine) -> list[str]:
-    """Whether each commit from now on waits for the disk, as the database has it at that moment."""
+
+@contextmanager
+def commits_of(engine: Engine) -> Iterator[list[str]]:
+    """Whether each commit within the block waited for the disk, as the database itself had it then."""
+    levels: list[str] = []
     if engine.dialect.name == "sqlite":
-        levels: list[str] = []
-        word = {1: "unawaited", 2: "awaited"}
+        asked = "PRAGMA synchronous"
         event.listen(
-            engine,
-            "commit",
-            lambda c: levels.append(word[c.connection.driver_connection.execute("PRAGMA synchronous").fetchone()[0]]),
+            engine, "commit", lambda c: levels.extend(c.connection.driver_connection.execute(asked).fetchone())
         )
-        return levels
-    with writing(engine) as session:
-        session.execute(text("CREATE TABLE heard (id bigserial, level text)"))
-        session.execute(
-            text(
-                "CREATE FUNCTION hear() RETURNS trigger AS $$ BEGIN INSERT INTO heard (level) "
-                "VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$ LANGUAGE plpgsql"
-            )
-        )
-        session.execute(
-            text("CREATE TRIGGER hear AFTER UPDATE ON job FOR EACH STATEMENT EXECUTE FUNCTION hear()"),
-        )
-    return []
+        yield levels
+        levels[:] = [{1: "unawaited", 2: "awaited"}[int(level)] for level in levels]
+        return
+    _execute(engine, *_HEAR)
+    try:
+        yield levels
+        with engine.connect() as connection:
+            heard = connection.scalars(text("SELECT level FROM heard ORDER BY id"))
+            levels.extend({"off": "unawaited", "on": "awaited"}[level] for level in heard)
+    finally:
+        _execute(engine, *_HEAR_NO_MORE)
 
 
-def heard(engine: Engine, levels: list[str]) -> list[str]:
-    if engine.dialect.name == "sqlite":
-        return levels
-    word = {"off": "unawaited", "on": "awaited"}
-    with engine.connect() as connection:
-        return [word[level] for level in connection.scalars(text("SELECT level FROM heard ORDER BY id"))]
+def _execute(engine: Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def test_a_claim_does_not_wait_for_the_disk_and_whatever_follows_does(house: House) -> None:
     house.ready()
-    levels = commits_of(house.engine)
-    job = house.claim()
-    job = house.queue.extend(job, lease_s=60, now=house.now)
-    house.queue.complete(None, job, now=house.now)
-    assert heard(house.engine, levels) == ["unawaited", "awaited", "awaited"]
+    with commits_of(house.engine) as commits:
+        job = house.claim()
+        job = house.queue.extend(job, lease_s=60, now=house.now)
+        house.queue.complete(None, job, now=house.now)
+    assert commits == ["unawaited", "awaited", "awaited"]
 
 
 def test_an_image_on_the_connection_of_a_claim_is_awaited(house: House) -> None:
