@@ -31,11 +31,12 @@ def bucket(
     """
     from ichd.app.bucket import look_into_bucket
     from ichd.app.checks import open_existing
-    from ichd.app.clock import utc_now
+    from ichd.app.clock import clock_of
 
     settings = settings_of(context)
     configure_logging("warning", settings.log.format)
-    report = look_into_bucket(open_existing(settings), mend=mend, now=utc_now())
+    storage = open_existing(settings)
+    report = look_into_bucket(storage, mend=mend, now=clock_of(storage.engine)())
     if as_json:
         print_json(report.to_dict())
     else:
