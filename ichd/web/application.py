@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ichd.domain.errors import Permanent, Transient
@@ -22,6 +20,7 @@ from ichd.store.history import History
 from ichd.store.reviews import Reviews
 from ichd.store.sessions import LogIn, Sessions
 from ichd.store.studies import Studies
+from ichd.web import assets
 from ichd.web.access.accounts import Accounts
 from ichd.web.access.browsers import Browsers
 from ichd.web.access.diary import Diary, NoteLogIn, Tell
@@ -52,7 +51,6 @@ _STATUS = {
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: HTTPStatus.NOT_ACCEPTABLE,
     Reason.IMAGES_DROPPED: HTTPStatus.GONE,
 }
-_STATIC = Path(__file__).parent / "static"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +136,7 @@ def create_app(
     app.include_router(dicomweb_router(catalogue))
     for door in (*doors, *(room(pages) for room in rooms)):
         app.include_router(door)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount(assets.ROOT, assets.Assets(), name="static")
     _say_what_is_wrong(app, pages)
     return app
 

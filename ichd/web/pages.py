@@ -19,6 +19,7 @@ from ichd.store.history import History
 from ichd.store.studies import Studies
 from ichd.vision.window import BONE, BRAIN, SUBDURAL
 from ichd.web.api import find_study
+from ichd.web.assets import address
 from ichd.web.heatmaps import finding_in, heat_section
 from ichd.web.names import Names
 from ichd.web.strips import MARK_HEIGHT, STRIP_HEIGHT
@@ -57,6 +58,7 @@ class Pages:
             strip_height=STRIP_HEIGHT,
             mark_height=MARK_HEIGHT,
             rooms=_ROOMS,
+            asset=address,
         )
         self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid, dicom_date=dicom_date)
 

@@ -1,6 +1,7 @@
 """What a program sees: JSON, health, headers, and nothing that changes anything."""
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -91,6 +92,23 @@ def test_every_answer_is_guarded(client: TestClient, path: str) -> None:
     assert "http" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == ("no-cache" if "static" in path else "no-store")
+
+
+def test_browsers_keep_files_of_this_edition_and_no_others(client: TestClient) -> None:
+    addresses = re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get("/").text)
+    assert addresses
+    for address in addresses:
+        kept = client.get(address)
+        assert kept.status_code == 200, address
+        assert kept.headers["cache-control"] == "private, max-age=31536000, immutable"
+
+    ours = addresses[0].split("/")[2]
+    replaced = client.get(f"/static/{'0' * len(ours)}/ichd.css")
+    assert replaced.status_code == 200, "a page from a process that is about to be replaced"
+    assert replaced.headers["cache-control"] == "no-cache"
+    missing = client.get(f"/static/{ours}/nothing.css")
+    assert missing.status_code == 404
+    assert missing.headers["cache-control"] == "no-cache"
 
 
 def test_a_page_of_another_host_that_resolves_to_us_gets_nothing(client: TestClient) -> None:

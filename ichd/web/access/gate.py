@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ichd.domain.errors import Transient
+from ichd.web import assets
 from ichd.web.access.accounts import Accounts, Judgement, Verdict
 from ichd.web.access.browsers import Browsers
 from ichd.web.access.diary import Diary
@@ -27,9 +28,9 @@ LOG_IN_PROVIDER, LOG_IN_CALLBACK = "/login/provider", "/login/callback"
 #: For whatever watches the process; they say nothing to strangers.
 _HEALTH = frozenset({"/healthz", "/readyz"})
 #: What a stranger needs to become none: the form, and how it looks.
-_ENTRANCE = frozenset({LOG_IN, LOG_IN_PROVIDER, LOG_IN_CALLBACK, "/static/ichd.css", "/static/log_in.css"})
+_ENTRANCE = frozenset({LOG_IN, LOG_IN_PROVIDER, LOG_IN_CALLBACK, *map(assets.address, ("ichd.css", "log_in.css"))})
 #: The icon is asked for without a page around it.
-_OPEN_PATHS = _HEALTH | _ENTRANCE | {"/static/icon.svg"}
+_OPEN_PATHS = _HEALTH | _ENTRANCE | {assets.address("icon.svg")}
 #: For whatever counts on this machine, which shall need no account; they hold numbers and names of ours, no patient.
 _LOOPBACK_PATHS = frozenset({"/metrics"})
 
@@ -135,7 +136,7 @@ def _to_log_in(scope: Scope) -> Response | None:
     """Where a person is sent who asks for a page; None for programs."""
     path = scope["path"]
     wants_page = "text/html" in Headers(scope=scope).get("accept", "")
-    if not wants_page or path.startswith(("/api/", "/dicom-web", "/static/")):
+    if not wants_page or path.startswith(("/api/", "/dicom-web", f"{assets.ROOT}/")):
         return None
     back = ""
     if scope["method"] in SAFE_METHODS and path != "/":

@@ -8,6 +8,8 @@ open in a browser on this machine, can't read it either: the host name that the 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ichd.web.assets import kept_by_browsers
+
 #: Names under which a browser on this machine may ask.
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 
@@ -48,7 +50,6 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        static = scope["path"].startswith("/static/")
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,7 +57,7 @@ class SecurityHeaders:
                 headers.update(_HEADERS)
                 if scope["path"] == "/docs":
                     headers["Content-Security-Policy"] = _DOCS_POLICY
-                headers["Cache-Control"] = "no-cache" if static else "no-store"
+                headers["Cache-Control"] = kept_by_browsers(scope, message["status"]) or "no-store"
             await send(message)
 
         await self._app(scope, receive, send_guarded)

@@ -1,14 +1,25 @@
 // From Hounsfield units to grey, in the browser: a window changes without asking the server again.
 
-// One entry for each value that sixteen bits can have, so that a pixel costs one look-up and no arithmetic.
+const LEAST = -32768;
+const MOST = 32767;
+const BLACK = 0xff000000;
+const WHITE = 0xffffffff;
+
+// One entry for each value that sixteen bits can have, so that a pixel costs one look-up and no arithmetic. Only those
+// within the window are worked out one by one.
 export function greyTable(level, width) {
-  const table = new Uint32Array(65536);
-  const low = level - width / 2;
-  for (let bits = 0; bits < 65536; bits += 1) {
-    const value = bits < 32768 ? bits : bits - 65536;
-    const grey = Math.round(Math.min(1, Math.max(0, (value - low) / width)) * 255);
-    table[bits] = (255 << 24) | (grey << 16) | (grey << 8) | grey;
+  const bottom = level - width / 2;
+  const first = Math.min(MOST + 1, Math.max(LEAST, Math.ceil(bottom)));
+  const end = Math.min(MOST + 1, Math.max(LEAST, Math.floor(bottom + width) + 1));
+  const rising = new Uint32Array(MOST - LEAST + 1).fill(BLACK, 0, first - LEAST).fill(WHITE, end - LEAST);
+  for (let value = first; value < end; value += 1) {
+    const grey = Math.round(((value - bottom) / width) * 255);
+    rising[value - LEAST] = BLACK | (grey << 16) | (grey << 8) | grey;
   }
+  // Negative values have the higher bit patterns.
+  const table = new Uint32Array(rising.length);
+  table.set(rising.subarray(-LEAST));
+  table.set(rising.subarray(0, -LEAST), -LEAST);
   return table;
 }
 

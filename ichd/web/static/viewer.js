@@ -24,9 +24,6 @@ export class Viewer {
     this.heatOn = remembered.heatOn ?? false;
     this.drawn = null;
     this.strips = new Strips(document, (index) => this.goInReading(index));
-    for (const part of root.querySelectorAll(".tools, .stage, .slider, .keys-help")) {
-      part.hidden = false;
-    }
     this.connect();
     if (this.reading) {
       this.open(this.reading, remembered.index ?? this.reading.slices.findIndex((each) => each.sop === remembered.sop));

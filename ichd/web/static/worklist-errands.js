@@ -1,5 +1,5 @@
 // Retry and read again: asked once more, then done without leaving the list.
-import { afterBusy } from "/static/worklist-rows.js";
+import { afterBusy } from "./worklist-rows.js";
 
 const WORDS = {
   retry: { title: "Retry what failed?", words: "Failed jobs of this study, and those that wait, are tried again now.", yes: "Retry" },

@@ -25,6 +25,14 @@ function find(uid) {
   return document.querySelector(`#rows tr[data-uid="${CSS.escape(uid)}"]`);
 }
 
+// All that a row says, but its age, which goes on by itself, and what the reader did to it.
+function wordsOf(row) {
+  const copy = row.cloneNode(true);
+  copy.querySelector("td.age time").textContent = "";
+  copy.querySelector("details")?.removeAttribute("open");
+  return `${row.className.split(" ")[0]} ${copy.innerHTML}`;
+}
+
 function announce(arrived) {
   const urgent = arrived.filter((row) => row.classList.contains("urgent"));
   if (urgent.length > 0) {
@@ -62,6 +70,9 @@ export function showChanges(news) {
       return before;
     }
     const row = rowOf(news.rows[uid]);
+    if (before !== null && wordsOf(before) === wordsOf(row)) {
+      return before;
+    }
     if (before === null || before.className.split(" ")[0] !== row.className) {
       row.classList.add("fresh");
       arrived.push(row);

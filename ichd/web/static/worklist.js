@@ -1,8 +1,8 @@
 // The worklist: alive, by keyboard, with errands. Without this script it is a page with forms that loads itself again.
-import { keepAlive } from "/static/worklist-live.js";
-import { showChanges, tickAges } from "/static/worklist-rows.js";
-import { listenToKeys } from "/static/worklist-keys.js";
-import { listenToErrands } from "/static/worklist-errands.js";
+import { keepAlive } from "./worklist-live.js";
+import { showChanges, tickAges } from "./worklist-rows.js";
+import { listenToKeys } from "./worklist-keys.js";
+import { listenToErrands } from "./worklist-errands.js";
 
 const list = document.getElementById("list");
 
