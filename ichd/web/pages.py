@@ -19,7 +19,7 @@ from ichd.store.history import History
 from ichd.store.studies import Studies
 from ichd.vision.window import BONE, BRAIN, SUBDURAL
 from ichd.web.api import find_study
-from ichd.web.assets import address
+from ichd.web.assets import address, modules
 from ichd.web.heatmaps import finding_in, heat_section
 from ichd.web.names import Names
 from ichd.web.strips import MARK_HEIGHT, STRIP_HEIGHT
@@ -59,6 +59,7 @@ class Pages:
             mark_height=MARK_HEIGHT,
             rooms=_ROOMS,
             asset=address,
+            modules=modules,
         )
         self._templates.filters.update(when=_when, iso=datetime.isoformat, short_uid=short_uid, dicom_date=dicom_date)
 

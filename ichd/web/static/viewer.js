@@ -5,6 +5,7 @@ import { listen } from "./viewer-hands.js";
 import { Slices } from "./viewer-slices.js";
 import { Strips } from "./viewer-strips.js";
 import { greyTable, paint } from "./viewer-window.js";
+import { Zoom } from "./viewer-zoom.js";
 
 const GREY = { name: "picture", level: 128, width: 256 };
 const RULER_MM = 50;
@@ -23,12 +24,16 @@ export class Viewer {
     this.window = remembered.window ?? this.presets[0];
     this.heatOn = remembered.heatOn ?? false;
     this.drawn = null;
+    this.zoom = new Zoom(this.stage, this.box, () => this.rule());
     this.strips = new Strips(document, (index) => this.goInReading(index));
     this.connect();
     if (this.reading) {
       this.open(this.reading, remembered.index ?? this.reading.slices.findIndex((each) => each.sop === remembered.sop));
       if (remembered.index !== undefined) {
         this.takePreloaded();
+      }
+      if (remembered.zoom) {
+        this.zoom.set(remembered.zoom);
       }
     } else {
       this.openSeries(root.querySelector("[data-series]").value);
@@ -41,7 +46,7 @@ export class Viewer {
 
   get state() {
     const shown = this.slices?.stack.slices[this.index];
-    return { window: this.window, heatOn: this.heatOn, sop: shown?.sop };
+    return { window: this.window, heatOn: this.heatOn, sop: shown?.sop, zoom: this.zoom.place };
   }
 
   connect() {
@@ -69,6 +74,8 @@ export class Viewer {
       this.preset(Number(button.dataset.window));
     } else if ("jump" in button.dataset) {
       this.jump(Number(button.dataset.jump));
+    } else if ("zoom" in button.dataset) {
+      this.magnify(Number(button.dataset.zoom));
     } else if ("heat" in button.dataset) {
       this.toggleHeat();
     }
@@ -93,6 +100,7 @@ export class Viewer {
     this.slider.max = String(stack.slices.length);
     this.index = null;
     this.drawn = null;
+    this.zoom.reset();
     this.go(index < 0 ? stack.start : index);
   }
 
@@ -148,6 +156,15 @@ export class Viewer {
   setWindow(level, width) {
     this.window = { name: "free", level: Math.round(level), width: Math.round(width) };
     this.redraw();
+  }
+
+  // A step larger (1) or smaller (-1), or as large as the stage (0).
+  magnify(direction) {
+    if (direction === 0) {
+      this.zoom.reset();
+    } else {
+      this.zoom.step(direction);
+    }
   }
 
   toggleHeat() {
@@ -260,9 +277,18 @@ export class Viewer {
     const scale = Math.min(this.stage.clientWidth / width, this.stage.clientHeight / height);
     this.box.style.setProperty("width", `${width * scale}px`);
     this.box.style.setProperty("height", `${height * scale}px`);
+    this.pixelsAMm = this.drawn.spacing_mm === null ? null : scale;
+    this.zoom.apply();
+  }
+
+  // A bar of 5 cm, as large as the picture shows them.
+  rule() {
     const ruler = this.root.querySelector(".ruler");
-    ruler.hidden = this.drawn.spacing_mm === null;
-    ruler.style.setProperty("width", `${RULER_MM * scale}px`);
-    ruler.firstElementChild.textContent = `${RULER_MM / 10} cm`;
+    ruler.hidden = !this.pixelsAMm;
+    if (this.pixelsAMm) {
+      ruler.style.setProperty("width", `${RULER_MM * this.pixelsAMm * this.zoom.scale}px`);
+      ruler.firstElementChild.textContent = `${RULER_MM / 10} cm`;
+    }
+    this.say("size", this.zoom.scale === 1 ? "" : `${this.zoom.scale.toFixed(1)}×`);
   }
 }
