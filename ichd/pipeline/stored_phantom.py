@@ -62,11 +62,12 @@ class StoredPhantom:
 
     def make(self) -> None:
         """Render and keep it, here and now; of several workers the first one does, and the others wait for it."""
-        unfinished = self._folder.with_name(f"{self._folder.name}.{os.getpid()}.part")
+        # One name for all, who come one by one: what a process left that was killed here is removed by the next.
+        unfinished = self._folder.with_name(f"{self._folder.name}.part")
         with disk_trouble(), self._alone():
+            shutil.rmtree(unfinished, ignore_errors=True)
             if self._is_whole():
                 return
-            shutil.rmtree(unfinished, ignore_errors=True)
             files = write_series(render(self._recipe), unfinished)
             sums = {path.name: _sum(path) for path in files}
             (unfinished / _SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")

@@ -1,15 +1,19 @@
 """The live model reads a stored phantom: a weight that changes in memory is an alert, and it ends when it is mended."""
 
+import multiprocessing
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 
 from ichd.domain.reason import Reason
-from ichd.phantom import Phantom, PhantomRecipe, render
+from ichd.phantom import Phantom, PhantomRecipe, render, write_series
 from ichd.pipeline import self_test as module
 from ichd.pipeline import stored_phantom
 from ichd.pipeline.self_test import SelfTest
@@ -194,3 +198,28 @@ def test_of_several_workers_one_renders_the_phantom_and_the_others_wait(
 
     assert rendered == [RECIPE]
     assert StoredPhantom(tmp_path, RECIPE).is_ready()
+
+
+def test_what_a_killed_process_left_half_made_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed = multiprocessing.get_context("spawn").Process(target=_dies_after_three_files, args=(tmp_path,))
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob("*.part/*.dcm"))) == 3
+
+    StoredPhantom(tmp_path, RECIPE).make()
+
+    assert StoredPhantom(tmp_path, RECIPE).is_ready()
+    assert list(tmp_path.rglob("*.part")) == []
+
+
+def _dies_after_three_files(folder: Path) -> None:
+    def write_some(phantom: Phantom, into: Path) -> list[Path]:
+        files = write_series(phantom, into)
+        for file in files[3:]:
+            file.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+        return files
+
+    with patch.object(stored_phantom, "write_series", write_some):
+        StoredPhantom(folder, RECIPE).make()
