@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pydicom
@@ -28,6 +28,7 @@ from ichd.phantom import BLEED_KINDS
 from ichd.report.document import ReportContext
 from ichd.report.sr import build_report
 from ichd.settings import Settings, load_settings
+from ichd.store.commissioned import Commissioned, last_commission
 from ichd.store.engine import migrate, open_database
 from ichd.store.statistics import Statistics
 from ichd.vision.manifest import read_manifest
@@ -264,10 +265,14 @@ def test_by_the_clock_what_is_wrong_is_trouble(tmp_path: Path) -> None:
     assert trouble is not None
     assert trouble.reason is Reason.COMMISSION_FAILED
     assert "not sent" in trouble.detail
+    told = last_commission(Statistics(engine), "pacs", since=NOW)
+    assert told == Commissioned(at=NOW, passed=False, took_s=None)
+    assert last_commission(Statistics(engine), "pacs", since=NOW + timedelta(seconds=1)) is None
 
     stopping = threading.Event()
     stopping.set()
-    assert commission_by_the_clock(settings, Statistics(engine), stopping, now=NOW) is None
+    assert commission_by_the_clock(settings, Statistics(engine), stopping, now=NOW + timedelta(days=1)) is None
+    assert last_commission(Statistics(engine), "pacs", since=NOW) == told, "a worker that stops leaves no word"
     engine.dispose()
 
 
