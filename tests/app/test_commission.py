@@ -240,9 +240,36 @@ def test_the_page_escapes_and_needs_nothing_else(bleeding: PhantomStudy, tmp_pat
     assert "<script" not in page
     assert "<b>" not in page
     assert "1 of 1 studies failed: subdural" in page
+    assert trip.study.study_uid in page.partition("What stays")[2]
+    assert "ichd forget STUDY" in page
     written, beside = write_report(acceptance, tmp_path / "new" / "page.html")
     assert written.read_text() == page
     assert '"passed": false' in beside.read_text()
+
+
+def test_a_name_can_not_leave_the_foot_of_a_sheet(bleeding: PhantomStudy) -> None:
+    trip = trip_of(bleeding, finding(bleeding, None, set()))
+    route = replace(live_route(settings_with(destination=[PACS]), "pacs"), destination='p"; } </style><script>')
+    acceptance = Acceptance(
+        route=route,
+        model=MODEL,
+        began_at=NOW,
+        ended_at=NOW,
+        checks=(),
+        beside_the_route=frozenset(),
+        cases=(Case(trip=trip, points=points_of(trip, MODEL, timeout_s=60)),),
+        timeout_s=60,
+        settings_sha256="0" * 64,
+        kept_in=None,
+        host="here",
+        user="me",
+        ae_title="ICHD",
+    )
+    page = render_page(acceptance)
+    (foot,) = [line for line in page.splitlines() if "@bottom-left" in line]
+    assert foot.count('"') == 4, "of the words, and of the typeface"
+    assert "<" not in foot
+    assert page.count("</style>") == 1
 
 
 def site(folder: Path) -> Settings:
