@@ -242,6 +242,7 @@ def _application(
         destinations=[destination.name for destination in settings.destination],
         clock=clock,
         model_since=partial(promoted_at, settings.model),
+        commissioned=settings.tick.commission_to if settings.tick.commission_h is not None else None,
     )
     checks: dict[str, Check] = {
         "database": database,

@@ -113,6 +113,8 @@ def _what(entry: AuditEntry) -> str:
             return f"{subject['jobs']} of study {subject['study_instance_uid']}"
         case AuditEvent.STUDY_REPROCESSED:
             return f"study {subject['study_instance_uid']} as revision {subject['revision']}"
+        case AuditEvent.STUDY_FORGOTTEN:
+            return f"study {subject['study_instance_uid']} with {subject['instances']} images"
         case AuditEvent.PATIENT_SHOWN:
             return f"who is examined in study {subject['study_instance_uid']}"
         case AuditEvent.LOG_IN | AuditEvent.LOG_OUT:

@@ -96,6 +96,8 @@ def commission(
     else:
         _show(acceptance)
         typer.echo(f"report in {written}, figures in {beside}")
+        if acceptance.cases:
+            typer.echo("the studies stay: `ichd forget STUDY` removes one here, the report lists them for the archive")
     if not acceptance.passed:
         raise typer.Exit(1)
 

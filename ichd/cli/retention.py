@@ -1,22 +1,26 @@
-"""gc."""
+"""gc, forget."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ichd.cli.invocation import settings_of
 from ichd.cli.output import AsJson, console, print_json, table
+from ichd.domain.errors import UserError
 from ichd.domain.retention import Cause, RetentionPolicy
 from ichd.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from ichd.app.gc import Collected
+    from ichd.store.erasure import Forgettable
     from ichd.store.kept import Amount
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command()(gc)
+    app.command()(forget)
 
 
 def gc(
@@ -37,6 +41,58 @@ def gc(
         print_json(collected.to_dict())
     else:
         _show(collected)
+
+
+def forget(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing: say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove one finished study for good: images, findings, reports kept here, reviews.
+
+    The audit trail stays, and says so. What destinations got stays there. Sent again, it is a new study.
+    """
+    from ichd.app.checks import open_existing
+    from ichd.app.clock import clock_of
+    from ichd.app.trail import user_name
+    from ichd.store.asker import Asker
+    from ichd.store.erasure import Erasure
+
+    settings = settings_of(context)
+    configure_logging("warning", settings.log.format)
+    storage = open_existing(settings)
+    erasure = Erasure(storage.engine, storage.spool)
+    found = erasure.look(study)
+    if not (yes or dry_run):
+        if as_json:
+            raise UserError("--json does not ask; add --yes, or --dry-run to see what would go")
+        typer.echo(_what_is_there(found))
+        typer.confirm("Remove it for good?", abort=True)
+    if not dry_run:
+        found = erasure.forget(study, asker=Asker(name=user_name(), address=""), now=clock_of(storage.engine)())
+    if as_json:
+        print_json({"dry_run": dry_run, **asdict(found)})
+        return
+    typer.echo(f"{_what_is_there(found)}\n{'would go' if dry_run else 'forgotten'}")
+    if found.sent_to:
+        typer.echo(
+            f"its reports stay at {', '.join(found.sent_to)}: remove them there, too; "
+            "should the study come again, its report has the same UIDs"
+        )
+    if settings.spool.is_bucket:
+        typer.echo(
+            "copies that other machines have at hand are moved to the folder `.orphans` beside their own by their next "
+            "sweep: delete them there"
+        )
+
+
+def _what_is_there(found: "Forgettable") -> str:
+    return (
+        f"study {found.study_uid}: {found.images} images ({_size(found.bytes)}), {found.findings} findings, "
+        f"{found.reviews} reviews"
+    )
 
 
 def _show(collected: "Collected") -> None:

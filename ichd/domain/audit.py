@@ -26,6 +26,7 @@ class AuditEvent(StrEnum):
     PATIENT_SHOWN = "patient_shown"
     STUDY_RETRIED = "study_retried"
     STUDY_REPROCESSED = "study_reprocessed"
+    STUDY_FORGOTTEN = "study_forgotten"
 
 
 class AuditOutcome(IntEnum):

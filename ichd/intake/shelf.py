@@ -8,7 +8,7 @@ from ichd.domain.errors import CodedError, Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
 from ichd.intake.disk_gate import DiskGate
-from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.arrivals import ArrivalKind, Arrivals, forgotten_meanwhile
 from ichd.store.spool import Draft, Spool, StoredFile
 
 _log = structlog.get_logger(__name__)
@@ -94,7 +94,9 @@ class Shelf:
     def _mend(self, facts: InstanceFacts, stored: StoredFile, *, association_id: int, now: datetime) -> ArrivalKind:
         """A repeated image is thrown away only where the first one is still whole; else it takes its place."""
         first = self._arrivals.first_file(facts)
-        if first is None or first.sha256 != stored.sha256 or not self._spool.wants(first):
+        if first is None:
+            raise forgotten_meanwhile()
+        if first.sha256 != stored.sha256 or not self._spool.wants(first):
             return ArrivalKind.DUPLICATE
         debtor = self._spool.debtor
         kind = self._arrivals.replace(first, facts, stored, association_id=association_id, now=now, debtor=debtor)

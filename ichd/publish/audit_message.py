@@ -4,7 +4,7 @@
 |---|---|---|
 | application_started, application_stopped | Application Activity | A.5.3.1 |
 | instances_stored, results_sent | DICOM Instances Transferred | A.5.3.7 |
-| images_dropped | DICOM Study Deleted | A.5.3.8 |
+| images_dropped, study_forgotten | DICOM Study Deleted | A.5.3.8 |
 | association_refused, settings_changed | Security Alert | A.5.3.11 |
 | patient_shown | DICOM Instances Accessed | A.5.3.6 |
 | log_in, log_out | User Authentication | A.5.3.12 |
@@ -61,6 +61,7 @@ class _Event:
 
 _ACTIVITY = _Code(value="110100", meaning="Application Activity")
 _TRANSFER = _Event(id=_Code(value="110104", meaning="DICOM Instances Transferred"), action="C")
+_DELETED = _Event(id=_Code(value="110105", meaning="DICOM Study Deleted"), action="D")
 _PROCEDURE = _Event(id=_Code(value="110111", meaning="Procedure Record"), action="U")
 _ALERT = _Code(value="110113", meaning="Security Alert")
 _EVENTS = {
@@ -77,7 +78,8 @@ _EVENTS = {
     AuditEvent.INSTANCES_STORED: _TRANSFER,
     AuditEvent.RESULTS_SENT: _TRANSFER,
     # What was found in the study stays: of the study as DICOM knows it, its instances, nothing does.
-    AuditEvent.IMAGES_DROPPED: _Event(id=_Code(value="110105", meaning="DICOM Study Deleted"), action="D"),
+    AuditEvent.IMAGES_DROPPED: _DELETED,
+    AuditEvent.STUDY_FORGOTTEN: _DELETED,
     AuditEvent.SETTINGS_CHANGED: _Event(
         id=_ALERT, type=_Code(value="110131", meaning="Software Configuration"), action="E"
     ),
@@ -123,6 +125,7 @@ def render(entry: AuditEntry, source: AuditSource) -> bytes:
             AuditEvent.INSTANCES_STORED
             | AuditEvent.RESULTS_SENT
             | AuditEvent.IMAGES_DROPPED
+            | AuditEvent.STUDY_FORGOTTEN
             | AuditEvent.STUDY_RETRIED
             | AuditEvent.STUDY_REPROCESSED
             | AuditEvent.PATIENT_SHOWN
@@ -180,6 +183,7 @@ def _participants(message: Element, entry: AuditEntry, source: AuditSource) -> N
             | AuditEvent.PATIENT_SHOWN
             | AuditEvent.STUDY_RETRIED
             | AuditEvent.STUDY_REPROCESSED
+            | AuditEvent.STUDY_FORGOTTEN
         ):
             _participant(message, entry.actor, entry.address, requestor=True)
             _ourselves(message, source)

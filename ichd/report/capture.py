@@ -14,7 +14,8 @@ from ichd.domain.delivery import ObjectKind
 from ichd.domain.finding import Finding, SlicePrediction
 from ichd.domain.heatmap import HeatMap
 from ichd.domain.wording import class_label, percent
-from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, plain, put_in_study
+from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, put_in_study
+from ichd.report.equipment import plain, scanner_of
 from ichd.report.key_image import source_item
 from ichd.report.leading import marked_slices, slice_numbers, top_slice
 from ichd.report.source import legible, source_of
@@ -86,6 +87,7 @@ def _in_study(
         context=context,
         source=legible(source_of(sources, prediction.study_instance_uid)),
         model=prediction.model,
+        scanner=scanner_of(sources, prediction),
         number=number,
     )
     return capture

@@ -132,3 +132,5 @@ DERIVATION = Code("121401", "DCM", "Derivation")  # TID 300
 MAXIMUM = Code("56851009", "SCT", "Maximum")  # CID 7464
 OF_INTEREST = Code("113000", "DCM", "Of Interest")  # CID 7010
 KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")  # TID 2010
+ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")  # CID 7005
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")  # CID 7005

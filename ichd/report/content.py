@@ -34,7 +34,8 @@ from ichd.domain.finding import CLASSES, ClassFinding, Finding, ModelIdentity, S
 from ichd.domain.note import Note, Remark
 from ichd.domain.wording import meaning_of_probabilities
 from ichd.report import codes
-from ichd.report.document import MANUFACTURER, NOT_A_DIAGNOSIS, ReportContext, plain
+from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext
+from ichd.report.equipment import MANUFACTURER, plain
 from ichd.report.identity import device_uid, tracking_uid
 from ichd.report.items import Relationship, code_item, container, image_item, number_item, text_item, uid_item
 

@@ -20,11 +20,11 @@ from ichd.domain.errors import Permanent
 from ichd.domain.finding import ModelIdentity, Prediction
 from ichd.domain.reason import Reason
 from ichd.domain.study import SkippedSeries
+from ichd.report.equipment import equip
 from ichd.report.identity import Edition
-from ichd.report.source import PATIENT_AND_STUDY, empty_patient_and_study, local_time
+from ichd.report.source import PATIENT_AND_STUDY, empty_patient_and_study, legible, local_time
 
 NOT_A_DIAGNOSIS = "AI result, not a diagnosis."
-MANUFACTURER = "ichd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +77,12 @@ def put_in_study(
     source: Dataset,
     model: ModelIdentity | None,
     number: int = 1,
+    scanner: Dataset | None = None,
 ) -> None:
     """Patient, study, a series of ours, equipment, UIDs and times; whatever was there of these is replaced.
 
     `source` is `legible`; `number` tells the objects of one kind apart, counted from 1; `model` is None where none
-    read the study.
+    read the study; `scanner` is the header of an image that this one is derived from.
     """
     inherit(dataset, source)
     dataset.StudyInstanceUID = edition.study_instance_uid
@@ -97,7 +98,7 @@ def put_in_study(
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     _stamp(dataset, kind, local_time(context.created_at, source))
-    _equip(dataset, context, model)
+    equip(dataset, context.software_version, model, None if scanner is None else legible(scanner))
 
 
 def _stamp(dataset: Dataset, kind: ObjectKind, created_at: datetime) -> None:
@@ -106,21 +107,6 @@ def _stamp(dataset: Dataset, kind: ObjectKind, created_at: datetime) -> None:
     dataset.SeriesDate, dataset.SeriesTime = date, time
     if kind is not ObjectKind.GSPS:  # which has a Presentation Creation Date instead (PS3.3 C.11.10)
         dataset.ContentDate, dataset.ContentTime = date, time
-
-
-def _equip(dataset: Dataset, context: ReportContext, model: ModelIdentity | None) -> None:
-    """Enhanced General Equipment (PS3.3 C.7.5.2): the weights are what tells one of our devices from another."""
-    dataset.Manufacturer = MANUFACTURER
-    dataset.ManufacturerModelName = MANUFACTURER
-    software_version = plain(context.software_version, limit=64)
-    if model is None:
-        dataset.DeviceSerialNumber = software_version
-        dataset.SoftwareVersions = software_version
-    else:
-        dataset.DeviceSerialNumber = model.weights_sha256[:16]
-        dataset.SoftwareVersions = [software_version, plain(f"{model.name} {model.version}", limit=64)]
-    # highdicom names itself there, with the time by the wall clock.
-    dataset.pop("ContributingEquipmentSequence", None)
 
 
 # pydicom quotes malformed values in the warnings that it logs, and these are a patient's.
@@ -151,11 +137,6 @@ def _writable(inherited: Dataset) -> Dataset:
                 kept.add(element)
         return kept
     return inherited
-
-
-def plain(text: str, *, limit: int | None = None) -> str:
-    """ASCII, since the character set is the source's and need not hold our letters."""
-    return text.encode("ascii", "replace").decode("ascii").strip()[:limit]
 
 
 def require_writable(dataset: Dataset) -> None:

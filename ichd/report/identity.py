@@ -48,6 +48,11 @@ def device_uid() -> str:
     return _uid("device", "ichd")
 
 
+def algorithm_uid(bundle_sha256: str) -> str:
+    """Device UID (0018,1002) of a model as it is used: other thresholds are another one."""
+    return _uid("algorithm", bundle_sha256)
+
+
 def _uid(*parts: str) -> str:
     # A separator that no part contains keeps ("1", "12") and ("11", "2") apart.
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(parts)).int}"

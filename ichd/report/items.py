@@ -57,7 +57,7 @@ def code_item(name: Code, value: Code, relationship: Relationship = Relationship
 
 
 def text_item(name: Code, value: str, relationship: Relationship = Relationship.CONTAINS) -> Dataset:
-    """Words for people; ASCII (see `document.plain`)."""
+    """Words for people; ASCII (see `equipment.plain`)."""
     item = _item("TEXT", name, relationship)
     _set(item, "TextValue", value)
     return item

@@ -8,7 +8,8 @@ from ichd.domain.delivery import SOP_CLASSES, ObjectKind
 from ichd.domain.finding import Finding, Presence
 from ichd.report import codes
 from ichd.report.content import device_observer
-from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, plain, put_in_study
+from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, put_in_study
+from ichd.report.equipment import plain
 from ichd.report.evidence import evidence_of, top_slices
 from ichd.report.items import Relationship, code_item, container, image_item, text_item
 from ichd.report.source import legible, source_of

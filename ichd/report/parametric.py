@@ -19,7 +19,8 @@ from ichd.domain.finding import CLASSES, Finding
 from ichd.domain.geometry import dot, slice_normal
 from ichd.domain.reason import Reason
 from ichd.report import codes
-from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, plain, put_in_study
+from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, put_in_study
+from ichd.report.equipment import plain, scanner_of
 from ichd.report.items import coded
 from ichd.report.key_image import HeatField, KeyImage, decimal, references, source_item
 from ichd.report.source import legible, source_of
@@ -74,6 +75,7 @@ def build_parametric_map(
         context=context,
         source=legible(source_of(sources, prediction.study_instance_uid)),
         model=prediction.model,
+        scanner=scanner_of(sources, prediction),
     )
     return image
 

@@ -15,7 +15,8 @@ from ichd.domain.finding import ClassFinding, Finding
 from ichd.domain.note import Remark
 from ichd.domain.reason import Reason
 from ichd.domain.wording import class_label, percent
-from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, plain, put_in_study
+from ichd.report.document import NOT_A_DIAGNOSIS, ReportContext, put_in_study
+from ichd.report.equipment import plain
 from ichd.report.key_image import DisplayWindow, KeyImage, decimal, references
 from ichd.report.leading import slice_numbers
 from ichd.report.source import legible, source_of

@@ -8,7 +8,8 @@ from ichd.domain.delivery import SOP_CLASSES, ObjectKind
 from ichd.domain.finding import Finding, ModelIdentity
 from ichd.report import codes
 from ichd.report.content import measurement_report
-from ichd.report.document import MANUFACTURER, ReportContext, put_in_study
+from ichd.report.document import ReportContext, put_in_study
+from ichd.report.equipment import MANUFACTURER
 from ichd.report.evidence import evidence_of, key_slices, referenced_study
 from ichd.report.identity import Edition
 from ichd.report.source import legible, source_of

@@ -13,7 +13,8 @@ from ichd.domain.delivery import ObjectKind
 from ichd.domain.reason import Reason
 from ichd.report import codes
 from ichd.report.content import root, skipped_series
-from ichd.report.document import ReportContext, plain
+from ichd.report.document import ReportContext
+from ichd.report.equipment import plain
 from ichd.report.identity import Edition
 from ichd.report.items import code_item, container, text_item
 from ichd.report.source import legible, source_of

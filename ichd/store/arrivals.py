@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Engine, delete, exists, insert, select, union_all
 
 from ichd.domain.arrival import Door
+from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.study import InstanceFacts
 from ichd.store.associations import Associations, ending
@@ -22,6 +23,11 @@ from ichd.store.tables import ArrivalRow, AssociationRow, ConflictRow, InstanceR
 from ichd.store.transaction import RowWriter, insert_link, reading, writing
 
 __all__ = ["ArrivalKind", "Arrivals"]
+
+
+def forgotten_meanwhile() -> Transient:
+    """What a sender is told whose image had a row until a person had its study forgotten: sent again, it is new."""
+    return Transient(Reason.STORE_UNAVAILABLE, "the study was forgotten at this moment")
 
 
 class _TakenBack(Exception):
@@ -108,10 +114,15 @@ class Arrivals(Associations):
         """Let the file of a resent image take the place of one that is gone or damaged; its study is received again.
 
         Returns DUPLICATE where somebody else was faster: the caller discards the file.
+
+        Raises:
+            Transient: also where the study was forgotten meanwhile.
         """
         with writing(self._engine) as session:
             uid = facts.study_instance_uid
-            study = session.scalars(select(StudyRow).filter_by(study_instance_uid=uid).with_for_update()).one()
+            study = session.scalars(select(StudyRow).filter_by(study_instance_uid=uid).with_for_update()).one_or_none()
+            if study is None:
+                raise forgotten_meanwhile()
             present = select(InstanceRow).where(InstanceRow.path == damaged.path).with_for_update()
             row = session.scalars(present).one_or_none()
             if row is None or row.sha256 != stored.sha256:

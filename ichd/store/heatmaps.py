@@ -132,6 +132,13 @@ class HeatMaps:
         """The maps of a revision; None until they are made, and once a newer one has come."""
         return self._read(self._path(study_id, revision), study_uid)
 
+    def forget(self, study_id: int) -> None:
+        """Remove those of all revisions of a study."""
+        path = self._path(study_id, 0)
+        with disk_trouble():
+            for file in path.parent.glob(f"{study_id}-*"):
+                file.unlink(missing_ok=True)
+
     def sweep(self, now: datetime) -> int:
         """Remove what belongs to no study's present revision, and what dead workers left; returns how many files."""
         swept = 0

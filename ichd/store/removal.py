@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from ichd.store.draft import StoredFile
 from ichd.store.kept import dropped_among
-from ichd.store.study_row import locked
+from ichd.store.study_row import known
 from ichd.store.tables import ConflictRow, InstanceRow, SeriesRow
 from ichd.store.transaction import writing
 
@@ -26,7 +26,7 @@ def remove_dropped(engine: Engine, files: Sequence[StoredFile], drop: Callable[[
     paths = [file.path for file in files]
     with writing(engine) as session:
         for study_id in _studies_of(session, paths):
-            locked(session, study_id)
+            known(session, study_id)
         gone = dropped_among(session, paths)
         for file in files:
             if file.path in gone:

@@ -20,7 +20,7 @@ from ichd.store.audit import record_audit
 from ichd.store.kept import Amount, Candidate, FileHere, candidates, files_here, owes
 from ichd.store.removal import remove_dropped
 from ichd.store.spool import Spool
-from ichd.store.study_row import locked
+from ichd.store.study_row import known
 from ichd.store.tables import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
 from ichd.store.transaction import writing
 
@@ -127,8 +127,10 @@ class Retention:
     def _drop(self, candidate: Candidate, cause: Cause, now: datetime) -> Amount | None:
         """Drop the images of a study; None where it is not done with any more, or somebody else was faster."""
         with writing(self._engine) as session:
-            study = locked(session, candidate.study_id)
-            if study.images_dropped_at is not None or not is_done_with(study.state, owes=owes(session, study.id)):
+            study = known(session, candidate.study_id)
+            if study is None or study.images_dropped_at is not None:
+                return None
+            if not is_done_with(study.state, owes=owes(session, study.id)):
                 return None
             files = files_here(session, study.id)
             _give_up(session, study, files, now)

@@ -35,7 +35,7 @@ from ichd.store.listing import StudyDetail, StudySummary, study_detail, study_su
 from ichd.store.queue import Queue
 from ichd.store.spool import Spool
 from ichd.store.study_jobs import bury_study, make_ready, owe_deliveries
-from ichd.store.study_row import by_uid, end, locked, reopen, unbury
+from ichd.store.study_row import by_uid, end, known, locked, reopen, unbury
 from ichd.store.tables import FindingRow, StudyRow
 from ichd.store.transaction import reading, writing
 from ichd.store.worklist import Worklist
@@ -161,7 +161,9 @@ class Studies:
         So it is partitions that are counted out, and only the deaths of a poison study remain. True where one was.
         """
         with writing(self._engine) as session:
-            study = locked(session, job.study_id)
+            study = known(session, job.study_id)
+            if study is None:
+                return False
             state = exonerate(session, job, revision=study.revision, now=now)
             if state is JobState.QUEUED:
                 unbury(session, study, at_reading=job.kind is JobKind.ANALYSE)

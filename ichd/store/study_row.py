@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ichd.domain.errors import UserError
+from ichd.domain.errors import LeaseLost, UserError
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState, move_study
@@ -13,8 +13,20 @@ from ichd.store.tables import JobRow, StudyRow
 
 
 def locked(session: Session, study_id: int) -> StudyRow:
-    """The study's row, locked until the end of the transaction."""
-    return session.get_one(StudyRow, study_id, with_for_update=True)
+    """The study's row, locked until the end of the transaction.
+
+    Raises:
+        LeaseLost: the study was forgotten, with its jobs.
+    """
+    study = known(session, study_id)
+    if study is None:
+        raise LeaseLost("the study was forgotten, and its jobs with it")
+    return study
+
+
+def known(session: Session, study_id: int) -> StudyRow | None:
+    """The same; None where the study was forgotten meanwhile."""
+    return session.get(StudyRow, study_id, with_for_update=True)
 
 
 def by_uid(session: Session, study_uid: str) -> StudyRow:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
+from ichd.store.commissioned import Commissioned
 from ichd.store.doors import DoorCounts
 from ichd.store.tally import Tally
 
@@ -35,6 +36,25 @@ def stages_of(tally: Tally) -> Iterator[Metric]:
     for stage, took_s in sorted(tally.stages_s.items()):
         stages.add_metric([stage], tally.readings, took_s)
     yield stages
+
+
+def commission_of(destination: str, last: Commissioned | None) -> Iterator[Metric]:
+    """How the phantom fared that takes the live route by the clock."""
+    passed = GaugeMetricFamily("ichd_commission_passed", "Whether the last one passed.", labels=["destination"])
+    ran = GaugeMetricFamily(
+        "ichd_commission_last_run_timestamp_seconds", "When the last one went.", labels=["destination"]
+    )
+    took = GaugeMetricFamily(
+        "ichd_commission_seconds", "Last image to the report at the archive.", labels=["destination"]
+    )
+    if last is not None:
+        passed.add_metric([destination], float(last.passed))
+        ran.add_metric([destination], last.at.timestamp())
+        if last.took_s is not None:
+            took.add_metric([destination], last.took_s)
+    yield passed
+    yield ran
+    yield took
 
 
 def drift_of(quantities: Mapping[str, float]) -> Iterator[Metric]:

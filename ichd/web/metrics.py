@@ -22,12 +22,13 @@ from ichd.domain.finding import ModelIdentity
 from ichd.domain.job import JobKind
 from ichd.domain.study import StudyState
 from ichd.store.census import OPEN_JOBS, UNFINISHED, Census, Crowd, take_census
+from ichd.store.commissioned import last_commission
 from ichd.store.days import DRIFT
 from ichd.store.doors import read_doors
 from ichd.store.statistics import Statistics
 from ichd.store.tally import Tally
 from ichd.store.ticks import TickState, tick_states
-from ichd.web.metered import doors_of, drift_of, stages_of
+from ichd.web.metered import commission_of, doors_of, drift_of, stages_of
 
 #: Several servers may scrape, and a person beside them.
 _CACHED_S = 2.0
@@ -38,6 +39,7 @@ _DISK_CURRENT = timedelta(hours=2)
 _CERTIFICATES_CURRENT = timedelta(days=1)
 _DRIFT_CURRENT = timedelta(days=31)
 _INPUT_CURRENT = timedelta(days=2)
+_COMMISSION_CURRENT = timedelta(days=31)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class Watched:
     #: Of the settings: one that never failed, and was never owed anything, is told of as well.
     destinations: Collection[str]
     clock: Callable[[], datetime]
+    #: The destination to which a phantom goes by the clock; None where none does.
+    commissioned: str | None = None
     #: Since when the model is in force; None where it was never promoted.
     model_since: Callable[[], datetime | None] = lambda: None
 
@@ -126,6 +130,9 @@ class Figures:
         yield from doors_of(read_doors(self._statistics, now=now))
         yield from stages_of(self._tally)
         yield from drift_of(self._statistics.latest(DRIFT, since=now - _INPUT_CURRENT))
+        if (to := self._watched.commissioned) is not None:
+            since = now - _COMMISSION_CURRENT
+            yield from commission_of(to, last_commission(self._statistics, to, since=since))
 
     def _add_latencies(self) -> None:
         for latency_s in self._tally.latencies_s:

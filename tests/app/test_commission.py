@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pydicom
@@ -28,6 +28,7 @@ from ichd.phantom import BLEED_KINDS
 from ichd.report.document import ReportContext
 from ichd.report.sr import build_report
 from ichd.settings import Settings, load_settings
+from ichd.store.commissioned import Commissioned, last_commission
 from ichd.store.engine import migrate, open_database
 from ichd.store.statistics import Statistics
 from ichd.vision.manifest import read_manifest
@@ -239,9 +240,36 @@ def test_the_page_escapes_and_needs_nothing_else(bleeding: PhantomStudy, tmp_pat
     assert "<script" not in page
     assert "<b>" not in page
     assert "1 of 1 studies failed: subdural" in page
+    assert trip.study.study_uid in page.partition("What stays")[2]
+    assert "ichd forget STUDY" in page
     written, beside = write_report(acceptance, tmp_path / "new" / "page.html")
     assert written.read_text() == page
     assert '"passed": false' in beside.read_text()
+
+
+def test_a_name_can_not_leave_the_foot_of_a_sheet(bleeding: PhantomStudy) -> None:
+    trip = trip_of(bleeding, finding(bleeding, None, set()))
+    route = replace(live_route(settings_with(destination=[PACS]), "pacs"), destination='p"; } </style><script>')
+    acceptance = Acceptance(
+        route=route,
+        model=MODEL,
+        began_at=NOW,
+        ended_at=NOW,
+        checks=(),
+        beside_the_route=frozenset(),
+        cases=(Case(trip=trip, points=points_of(trip, MODEL, timeout_s=60)),),
+        timeout_s=60,
+        settings_sha256="0" * 64,
+        kept_in=None,
+        host="here",
+        user="me",
+        ae_title="ICHD",
+    )
+    page = render_page(acceptance)
+    (foot,) = [line for line in page.splitlines() if "@bottom-left" in line]
+    assert foot.count('"') == 4, "of the words, and of the typeface"
+    assert "<" not in foot
+    assert page.count("</style>") == 1
 
 
 def site(folder: Path) -> Settings:
@@ -264,10 +292,14 @@ def test_by_the_clock_what_is_wrong_is_trouble(tmp_path: Path) -> None:
     assert trouble is not None
     assert trouble.reason is Reason.COMMISSION_FAILED
     assert "not sent" in trouble.detail
+    told = last_commission(Statistics(engine), "pacs", since=NOW)
+    assert told == Commissioned(at=NOW, passed=False, took_s=None)
+    assert last_commission(Statistics(engine), "pacs", since=NOW + timedelta(seconds=1)) is None
 
     stopping = threading.Event()
     stopping.set()
-    assert commission_by_the_clock(settings, Statistics(engine), stopping, now=NOW) is None
+    assert commission_by_the_clock(settings, Statistics(engine), stopping, now=NOW + timedelta(days=1)) is None
+    assert last_commission(Statistics(engine), "pacs", since=NOW) == told, "a worker that stops leaves no word"
     engine.dispose()
 
 

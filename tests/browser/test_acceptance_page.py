@@ -68,6 +68,48 @@ def test_it_prints_a_study_a_page(chromium: Browser, page_file: Path) -> None:
     page = context.new_page()
     page.goto(page_file.as_uri())
     printed = page.pdf(prefer_css_page_size=True)
+    assert re.search(rb"/MediaBox\s*\[0 0 59[45](\.\d+)? 84[12](\.\d+)?\]", printed), "A4"
     pages = len(re.findall(rb"/Type\s*/Page\b", printed))
     assert pages == 3, "the head, and each study; the signatures stand below the last"
+    context.close()
+
+
+def test_paper_is_light_though_the_screen_is_dark(chromium: Browser, page_file: Path) -> None:
+    context = chromium.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    colours = "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+    light = ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    assert page.evaluate(colours) != light, "the screen follows the person who looks at it"
+    page.emulate_media(media="print")
+    assert page.evaluate(colours) == light
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+    context.close()
+
+
+def test_each_sheet_says_whose_it_is(chromium: Browser, page_file: Path) -> None:
+    """By rules for the margins of pages, which the browser must have understood."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    rules = page.evaluate(
+        "[...document.styleSheets[0].cssRules].filter(rule => rule instanceof CSSPageRule).map(rule => rule.cssText)"
+    )
+    assert len(rules) == 1
+    assert 'content: "Acceptance report, ICHD to pacs, 2026-03-01 12:00 UTC: FAILED"' in rules[0]
+    assert 'counter(page) " of " counter(pages)' in rules[0]
+    context.close()
+
+
+def test_whoever_signs_finds_the_verdict_and_room_beside_his_name(chromium: Browser, page_file: Path) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.emulate_media(media="print")
+    last = page.locator("section.last").last
+    assert "0 of 2 studies passed" in last.inner_text()
+    assert last.locator(".sign strong").all_inner_texts() == ["Performed by", "Checked by", "Released for use by"]
+    height = "element => parseFloat(getComputedStyle(element).marginTop)"
+    room_mm = last.locator(".sign div").first.evaluate(height) / 96 * 25.4
+    assert room_mm >= 10
     context.close()

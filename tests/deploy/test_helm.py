@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ichd.domain.role import Role
 from ichd.settings import load_settings
 from tests.deploy.tools import DEPLOY, needed, run
 
@@ -60,6 +61,14 @@ def render(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
     site.write_text(yaml.safe_dump(values))
     text = run([helm, "template", "ichd", CHART, "--namespace", "triage", "-f", site])
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def noted(folder: Path, values: dict[str, Any]) -> str:
+    """What Helm says to who installs it."""
+    helm = needed("helm", HOW)
+    site = folder / "site.yaml"
+    site.write_text(yaml.safe_dump(values))
+    return run([helm, "install", "ichd", CHART, "--dry-run=client", "-f", site]).partition("NOTES:")[2]
 
 
 def pods(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,6 +163,36 @@ def test_scaling_asks_for_readings_alone_and_leaves_the_number_alone(tmp_path: P
 def test_what_can_not_work_is_refused_with_a_reason(tmp_path: Path, values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         render(tmp_path, values)
+
+
+def accounts_in_the_comments() -> list[dict[str, Any]]:
+    """Those that values.yaml shows and leaves out."""
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    shown = [line.strip().removeprefix("#").strip() for line in lines if line.strip().startswith("#  - {name:")]
+    return [account for line in shown for account in yaml.safe_load(line)]
+
+
+def test_the_accounts_that_values_show_are_read_and_one_may_act(tmp_path: Path) -> None:
+    documents = render(tmp_path, {"secret": SECRET, "settings": {"web": {"account": accounts_in_the_comments()}}})
+    (written,) = [document for document in documents if document["kind"] == "ConfigMap"]
+    config = tmp_path / "ichd.toml"
+    config.write_text(written["data"]["ichd.toml"])
+    accounts = {account.name: account for account in load_settings(config).web.account}
+    assert {name: account.role for name, account in accounts.items()} == {
+        "radiology": Role.VIEWER,
+        "operations": Role.OPERATOR,
+        "administration": Role.ADMIN,
+        "prometheus": Role.VIEWER,
+    }
+    assert not any(account.stores for account in accounts.values())
+
+
+@pytest.mark.parametrize(("role", "warned"), [("viewer", True), (None, True), ("operator", False), ("admin", False)])
+def test_a_site_of_viewers_alone_is_told(tmp_path: Path, role: str | None, warned: bool) -> None:
+    account = ACCOUNT if role is None else ACCOUNT | {"role": role}
+    notes = noted(tmp_path, {"secret": SECRET, "settings": {"web": {"account": [account]}}})
+    assert ("nobody can retry a study on a page" in notes) is warned
+    assert "ichd doctor" in notes
 
 
 def test_helm_lints_the_chart() -> None:

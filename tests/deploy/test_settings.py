@@ -1,11 +1,13 @@
 """The example settings: the program reads them, and they say what they mean to say."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from ichd.domain.errors import SettingsError
+from ichd.domain.role import Role
 from ichd.settings import Settings, load_settings
 from tests.deploy.tools import DEPLOY
 
@@ -63,6 +65,30 @@ def test_the_cluster_loses_nothing_with_a_machine() -> None:
     assert settings.spool.is_bucket
     assert settings.spool.durability == "remote"
     assert settings.spool.root.is_relative_to("/var/lib/ichd")
+
+
+def roles(settings: Settings) -> dict[str, Role]:
+    return {account.name: account.role for account in settings.web.account}
+
+
+@pytest.mark.parametrize("name", ["cluster.toml", "container/ichd.toml"])
+def test_somebody_may_act_and_somebody_may_see_who_did(name: str) -> None:
+    accounts = example(name).web.account
+    assert any(account.role.may_as(Role.OPERATOR) for account in accounts)
+    assert any(account.role.may_as(Role.ADMIN) for account in accounts)
+
+
+@pytest.mark.parametrize("name", ["cluster.toml", "container/ichd.toml"])
+def test_each_account_says_its_role(name: str) -> None:
+    tables = tomllib.loads((DEPLOY / name).read_text())["web"]["account"]
+    assert [table["name"] for table in tables if "role" not in table] == []
+
+
+def test_accounts_of_the_cluster_may_no_more_than_they_need() -> None:
+    settings = example("cluster.toml")
+    assert roles(settings)["prometheus"] is Role.VIEWER
+    assert roles(settings)["radiology"] is Role.VIEWER
+    assert not any(account.stores for account in settings.web.account), "scanners have accounts of their own"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

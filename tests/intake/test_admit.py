@@ -4,18 +4,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from ichd.domain.arrival import Door
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.domain.retention import Watermarks
-from ichd.domain.study import CT_IMAGE_STORAGE, StudyState
+from ichd.domain.study import CT_IMAGE_STORAGE, InstanceFacts, StudyState
 from ichd.intake.claim import Admission, Claim, Sender
 from ichd.intake.counter import Counter
 from ichd.intake.visit import Visit
 from ichd.store.arrivals import ArrivalKind, Arrivals
+from ichd.store.draft import StoredFile
 from ichd.store.studies import Studies
-from ichd.store.tables import InstanceRow
+from ichd.store.tables import Base, InstanceRow
+from ichd.store.transaction import writing
 from tests.intake.conftest import House, now
 from tests.intake.images import EXPLICIT, encode, image
 
@@ -72,6 +75,30 @@ def test_a_resend_mends_a_file_that_is_gone_or_damaged(house: House, harm: Any) 
     assert house.stored(row.sop_instance_uid).endswith(encode(image(1)))
     assert studies.summaries()[0].state is StudyState.RECEIVING
     assert admit(house) is ArrivalKind.DUPLICATE
+
+
+@pytest.mark.parametrize("moment", ["first_file", "replace"])
+def test_a_repeated_image_of_a_study_that_is_forgotten_meanwhile_is_no_success(house: House, moment: str) -> None:
+    """Its first file was there when its row was looked for, and is gone when it is looked at."""
+    assert admit(house) is ArrivalKind.NEW
+
+    class Overtaken(Arrivals):
+        def first_file(self, facts: InstanceFacts) -> StoredFile | None:
+            found = super().first_file(facts)
+            if moment == "replace":
+                _remove(house)
+            self._forget()
+            return super().first_file(facts) if moment == "first_file" else found
+
+        def _forget(self) -> None:
+            with writing(house.engine) as session:
+                for table in reversed(Base.metadata.sorted_tables):
+                    if table.name in {"study", "series", "instance", "arrival"}:
+                        session.execute(delete(table))
+
+    with pytest.raises(Transient, match="forgotten at this moment"):
+        admit(house, Counter(Overtaken(house.engine), house.spool, watermarks=Watermarks(high=1, low=1)))
+    assert admit(house) is ArrivalKind.NEW
 
 
 def test_a_file_that_the_sweep_took_meanwhile_is_no_success(house: House) -> None:

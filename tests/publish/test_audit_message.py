@@ -49,6 +49,7 @@ SUBJECTS: dict[AuditEvent, dict[str, Any]] = {
     AuditEvent.PATIENT_SHOWN: {"study_instance_uid": "1.2.3"},
     AuditEvent.STUDY_RETRIED: {"study_instance_uid": "1.2.3", "jobs": 2},
     AuditEvent.STUDY_REPROCESSED: {"study_instance_uid": "1.2.3", "revision": 2},
+    AuditEvent.STUDY_FORGOTTEN: {"study_instance_uid": "1.2.3", "instances": 40, "findings": 1, "reviews": 0},
 }
 
 
@@ -92,6 +93,7 @@ def participants(root: etree._Element) -> list[tuple[str, str, list[str]]]:
         (AuditEvent.ASSOCIATION_REFUSED, ("110113", "Security Alert"), ("110126", "Node Authentication"), "E"),
         (AuditEvent.INSTANCES_STORED, ("110104", "DICOM Instances Transferred"), None, "C"),
         (AuditEvent.IMAGES_DROPPED, ("110105", "DICOM Study Deleted"), None, "D"),
+        (AuditEvent.STUDY_FORGOTTEN, ("110105", "DICOM Study Deleted"), None, "D"),
         (AuditEvent.RESULTS_SENT, ("110104", "DICOM Instances Transferred"), None, "C"),
         (AuditEvent.SETTINGS_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),
         (AuditEvent.MODEL_CHANGED, ("110113", "Security Alert"), ("110131", "Software Configuration"), "E"),

@@ -15,6 +15,7 @@ from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.store.arrivals import Arrivals
 from ichd.store.catalogue import Catalogue
+from ichd.store.commissioned import note_commission
 from ichd.store.doors import DoorCounts, write_door
 from ichd.store.engine import open_database
 from ichd.store.heatmaps import HeatMaps
@@ -38,7 +39,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 
 def browser(folder: Path, engine: Engine, *, entry: Entry | None = None, address: str = "127.0.0.1") -> TestClient:
     spool = Spool(folder / "spool")
-    watched = Watched(version="1.0", model=lambda: DEMO, destinations=["pacs", "quiet"], clock=lambda: NOW)
+    watched = Watched(
+        version="1.0", model=lambda: DEMO, destinations=["pacs", "quiet"], clock=lambda: NOW, commissioned="pacs"
+    )
     app = create_app(
         studies=Studies(engine, spool),
         arrivals=Arrivals(engine),
@@ -68,6 +71,8 @@ def engine(filled: Filled) -> Iterator[Engine]:
     statistics.record({"input_drift/kernel": 0.3}, at=NOW - timedelta(hours=12))
     counts = {"responses/c_store/0xa900": 3, "associations/released": 5, "associations/open": 1}
     write_door(statistics, DoorCounts(place="ct-1/127.0.0.1:11112", counts=counts), now=NOW - timedelta(minutes=1))
+    note_commission(statistics, "pacs", passed=True, took_s=7.5, now=NOW - timedelta(days=1))
+    note_commission(statistics, "pacs", passed=False, took_s=None, now=NOW - timedelta(hours=1))
     statistics.record_latest({"certificate_end/ct-1/destination pacs": 1.8e9}, at=NOW)
     yield engine
     engine.dispose()
@@ -112,6 +117,15 @@ def test_prometheus_reads_what_the_doors_and_days_counted(filled: Filled, engine
     assert found["ichd_associations_total", (door, ("end", "released"))] == 5
     assert found["ichd_associations_open", (door,)] == 1
     assert found["ichd_input_drift", (("quantity", "kernel"),)] == 0.3
+
+
+def test_prometheus_reads_how_the_last_phantom_fared(filled: Filled, engine: Engine) -> None:
+    found = scraped(browser(filled.folder, engine))
+
+    pacs = (("destination", "pacs"),)
+    assert found["ichd_commission_passed", pacs] == 0
+    assert found["ichd_commission_last_run_timestamp_seconds", pacs] == (NOW - timedelta(hours=1)).timestamp()
+    assert found["ichd_commission_seconds", pacs] == 7.5, "of the last one whose report came to the archive"
 
 
 def test_promtool_finds_nothing_to_mend(filled: Filled, engine: Engine) -> None:

@@ -10,13 +10,11 @@ from ichd.app.commission.phantoms import chosen
 from ichd.domain.errors import IchdError
 from ichd.domain.reason import Reason
 from ichd.settings import Settings
+from ichd.store.commissioned import note_commission
 from ichd.store.statistics import Statistics
 from ichd.store.ticks import Trouble
 
 log = structlog.get_logger(__name__)
-
-#: Name of the figure: from the last image to the report at the archive, seconds; by destination.
-FIGURE = "commission_s"
 
 
 def commission_by_the_clock(
@@ -38,15 +36,15 @@ def commission_by_the_clock(
     try:
         acceptance = commission(settings, plan, tell=lambda _: None, stopped=stop.is_set)
     except IchdError as error:
+        note_commission(statistics, to, passed=False, took_s=None, now=now)
         return Trouble(reason=Reason.COMMISSION_FAILED, detail=str(error))
     if stop.is_set():
         return None
     log.info("commissioned", destination=to, passed=acceptance.passed, study=_study(acceptance))
+    took_s = next((case.trip.archived_s for case in acceptance.cases), None)
+    note_commission(statistics, to, passed=acceptance.passed, took_s=took_s, now=now)
     if not acceptance.passed:
         return Trouble(reason=Reason.COMMISSION_FAILED, detail=_what_is_wrong(acceptance))
-    (case,) = acceptance.cases
-    if case.trip.archived_s is not None:
-        statistics.record({f"{FIGURE}/{to}": case.trip.archived_s}, at=now)
     return None
 
 
