@@ -2,6 +2,7 @@
 
 A study has its newest triage on its row, and keys for prefixes; a second bell rings for whoever watches. Sessions are
 shared by all web processes. Dead jobs are found without a look at all that are done: metrics ask for them all the time.
+Objects of a bucket that are to go have rows, so that nobody asks a bucket for anything under a lock.
 """
 
 import sqlalchemy as sa
@@ -82,6 +83,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("key_hash", name=op.f("uq_web_session_key_hash")),
     )
     op.create_index(op.f("ix_web_session_started_at"), "web_session", ["started_at"])
+
+    op.create_table(
+        "removal",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("size", KEY, nullable=False),
+        sa.Column("owed_at", TIME, nullable=False),
+        sa.Column("claimed_until", TIME, nullable=True),
+        sa.Column("claims", KEY, nullable=False, server_default="0"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_removal")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_removal_sha256")),
+    )
 
     where = sa.text("state = 'dead'")
     op.create_index("ix_job_dead", "job", ["destination", "order_at"], sqlite_where=where, postgresql_where=where)

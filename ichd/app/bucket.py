@@ -9,7 +9,7 @@ from ichd.app.storage import Storage
 from ichd.domain.errors import UserError
 from ichd.store.bucket_spool import BucketSpool
 from ichd.store.draft import StoredFile
-from ichd.store.inventory import Inventory, remove_unnamed, take_inventory
+from ichd.store.inventory import Inventory, owe_removal_of_unnamed, take_inventory
 from ichd.store.named_files import owner_code
 from ichd.store.uploads import Backlog, Uploads
 
@@ -133,11 +133,13 @@ def _mend(storage: Storage, spool: BucketSpool, uploads: Uploads, found: Invento
     aside = [stray for stray in found.forgotten if spool.set_aside(stray)]
     here = [image.stored for image in found.missing if spool.has_copy(image.stored)]
     uploads.owe(here, spool.machine, now=now)
-    return Mended(
-        set_aside=remove_unnamed(storage.engine, aside, spool.bucket.remove),
-        removed=remove_unnamed(storage.engine, found.dropped, spool.bucket.remove),
+    mended = Mended(
+        set_aside=owe_removal_of_unnamed(storage.engine, aside, now=now),
+        removed=owe_removal_of_unnamed(storage.engine, found.dropped, now=now),
         owed_again=len(here),
     )
+    spool.remove_owed()
+    return mended
 
 
 def _age(backlog: Backlog, now: datetime) -> timedelta:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ichd.app.clock import clock_of
 from ichd.app.storage import Storage
 from ichd.intake.uploader import Uploader
 from ichd.store.bucket_spool import BucketSpool
@@ -18,7 +19,7 @@ def uploading(storage: Storage) -> Iterator[None]:
     if not isinstance(storage.spool, BucketSpool):
         yield
         return
-    uploader = Uploader(storage.spool, Uploads(storage.engine))
+    uploader = Uploader(storage.spool, Uploads(storage.engine), clock_of(storage.engine))
     uploader.start()
     try:
         yield

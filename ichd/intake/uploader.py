@@ -3,9 +3,10 @@
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -37,9 +38,10 @@ class Uploader:
     away is asked again after a pause that doubles.
     """
 
-    def __init__(self, spool: BucketSpool, uploads: Uploads) -> None:
+    def __init__(self, spool: BucketSpool, uploads: Uploads, clock: Callable[[], datetime]) -> None:
         self._spool = spool
         self._uploads = uploads
+        self._clock = clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
 
@@ -66,7 +68,10 @@ class Uploader:
         with ThreadPoolExecutor(min(_THREADS, len(files)), thread_name_prefix="upload") as pool:
             outcomes = list(pool.map(self._upload, files))
         done = [file for file, trouble in zip(files, outcomes, strict=True) if trouble is None]
-        self._uploads.settle(done, self._spool.drop)
+        if late := self._uploads.settle(done, now=self._clock()):
+            for file in late:
+                self._spool.discard(file.path)
+            self._spool.remove_owed()
         for trouble in outcomes:
             if trouble is not None:
                 raise trouble
@@ -101,6 +106,9 @@ class Uploader:
                 if trouble.detail != before:
                     _log.warning("uploading_waits", reason=trouble.reason, detail=trouble.detail)
                 before = trouble.detail
+            except Exception as defect:  # noqa: BLE001 - else bringing ends, while the doors go on saying yes
+                pause_s, before = min(2 * pause_s, _LONGEST_S), type(defect).__name__
+                _log.exception("uploading_crashed")
 
 
 @contextmanager

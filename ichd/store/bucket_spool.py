@@ -32,6 +32,7 @@ class BucketSpool(Spool):
         super().__init__(root)
         self._bucket = bucket
         self._uploads = uploads
+        self._removals = uploads.removals
         self._at_once = at_once
         self._machine: str | None = None
         #: Whether the last image that was to be secured was.
@@ -118,8 +119,7 @@ class BucketSpool(Spool):
     def secure(self, stored: StoredFile) -> bool:
         """Bring an image to the bucket where that comes before the answer; returns whether it does.
 
-        Never before its row is committed. Whoever removes an object holds the study, or all rows, and sees that no row
-        names it: what is brought after a row stays.
+        Never before its row is committed, nor while a removal of the same bytes is owed: what is brought then stays.
 
         Raises:
             Transient: the bucket does not answer; the file is still here.
@@ -128,6 +128,7 @@ class BucketSpool(Spool):
         if not self._at_once:
             return False
         try:
+            self._removals.wait_for(stored, self._bucket.remove)
             self.upload(stored)
         except Transient:
             self._is_open = False
@@ -203,22 +204,24 @@ class BucketSpool(Spool):
         """
         return super().is_intact(stored)
 
-    def drop(self, stored: StoredFile) -> None:
-        """Remove an image for good, here and in the bucket; copies of other machines stay until they are evicted.
+    @property
+    def has_bucket(self) -> bool:
+        """They do."""
+        return True
 
-        Whoever drops it has seen to it that nobody owes it to the bucket any more.
+    def remove_owed(self) -> int:
+        """Remove the objects of images that were dropped; copies of other machines stay until they are evicted.
 
         Raises:
-            Transient: the bucket or the disk does not answer; to be done again, from the start.
+            Transient: the bucket or the database does not answer; what is left stays owed.
         """
-        self._bucket.remove(stored)
-        super().drop(stored)
+        return self._removals.work_off(self._bucket.remove)
 
     def evict(self, stored: StoredFile) -> bool:
         """Remove this machine's copy of an image that the bucket has; returns whether there is none here now.
 
         Raises:
-            Transient: as `drop`.
+            Transient: the bucket, the database or the disk does not answer.
         """
         if self._uploads.owed([stored.path]) or not self._bucket.holds(stored):
             return False

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ichd.domain.job import JobKind, JobState
 from ichd.domain.study import StudyState
 from ichd.store.job_row import is_open
-from ichd.store.tables import DestinationRow, InstanceRow, JobRow, StudyRow, UploadRow
+from ichd.store.tables import DestinationRow, InstanceRow, JobRow, RemovalRow, StudyRow, UploadRow
 from ichd.store.transaction import reading
 
 #: Nobody acts otherwise on more than these.
@@ -49,6 +49,8 @@ class Census:
     last_image_at: datetime | None = None
     #: Files that the bucket has not got yet, by machine.
     uploads: dict[str, Crowd] = field(default_factory=dict)
+    #: Objects of dropped images that are still to leave it.
+    removals: Crowd = Crowd(count=0)
 
 
 def peaks_of(census: Census, now: datetime) -> dict[str, float]:
@@ -80,7 +82,7 @@ def take_census(engine: Engine) -> Census:
             census.failures[row.name] = row.failures
         _count_uploads(session, census)
         newest = select(InstanceRow.received_at).order_by(InstanceRow.id.desc()).limit(1)
-        return replace(census, last_image_at=session.scalar(newest))
+        return replace(census, last_image_at=session.scalar(newest), removals=_removals(session))
 
 
 def _count_jobs(session: Session, state: JobState, census: Census) -> None:
@@ -114,6 +116,12 @@ def _count_uploads(session: Session, census: Census) -> None:
     rows = session.execute(select(owed.c.machine, func.count(), func.min(owed.c.stored_at)).group_by(owed.c.machine))
     for machine, count, since in rows:
         census.uploads[machine] = Crowd(count=count, since=since)
+
+
+def _removals(session: Session) -> Crowd:
+    owed = select(RemovalRow.owed_at)
+    oldest = session.scalar(owed.order_by(RemovalRow.id).limit(1))
+    return Crowd(count=_bounded(session, owed), since=oldest)
 
 
 def _bounded(session: Session, rows: Select[Any]) -> int:

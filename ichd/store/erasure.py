@@ -22,7 +22,7 @@ from ichd.store.audit import record_audit
 from ichd.store.draft import StoredFile
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.outbox import outbox_beside
-from ichd.store.removal import remove_dropped
+from ichd.store.removal import owe_removal
 from ichd.store.spool import Spool
 from ichd.store.study_row import by_uid
 from ichd.store.tables import (
@@ -44,7 +44,7 @@ from ichd.store.tables import (
 from ichd.store.transaction import reading, writing
 
 _T = TypeVar("_T")
-#: Files of one transaction: images that arrive wait for it on SQLite.
+#: Paths of one statement: SQLite takes 32,766 parameters.
 _BATCH = 200
 
 
@@ -98,8 +98,11 @@ class Erasure:
                 select(RenditionRow.path).where(RenditionRow.study_id == study.id, RenditionRow.path != "")
             ).all()
             _drop(session, study, found, now)
-        for batch in _batches(files):
-            remove_dropped(self._engine, batch, self._spool.drop)
+            if self._spool.has_bucket:
+                owe_removal(session, files, now)
+        for file in files:
+            self._spool.discard(file.path)
+        self._spool.remove_owed()
         outbox = outbox_beside(self._spool)
         for path in rendered:
             outbox.discard(path)

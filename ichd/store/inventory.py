@@ -1,19 +1,19 @@
 """A bucket and the rows, held against one another: what is there that nobody knows, and what is not there."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine, Select, exists, select, text, union_all
 
 from ichd.store.bucket import Bucket
 from ichd.store.draft import StoredFile
+from ichd.store.removal import owe_removal
 from ichd.store.tables import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
 from ichd.store.transaction import reading, writing
 
 #: Checksums bound in one statement. No index has them: each statement walks through all images.
 _BATCH = 500
-#: Objects that are removed while nobody may write a row.
-_REMOVED = 32
 #: Rows that are held at a time; there may be millions.
 _ROWS = 1000
 
@@ -66,28 +66,28 @@ def take_inventory(engine: Engine, bucket: Bucket) -> Inventory:
     )
 
 
-def remove_unnamed(engine: Engine, objects: Sequence[StoredFile], remove: Callable[[StoredFile], None]) -> int:
-    """`remove` those of some objects that still have no row; returns how many that were.
+def owe_removal_of_unnamed(engine: Engine, objects: Sequence[StoredFile], *, now: datetime) -> int:
+    """Those of some objects that still have no row are to be removed; returns how many that are.
 
-    No row is written meanwhile, for some milliseconds an object; and whoever writes one brings its object afterwards.
+    No row is written while we look, for some milliseconds; whoever writes one afterwards finds the removal owed, and
+    brings its object after that.
 
     Raises:
-        Transient: the database fails, or `remove` does.
+        Transient: the database fails.
     """
-    removed = 0
-    for start in range(0, len(objects), _REMOVED):
-        batch = objects[start : start + _REMOVED]
+    owed = 0
+    for start in range(0, len(objects), _BATCH):
+        batch = objects[start : start + _BATCH]
         with writing(engine) as session:
             connection = session.connection()
             if connection.dialect.name == "postgresql":
                 # SQLite has one writer anyway. In the order in which everybody else comes to the two.
                 connection.execute(text("LOCK TABLE instance, conflict IN SHARE MODE"))
             named = _among(connection, [each.sha256 for each in batch], dropped=False)
-            for each in batch:
-                if each.sha256 not in named:
-                    remove(each)
-                    removed += 1
-    return removed
+            unnamed = [each for each in batch if each.sha256 not in named]
+            owe_removal(session, unnamed, now)
+            owed += len(unnamed)
+    return owed
 
 
 def _settled(engine: Engine) -> Iterator[Missing]:

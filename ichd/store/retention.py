@@ -2,8 +2,8 @@
 
 Rows first, files after: a study's images are dropped in one transaction that holds the study and has looked at it
 again, and are deleted once that is committed. Whoever dies in between leaves a file whose row says that it is gone,
-which the sweep of the spool deletes. The other way round a study could lose its images to a transaction that fails, or
-to a late slice that comes in between.
+which the sweep of the spool deletes, and objects that are owed to be removed (`ichd.store.removal`). The other way
+round a study could lose its images to a transaction that fails, or to a late slice that comes in between.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from ichd.domain.audit import OURSELVES, AuditEvent, AuditOutcome
 from ichd.domain.retention import Cause, RetentionPolicy, is_done_with
 from ichd.store.audit import record_audit
 from ichd.store.kept import Amount, Candidate, FileHere, candidates, files_here, owes
-from ichd.store.removal import remove_dropped
+from ichd.store.removal import owe_removal
 from ichd.store.spool import Spool
 from ichd.store.study_row import known
 from ichd.store.tables import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
@@ -63,7 +63,10 @@ class Retention:
         self._was_short = False
 
     def run(self, now: datetime) -> Dropped:
-        """Drop what is due: by age, and for as long as the disk is short the oldest first."""
+        """Drop what is due: by age, and for as long as the disk is short the oldest first.
+
+        Objects of a bucket go last, with those that an earlier run, or its death, left there.
+        """
         dropped = self._go_through(now, lambda candidate, cause: self._drop(candidate, cause, now))
         total = dropped.total
         if total.studies:
@@ -78,6 +81,7 @@ class Retention:
         if dropped.still_short and not self._was_short:
             log.warning("disk_short", used=round(dropped.used_after, 3), mend="`ichd gc --dry-run` says what is kept")
         self._was_short = dropped.still_short
+        self._spool.remove_owed()
         return dropped
 
     def plan(self, now: datetime) -> Dropped:
@@ -135,7 +139,11 @@ class Retention:
             files = files_here(session, study.id)
             _give_up(session, study, files, now)
             _tell(session, study, files, cause, now)
-        remove_dropped(self._engine, [file.stored for file in files], self._spool.drop)
+            if self._spool.has_bucket:
+                owe_removal(session, [file.stored for file in files], now)
+        # A file here has a name of its own: whoever sends the same bytes again writes another one.
+        for file in files:
+            self._spool.discard(file.stored.path)
         return Amount(studies=1, images=len(files), bytes=sum(file.stored.size for file in files))
 
     def _used(self) -> float:

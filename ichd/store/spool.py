@@ -188,13 +188,14 @@ class Spool:
     def bring(self, files: Collection[StoredFile]) -> None:
         """Make sure that files lie on this machine; here they do, or nowhere."""
 
-    def drop(self, stored: StoredFile) -> None:
-        """Remove an image for good, wherever it lies; it may be gone already.
+    @property
+    def has_bucket(self) -> bool:
+        """Whether images lie elsewhere as well, so that dropping one owes its removal (`ichd.store.removal`)."""
+        return False
 
-        Raises:
-            Transient: the disk fails; to be done again.
-        """
-        self.discard(stored.path)
+    def remove_owed(self) -> int:
+        """Remove what is owed to be removed from a bucket; returns how many objects went. Here there are none."""
+        return 0
 
     def evict(self, stored: StoredFile) -> bool:  # noqa: ARG002 - a spool with a bucket looks at it
         """Remove a copy that can be had again from elsewhere; False: here there is no elsewhere."""

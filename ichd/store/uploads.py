@@ -1,17 +1,17 @@
 """What machines still owe to the bucket: rows that commit with the images, and go once the bucket has them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, Select, String, func, insert, literal, select, union_all
+from sqlalchemy import Engine, Select, String, exists, func, insert, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from ichd.store.columns import UtcDateTime
 from ichd.store.draft import StoredFile
-from ichd.store.removal import remove_dropped
+from ichd.store.removal import Removals, owe_removal_of_dropped
 from ichd.store.settling import strike_out
-from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
+from ichd.store.tables import ConflictRow, InstanceRow, RemovalRow, UploadRow
 from ichd.store.transaction import reading, writing
 
 #: Paths bound in one statement: SQLite takes 32,766 parameters.
@@ -33,10 +33,15 @@ class Uploads:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.removals = Removals(engine)
 
     def next(self, machine: str, *, limit: int, up_to: int | None = None) -> list[StoredFile]:
-        """Files that a machine owes, those that came first before others; those up to a number, where one is given."""
-        statement = select(UploadRow.path, UploadRow.sha256, UploadRow.size).where(UploadRow.machine == machine)
+        """Files that a machine owes, those that came first before others; those up to a number, where one is given.
+
+        Not those whose bytes are owed to be removed as well: they are brought once that is done.
+        """
+        going = exists().where(RemovalRow.sha256 == UploadRow.sha256)
+        statement = select(UploadRow.path, UploadRow.sha256, UploadRow.size).where(UploadRow.machine == machine, ~going)
         if up_to is not None:
             statement = statement.where(UploadRow.id <= up_to)
         with reading(self._engine) as session:
@@ -58,14 +63,19 @@ class Uploads:
                 found |= {row.path: row.machine for row in rows}
         return found
 
-    def settle(self, files: Sequence[StoredFile], drop: Callable[[StoredFile], None]) -> None:
+    def settle(self, files: Sequence[StoredFile], *, now: datetime) -> list[StoredFile]:
         """The bucket has these files, or nobody has them any more; some may be settled already.
 
-        What was dropped while it was on its way has arrived after it was removed: `drop` removes it once more.
+        What was dropped while it was on its way has arrived after it was removed: its removal is owed once more.
+        Returns those, of which copies may lie here.
         """
         with writing(self._engine) as session:
             settled = strike_out(session.connection(), [file.path for file in files])
-        remove_dropped(self._engine, [file for file in files if file.path not in settled], drop)
+        late = [file for file in files if file.path not in settled]
+        if not late:
+            return []
+        with writing(self._engine) as session:
+            return owe_removal_of_dropped(session, late, now)
 
     def backlog(self, machine: str | None = None) -> Backlog:
         """What one machine owes, or all of them."""

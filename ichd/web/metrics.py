@@ -221,6 +221,8 @@ def _standing(census: Census, destinations: Collection[str], now: datetime) -> I
         waits.add_metric([machine], _age_s(crowd, now))
     yield pending
     yield waits
+    yield _gauge("ichd_removals_pending", "Objects of dropped images in the bucket.", census.removals.count)
+    yield _gauge("ichd_oldest_removal_age_seconds", "Of the oldest of them.", _age_s(census.removals, now))
 
 
 def _clockwork(states: Collection[TickState]) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ichd.app.bucket import LATE
+from ichd.app.clock import utc_now
 from ichd.app.doctor import Check, examine
 from ichd.app.storage import Storage, open_storage
 from ichd.app.uploading import uploading
@@ -59,7 +60,7 @@ class Owing:
         arrivals.record(facts, stored, association_id=visit, now=when, debtor=self.spool.debtor)
 
     def upload(self) -> None:
-        Uploader(self.spool, Uploads(self.storage.engine)).round()
+        Uploader(self.spool, Uploads(self.storage.engine), utc_now).round()
 
 
 def spool_line(path: Path) -> Check:

@@ -1,6 +1,7 @@
 """Machines that share one database and one bucket, each with a folder of its own."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -20,7 +21,7 @@ from ichd.store.deliveries import Deliveries
 from ichd.store.draft import StoredFile
 from ichd.store.ownership import claim_spool
 from ichd.store.studies import Studies
-from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
+from ichd.store.tables import ConflictRow, InstanceRow, RemovalRow, UploadRow
 from ichd.store.transaction import reading
 from ichd.store.uploads import Uploads
 from tests.peers.s3 import S3, S3Absent, running_s3
@@ -88,9 +89,18 @@ class Site:
         assert stored is not None
         return stored
 
+    def run_uploader(self, spool: BucketSpool, uploads: Uploads, *, until: Callable[[], bool]) -> None:
+        """As beside a door, until something is so."""
+        uploader, patience = Uploader(spool, uploads, lambda: self.house.now), time.monotonic() + 60
+        uploader.start()
+        while not until() and time.monotonic() < patience:
+            time.sleep(0.05)
+        uploader.stop()
+        assert until()
+
     def upload(self, spool: BucketSpool) -> int:
         """All that a machine owes."""
-        uploader, settled = Uploader(spool, self.uploads), 0
+        uploader, settled = Uploader(spool, self.uploads, lambda: self.house.now), 0
         while done := uploader.round():
             settled += done
         return settled
@@ -107,6 +117,6 @@ def local_files(spool: BucketSpool) -> list[Path]:
     return [path for path in spool.root.glob("[0-9a-f][0-9a-f]/*") if path.is_file()]
 
 
-def rows_of(site: Site, table: type[InstanceRow | ConflictRow | UploadRow]) -> int:
+def rows_of(site: Site, table: type[InstanceRow | ConflictRow | UploadRow | RemovalRow]) -> int:
     with reading(site.engine) as session:
         return session.query(table).count()

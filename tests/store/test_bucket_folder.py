@@ -11,8 +11,10 @@ from ichd.store.arrivals import ArrivalKind
 from ichd.store.engine import migrate, open_database
 from ichd.store.eviction import evict_copies
 from ichd.store.ownership import claim_spool
+from ichd.store.removal import owe_removal
 from ichd.store.spool import Spool
 from ichd.store.tables import UploadRow
+from ichd.store.transaction import writing
 from tests.peers.s3 import S3
 from tests.store.bucket_house import CONTENT, Site, local_files, rows_of
 from tests.store.house import image
@@ -65,8 +67,11 @@ def test_what_is_dropped_is_gone_everywhere(site: Site) -> None:
     site.keep(spool, image(1))
     stored = site.first(image(1))
     site.upload(spool)
-    for _ in range(2):  # killed in between, it is done again
-        spool.drop(stored)
+    with writing(site.engine) as session:
+        owe_removal(session, [stored], site.house.now)
+    spool.discard(stored.path)
+    site.bucket.remove(stored)  # killed in between, it is done again
+    assert spool.remove_owed() == 1
     assert (local_files(spool), list(site.bucket.objects()), rows_of(site, UploadRow)) == ([], [], 0)
     site.house.now += timedelta(days=1)
     assert site.keep(spool, image(1)) is ArrivalKind.NEW

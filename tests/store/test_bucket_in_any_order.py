@@ -14,9 +14,8 @@ from ichd.domain.reason import Reason
 from ichd.domain.retention import RetentionPolicy, Watermarks
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.bucket_spool import BucketSpool
-from ichd.store.removal import remove_dropped
 from ichd.store.retention import Retention
-from ichd.store.tables import ConflictRow, InstanceRow, UploadRow
+from ichd.store.tables import ConflictRow, InstanceRow, RemovalRow, UploadRow
 from ichd.store.transaction import reading
 from tests.store.bucket_house import CONTENT, Site, local_files, rows_of
 from tests.store.house import STUDY, image
@@ -101,17 +100,10 @@ def test_a_fresh_conflict_that_retention_meets_is_in_the_bucket_or_not_acknowled
 
 
 @pytest.mark.parametrize("durability", ["local", "remote"])
-def test_what_is_sent_again_between_the_drop_and_the_removal_stays(
-    site: Site, durability: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_sent_again_between_the_drop_and_the_removal_stays(site: Site, durability: str) -> None:
     spool = site.spool("a", durability=durability)
     strike, kinds = done_with(site, spool), list[ArrivalKind]()
-
-    def resend_first(*args: Any) -> None:
-        kinds.append(site.keep(spool, image(1)))
-        remove_dropped(*args)
-
-    monkeypatch.setattr("ichd.store.retention.remove_dropped", resend_first)
+    at(spool, "remove_owed", before=lambda: kinds.append(site.keep(spool, image(1))))
     strike()
     site.upload(spool)
     assert kinds == [ArrivalKind.NEW]
@@ -119,12 +111,44 @@ def test_what_is_sent_again_between_the_drop_and_the_removal_stays(
 
 
 @pytest.mark.parametrize("durability", ["local", "remote"])
+def test_a_removal_that_hangs_holds_up_no_image_and_takes_none_away(
+    site: Site, durability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ichd.store.removal._WAIT_S", 0.2)
+    spool = site.spool("a", durability=durability)
+    strike, hangs, goes_on = done_with(site, spool), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        assert goes_on.wait(60)
+
+    at(spool._bucket, "remove", before=hang)
+    with ThreadPoolExecutor(1) as retention:
+        removal = retention.submit(strike)
+        assert hangs.wait(60)
+        # Of the very study, with whose row retention has to do.
+        assert site.keep(spool, image(2)) is ArrivalKind.NEW
+        if durability == "remote":
+            with pytest.raises(Transient, match="just being removed"):
+                site.keep(spool, image(1))
+        else:
+            assert site.keep(spool, image(1)) is ArrivalKind.NEW
+        site.upload(spool)
+        assert (here(site, InstanceRow), rows_of(site, UploadRow)) == (2, 1), "the same bytes wait for the removal"
+        goes_on.set()
+        removal.result()
+    if durability == "remote":
+        assert site.keep(spool, image(1)) is ArrivalKind.DUPLICATE
+    site.upload(spool)
+    assert site.bucket.fetch(site.first(image(1))) == CONTENT
+    assert (here(site, InstanceRow), rows_of(site, UploadRow), rows_of(site, RemovalRow)) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("durability", ["local", "remote"])
 def test_what_is_sent_again_during_the_removal_is_in_the_bucket_afterwards(site: Site, durability: str) -> None:
     spool = site.spool("a", durability=durability)
     strike, knocked = done_with(site, spool), threading.Event()
-    # The only writer of SQLite holds up a sender already where its association is opened.
-    step = "record" if site.engine.dialect.name == "postgresql" else "open_association"
-    at(site.house.arrivals, step, before=knocked.set)
+    at(site.house.arrivals, "record", after=knocked.set)
     with ThreadPoolExecutor(1) as sender:
         resends: list[Any] = []
 

@@ -11,7 +11,7 @@ from ichd.domain.retention import RetentionPolicy, Watermarks
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.bucket_spool import BucketSpool
 from ichd.store.draft import StoredFile
-from ichd.store.inventory import Inventory, remove_unnamed, take_inventory
+from ichd.store.inventory import Inventory, owe_removal_of_unnamed, take_inventory
 from ichd.store.retention import Retention
 from ichd.store.tables import InstanceRow, UploadRow
 from tests.peers.s3 import overwrite
@@ -55,7 +55,8 @@ def test_an_object_without_a_row_is_copied_before_it_is_removed(site: Site) -> N
     stray = forgotten(spool)
     (found,) = look(site).forgotten
     assert spool.set_aside(found)
-    assert remove_unnamed(site.engine, [found], site.bucket.remove) == 1
+    assert owe_removal_of_unnamed(site.engine, [found], now=site.house.now) == 1
+    assert spool.remove_owed() == 1
     assert (site.folder / "a.orphans" / f"{stray.sha256}.dcm").read_bytes() == BYTES
     assert look(site) == Inventory(objects=1, forgotten=(), dropped=(), missing=())
 
@@ -75,7 +76,7 @@ def test_an_object_whose_image_is_sent_meanwhile_is_not_removed(site: Site, dura
     spool.upload(stored)
     (found,) = look(site).forgotten
     assert site.keep(spool, image(1)) is ArrivalKind.NEW
-    assert remove_unnamed(site.engine, [found], site.bucket.remove) == 0
+    assert owe_removal_of_unnamed(site.engine, [found], now=site.house.now) == 0
     assert site.bucket.fetch(site.first(image(1))) == CONTENT
 
 
@@ -90,7 +91,8 @@ def test_an_object_that_retention_could_not_remove_is_told_from_one_that_was_for
         Retention(site.engine, spool, policy).run(house.now + timedelta(days=9))
     found = look(site)
     assert (len(found.dropped), found.forgotten, found.missing) == (1, (), ())
-    assert remove_unnamed(site.engine, found.dropped, site.bucket.remove) == 1
+    assert owe_removal_of_unnamed(site.engine, found.dropped, now=site.house.now) == 1
+    assert spool.remove_owed() == 1
     assert list(site.bucket.objects()) == []
 
 

@@ -256,11 +256,11 @@ def test_a_conflict_that_comes_in_between_is_kept(house: House, monkeypatch: pyt
 def test_a_death_half_way_is_made_good_by_doing_it_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     lived(house)
 
-    def die(_: object, __: StoredFile) -> None:
+    def die(_: object, __: str) -> None:
         raise Transient(Reason.STORE_UNAVAILABLE, "the disk is away")
 
     with monkeypatch.context() as away:
-        away.setattr(type(house.spool), "drop", die)
+        away.setattr(type(house.spool), "discard", die)
         with pytest.raises(Transient, match="disk is away"):
             forget(house)
     assert house.summary().images_dropped_at is not None

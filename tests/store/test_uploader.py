@@ -17,6 +17,7 @@ from tests.store.house import SERIES, image
 
 _CHILD = """
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from ichd.intake.uploader import Uploader
 from ichd.store.bucket import Bucket
@@ -26,7 +27,7 @@ from ichd.store.uploads import Uploads
 database, folder, bucket, endpoint = sys.argv[1:]
 uploads = Uploads(open_database(database))
 bucket = Bucket(bucket, endpoint=endpoint, access_key="key", secret_key="secret")
-Uploader(BucketSpool(Path(folder), bucket, uploads, at_once=False), uploads).start()
+Uploader(BucketSpool(Path(folder), bucket, uploads, at_once=False), uploads, lambda: datetime.now(UTC)).start()
 print("started", flush=True)
 sys.stdin.read()
 """
@@ -36,7 +37,7 @@ def test_an_uploader_works_by_itself_and_outlives_a_bucket_that_is_away(site: Si
     spool = site.spool("a")
     with site.s3.away():
         site.keep(spool, image(1))
-        uploader = Uploader(spool, site.uploads)
+        uploader = Uploader(spool, site.uploads, lambda: site.house.now)
         uploader.start()
         time.sleep(0.6)  # it has tried, or will: either way it must get there
         assert rows_of(site, UploadRow) == 1
@@ -56,7 +57,7 @@ def test_where_takers_bring_what_they_take_an_uploader_brings_what_they_left(
         site.keep(spool, image(2))
     assert rows_of(site, UploadRow) == 1
     monkeypatch.setattr("ichd.intake.uploader._LEFT_S", 0.1)
-    uploader = Uploader(spool, site.uploads)
+    uploader = Uploader(spool, site.uploads, lambda: site.house.now)
     uploader.start()
     patience = time.monotonic() + 60
     while rows_of(site, UploadRow) and time.monotonic() < patience:

@@ -9,7 +9,7 @@ from ichd.store.columns import Base
 from ichd.store.tables.arrivals import AnnouncementRow, ArrivalRow, AssociationRow, CommitmentRow, RefusalRow
 from ichd.store.tables.audit import AuditCursorRow, AuditRow
 from ichd.store.tables.sessions import WebSessionRow
-from ichd.store.tables.studies import ConflictRow, InstanceRow, SeriesRow, StudyRow, UploadRow
+from ichd.store.tables.studies import ConflictRow, InstanceRow, RemovalRow, SeriesRow, StudyRow, UploadRow
 from ichd.store.tables.upkeep import BaselineRow, StatisticRow, TickRow
 from ichd.store.tables.work import (
     DestinationRow,
@@ -40,6 +40,7 @@ __all__ = [
     "PromiseRow",
     "ReceiptRow",
     "RefusalRow",
+    "RemovalRow",
     "RenditionRow",
     "ReviewRow",
     "SeriesRow",

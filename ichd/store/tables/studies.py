@@ -109,6 +109,21 @@ class ConflictRow(Base):
     dropped_at: Mapped[datetime | None]
 
 
+class RemovalRow(Base):
+    """An object that is to leave the bucket, by what it holds; there is none once it has left."""
+
+    __tablename__ = "removal"
+
+    id: Mapped[Id]
+    sha256: Mapped[str] = mapped_column(unique=True)
+    size: Mapped[int]
+    owed_at: Mapped[datetime]
+    #: Somebody is removing it until then; None where nobody does.
+    claimed_until: Mapped[datetime | None]
+    #: How often it was claimed: only the last claim may take the row away.
+    claims: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
 class UploadRow(Base):
     """A file that is durable on one machine and still owed to the bucket; there is none once it is there."""
 
