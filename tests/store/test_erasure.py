@@ -21,7 +21,6 @@ from ichd.store.announcements import Announcements
 from ichd.store.arrivals import ArrivalKind
 from ichd.store.asker import Asker
 from ichd.store.audit import Audit
-from ichd.store.draft import StoredFile
 from ichd.store.erasure import Erasure
 from ichd.store.heatmaps import HeatMaps
 from ichd.store.kept import candidates
