@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 #: A job may take so much more than the ceiling between jobs before it is ended for it.
 _BURST = 1.5
-#: For so long a lane may show no sign of life: two waits of 15 s for a database that is away, and a loaded machine.
+#: For so long a lane may show no sign of life: a statement whose answer is given up after 20 s, a new connection after
+#: 10 s, and a loaded machine.
 _SILENT_S = 60.0
 _STATM = Path("/proc/self/statm")
 

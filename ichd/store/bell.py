@@ -6,13 +6,13 @@ depends on its being heard. SQLite has none.
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Engine
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from ichd.store.wire import Wire
 
 log = structlog.get_logger(__name__)
 
@@ -20,8 +20,6 @@ _CHANNEL = "ichd_jobs"
 #: How soon a stop is seen; what is said meanwhile is heard at once.
 _LISTEN_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-#: Nothing may be said for hours: a server that vanished without a word is noticed by these, within half a minute.
-_KEEPALIVE = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 class JobBell:
@@ -41,7 +39,7 @@ class JobBell:
             self._thread.start()
 
     def stop(self) -> None:
-        """End it, within a second."""
+        """End it, within a second; where the server says nothing, as soon as that is given up."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -66,19 +64,18 @@ class JobBell:
             self._stopping.wait(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def _listen(self, connection: "Connection[Any]") -> None:
+    def _listen(self, connection: "Wire") -> None:
         while not self._stopping.is_set():
             for said in connection.notifies(timeout=_LISTEN_S):
                 self._ring(said.payload or None)
 
 
-def own_connection(engine: Engine) -> "Connection[Any]":
+def own_connection(engine: Engine) -> "Wire":
     """A connection of PostgreSQL to listen on, for ever: not the pool's. Each statement is its own transaction."""
-    arguments, options = engine.dialect.create_connect_args(engine.url)
-    connection: Connection[Any] = engine.dialect.loaded_dbapi.connect(
-        *arguments, **{**_KEEPALIVE, "autocommit": True, **options}
-    )
-    return connection
+    # Only where there is a PostgreSQL need there be a driver.
+    from ichd.store.wire import own_wire
+
+    return own_wire(engine)
 
 
 def has_bell(engine: Engine) -> bool:

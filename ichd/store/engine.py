@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError
@@ -22,7 +22,6 @@ from ichd.store.transaction import BEGIN_MODE, BUSY_TIMEOUT_S, WRITER_LOCK, read
 # answer, and a scanner for the daemon.
 if TYPE_CHECKING:
     from alembic.config import Config
-    from psycopg import Connection as PostgresqlConnection
 
 
 def open_database(url: str) -> Engine:
@@ -208,20 +207,13 @@ def _open(url: URL, *, foreign_keys: bool = True, impatient: bool = True) -> Eng
 
 
 def _open_postgresql(url: URL, *, impatient: bool) -> Engine:
-    """`impatient` gives every statement the time that SQLite's writers have; a migration may take hours."""
     # The connection that was used last is the one that is least in doubt.
     engine = create_engine(url, pool_timeout=BUSY_TIMEOUT_S, pool_use_lifo=True)
+    # Only where there is a PostgreSQL need there be a driver.
+    from ichd.store.wire import use_wires
+
+    use_wires(engine, impatient=impatient)
     watch_liveness(engine)
-    if not impatient:
-        return engine
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: "PostgresqlConnection[Any]", _entry: ConnectionPoolEntry) -> None:
-        # Not as an option of the connection: that would take the place of the ones in the URL.
-        for limit in ("lock_timeout", "statement_timeout"):
-            connection.execute(f"SET {limit} = '{BUSY_TIMEOUT_S}s'")
-        connection.commit()
-
     return engine
 
 

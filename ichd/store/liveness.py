@@ -15,11 +15,13 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from ichd.store.wire import Wire
 
 #: A machine or a network that dies says nothing. Whoever meets that within this time meets a Transient error, as in the
 #: middle of a transaction.
 _TRUSTED_S = 5.0
+#: A server that has nothing to do but to answer needs no longer for it.
+_PING_S = 5.0
 _LAST_USE = "ichd_last_use"
 
 
@@ -32,7 +34,8 @@ def watch_liveness(engine: Engine) -> None:
         if idle_s < _TRUSTED_S and not _has_word(connection):
             return
         try:
-            engine.dialect.do_ping(connection)
+            with connection.answering_within(_PING_S):
+                engine.dialect.do_ping(connection)
         except (engine.dialect.loaded_dbapi.Error, DBAPIError) as error:
             # The pool drops it, and takes another one.
             raise DisconnectionError from error
@@ -42,7 +45,7 @@ def watch_liveness(engine: Engine) -> None:
         entry.info[_LAST_USE] = time.monotonic()
 
 
-def _has_word(connection: "Connection[Any]") -> bool:
+def _has_word(connection: "Wire") -> bool:
     """Whether the server said something unasked, or has closed its end."""
     socket = select.poll()
     socket.register(connection.fileno(), select.POLLIN)

@@ -16,6 +16,9 @@ class Proxy:
         #: The word after which a client gets no answer any more: the server does as it was told, and nobody hears it.
         #: Forgotten once it was said.
         self.lose_answer_to: bytes | None = None
+        #: The word with which, and the word behind which, nothing gets through any more. Forgotten once it was said.
+        self.stall_with: bytes | None = None
+        self.stall_behind: bytes | None = None
         #: Answers that were lost.
         self.lost = 0
         self._server = port
@@ -55,13 +58,22 @@ class Proxy:
     def _ask(self, client: socket.socket, server: socket.socket, losing: threading.Event) -> None:
         with suppress(OSError):
             while said := client.recv(_CHUNK):
-                word = self.lose_answer_to
-                if word is not None and word in said:
-                    self.lose_answer_to = None
+                if self._is_said("lose_answer_to", said):
                     losing.set()
+                if self._is_said("stall_with", said):
+                    self.stall()
                 self._flows.wait()
+                if self._is_said("stall_behind", said):
+                    self.stall()
                 server.sendall(said)
         self._end(client, server)
+
+    def _is_said(self, what: str, said: bytes) -> bool:
+        word: bytes | None = getattr(self, what)
+        if word is None or word not in said:
+            return False
+        setattr(self, what, None)
+        return True
 
     def _answer(self, client: socket.socket, server: socket.socket, losing: threading.Event) -> None:
         with suppress(OSError):
