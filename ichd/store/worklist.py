@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, func, literal_column, or_, select, true, union, union_all
+from sqlalchemy import ColumnElement, Engine, Row, func, literal_column, or_, select, text, true, union, union_all
 from sqlalchemy.orm import Session
 
 from ichd.domain.finding import Triage
@@ -86,6 +86,7 @@ class Worklist:
         """The studies behind `query.after`."""
         on_top_since = query.after.on_top_since if query.after else now - ON_TOP_FOR
         with reading(self.engine) as session:
+            _plan_for_values(session)
             places, rest = _places(session, query, on_top_since)
             shown = places[: query.limit]
             studies = summaries_of(session, _rows(session, [place[2] for place in shown]))
@@ -103,6 +104,7 @@ class Worklist:
             for triage, state in cells
         ]
         with reading(self.engine) as session:
+            _plan_for_values(session)
             numbers = dict(zip(cells, session.execute(select(*columns)).one(), strict=True))
         by_state = {state: sum(n for cell, n in numbers.items() if cell[1] is state) for state in StudyState}
         by_triage = {triage: sum(n for cell, n in numbers.items() if cell[0] is triage) for triage in Triage}
@@ -115,6 +117,16 @@ class Worklist:
         """Whether no study ever arrived."""
         with reading(self.engine) as session:
             return session.scalars(select(StudyRow.id).limit(1)).first() is None
+
+
+def _plan_for_values(session: Session) -> None:
+    """Have PostgreSQL plan each statement for what is asked, as long as the transaction lasts.
+
+    A statement that is said often gets one plan for any values. What is right for the many that are routine looks
+    through half a million studies for the few that are urgent: 600 ms instead of 2.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
 def _places(session: Session, query: WorklistQuery, on_top_since: datetime) -> tuple[list[_Place], _Place | None]:

@@ -6,7 +6,7 @@ itself does not read two hundred files each time.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from threading import Lock
 
@@ -46,7 +46,8 @@ class Names:
         self._tell = tell
         self._clock = clock
         self._lock = Lock()
-        self._kept: OrderedDict[str, tuple[PatientAnswer, float]] = OrderedDict()
+        #: None where there is nothing to be read, until somebody asks for that study alone.
+        self._kept: OrderedDict[str, tuple[PatientAnswer | None, float]] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def show(self, request: Request, study_uid: str) -> PatientAnswer:
@@ -82,32 +83,61 @@ class Names:
         The trail learns of looks at a study, not of each line that scrolled by: two hundred entries for every refresh
         would hide what an auditor looks for.
         """
-        found = {}
-        for uid in study_uids:
-            try:
-                found[uid] = self._patient(uid).name
-            except (HTTPException, Permanent, Transient):
-                continue
-        return {uid: name for uid, name in found.items() if name}
+        uids = list(dict.fromkeys(study_uids))
+        found = self._known(uids)
+        absent = [uid for uid in uids if uid not in found]
+        try:
+            for uid, sample in self._samples(absent).items():
+                found[uid] = self._of_sample(uid, sample)
+        except Transient:
+            # The list is worth more than the names beside it; the next look tries again.
+            pass
+        return {uid: patient.name for uid, patient in found.items() if patient is not None and patient.name}
 
     def _patient(self, study_uid: str) -> PatientAnswer:
-        with self._lock:
-            patient, until = self._kept.get(study_uid, (None, 0.0))
-        if patient is not None and self._clock() < until:
-            return patient
+        known = self._known([study_uid]).get(study_uid)
+        if known is not None:
+            return known
         studies = self._catalogue.studies(Criteria(study_uids=(study_uid,)), limit=1)
         if not studies:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no image of a study with this Study Instance UID.")
-        sample = studies[0].sample
+        return self._look(study_uid, studies[0].sample)
+
+    def _samples(self, study_uids: Sequence[str]) -> dict[str, CataloguedInstance]:
+        """An image of each study that has one."""
+        if not study_uids:
+            return {}
+        studies = self._catalogue.studies(Criteria(study_uids=tuple(study_uids)), limit=len(study_uids))
+        return {study.study_instance_uid: study.sample for study in studies}
+
+    def _of_sample(self, study_uid: str, sample: CataloguedInstance) -> PatientAnswer | None:
+        """None where it is not to be had, which is kept as well: a list is renewed every few seconds."""
+        try:
+            return self._look(study_uid, sample)
+        except (HTTPException, Permanent):
+            self._keep(study_uid, None)
+            return None
+
+    def _look(self, study_uid: str, sample: CataloguedInstance) -> PatientAnswer:
         require_here([sample])
         self._catalogue.bring([sample])
         patient = _read(sample)
+        self._keep(study_uid, patient)
+        return patient
+
+    def _known(self, study_uids: Iterable[str]) -> dict[str, PatientAnswer | None]:
+        """What is in memory, and fresh."""
+        now = self._clock()
+        with self._lock:
+            kept = {uid: self._kept[uid] for uid in study_uids if uid in self._kept}
+        return {uid: patient for uid, (patient, until) in kept.items() if now < until}
+
+    def _keep(self, study_uid: str, patient: PatientAnswer | None) -> None:
         with self._lock:
             self._kept[study_uid] = (patient, self._clock() + _KEPT_S)
             self._kept.move_to_end(study_uid)
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
-        return patient
 
     def _trace(self, visitor: Visitor, address: str, study_uid: str) -> None:
         look = (visitor.form_token or f"{visitor.account}@{address}", study_uid)
