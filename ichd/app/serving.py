@@ -129,7 +129,13 @@ class Equipment:
         ahead = None
         if self._settings.worker.ahead and reader.sees_slices_alone:
             arriving = Arriving(self._storage.engine, self._storage.spool)
-            ahead = Ahead(arriving=arriving, reader=reader, embeddings=embeddings, clock=self._clock)
+            ahead = Ahead(
+                arriving=arriving,
+                reader=reader,
+                embeddings=embeddings,
+                clock=self._clock,
+                deaths_allowed=self._settings.worker.deaths_allowed,
+            )
         explainer = self._explainer(reader, embeddings) if self._settings.worker.heat_maps else None
         return Serving(reader=reader, embeddings=embeddings, ahead=ahead, explainer=explainer)
 

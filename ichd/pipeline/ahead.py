@@ -16,7 +16,7 @@ from ichd.domain.placed import THIN_BELOW_MM
 from ichd.domain.reason import Reason
 from ichd.domain.refusal import SelectionPolicy, refusal_of
 from ichd.domain.study import InstanceFacts
-from ichd.pipeline.clock import Clock
+from ichd.pipeline.clock import Clock, utc_now
 from ichd.store.arriving import Arriving, ArrivingImage
 from ichd.store.embeddings import Embedding, Embeddings, SliceKey, slice_key
 from ichd.vision.reader import Reader
@@ -33,17 +33,24 @@ class Ahead:
 
     Several workers may do it side by side. Whoever takes an image up marks it, and the others pass over it: to share
     them out by their checksums would need to know how many workers there are, and would leave the rest of a worker that
-    is busy undone.
+    is busy undone. A study is worked on by as many at once as may die over it: no job counts these deaths, and a study
+    whose every slice kills must not cost more of them than its reading may.
     """
 
-    def __init__(self, *, arriving: Arriving, reader: Reader, embeddings: Embeddings, clock: Clock) -> None:
+    def __init__(
+        self, *, arriving: Arriving, reader: Reader, embeddings: Embeddings, clock: Clock, deaths_allowed: int
+    ) -> None:
+        """After `deaths_allowed` deaths of workers a study is left to its reading, which says what is wrong."""
         self._arriving = arriving
         self._reader = reader
         self._embeddings = embeddings
         self._clock = clock
+        self._deaths_allowed = deaths_allowed
         #: Numbers of the images that were looked at, whatever came of it, while their study arrives.
         self._met: frozenset[int] = frozenset()
         self._pending: list[ArrivingImage] = []
+        #: Studies of which it was said that they are left to their reading.
+        self._told: frozenset[str] = frozenset()
 
     def step(self) -> bool:
         """Embed as many slices as take the time of one; False where none is left to be embedded.
@@ -56,8 +63,16 @@ class Ahead:
         self._look()
         with ExitStack() as marks:
             taken: list[tuple[SliceKey, HeadScan]] = []
-            while self._pending and len(taken) < self._reader.at_once:
-                taken += self._taken_up(self._pending.pop(0), marks)
+            admitted: dict[str, bool] = {}
+            for image in tuple(self._pending):
+                if len(taken) == self._reader.at_once:
+                    break
+                study = image.facts.study_instance_uid
+                if study not in admitted:
+                    admitted[study] = self._is_admitted(study, marks)
+                if admitted[study]:
+                    self._pending.remove(image)
+                    taken += self._taken_up(image, marks)
             together = self._reader.embed_together([scan for _, scan in taken]) if taken else []
             for (key, scan), (values_F,) in zip(taken, together, strict=True):
                 embedding = Embedding(values_F=values_F, made_at=self._clock(), ahead=True)
@@ -72,6 +87,17 @@ class Ahead:
         self._pending = [image for image in self._pending if image.number in arriving]
         self._pending += [image for image in fresh if is_read_alone(image.facts)]
         self._pending.sort(key=_rank)
+
+    def _is_admitted(self, study: str, marks: ExitStack) -> bool:
+        """Whether slices of a study may be seen; those of others stay pending, until somebody's mark is off."""
+        if marks.enter_context(self._embeddings.being_seen(study, at_most=self._deaths_allowed)):
+            return True
+        # Marks are files, and have the times of this machine, whatever clock the database goes by.
+        deaths = self._embeddings.deaths_over(study, utc_now())
+        if deaths >= self._deaths_allowed and study not in self._told:
+            self._told |= {study}
+            log.warning("study_not_seen_ahead", study=study, deaths=deaths, mend="none needed: its reading decides")
+        return False
 
     def _taken_up(self, image: ArrivingImage, marks: ExitStack) -> Iterator[tuple[SliceKey, HeadScan]]:
         """Key and slice of an image that nobody has embedded or has in hand; marked as ours until `marks` ends."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from ichd.store.disk import PARTIAL, disk_trouble
 
 #: Suffix of the mark that stands beside a file while somebody makes it.
-_BUSY = ".busy"
+BUSY = ".busy"
 #: Nobody works on a file for so long: whoever did died of it, or of something else.
 _ABANDONED_AFTER = timedelta(hours=1)
 
@@ -39,12 +39,13 @@ def take_up(path: Path) -> bool:
     """Mark a file as being made; False where it is marked already.
 
     The mark of a process that dies stays, and holds for an hour: an image that crashes a decoder would otherwise take
-    one worker after the other, with no job that counts the deaths.
+    one worker after the other, with no job that counts the deaths. Of a study with many such images
+    `Embeddings.being_seen` counts them.
 
     Raises:
         Transient: DISK_LOW or STORE_UNAVAILABLE.
     """
-    mark = path.with_suffix(_BUSY)
+    mark = path.with_suffix(BUSY)
     with disk_trouble():
         mark.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         try:
@@ -57,12 +58,12 @@ def take_up(path: Path) -> bool:
 def let_go(path: Path) -> None:
     """Take our mark off again; a disk that does not let us leaves it to the sweep."""
     with suppress(OSError):
-        path.with_suffix(_BUSY).unlink()
+        path.with_suffix(BUSY).unlink()
 
 
 def is_abandoned(file: Path, now: datetime) -> bool:
     """Whether a file is a mark or a draft of somebody who died over it."""
-    return file.suffix in {_BUSY, PARTIAL} and age(file, now) > _ABANDONED_AFTER
+    return file.suffix in {BUSY, PARTIAL} and age(file, now) > _ABANDONED_AFTER
 
 
 def age(file: Path, now: datetime) -> timedelta:

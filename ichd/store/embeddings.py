@@ -10,6 +10,7 @@ A file is named after the image that it was made of as the spool names it, so th
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ichd.store.beside import age, is_abandoned, let_go, take_up, write_whole
+from ichd.store.beside import BUSY, age, is_abandoned, let_go, take_up, write_whole
 from ichd.store.disk import disk_trouble
 from ichd.store.draft import StoredFile
 from ichd.store.spool import Spool
@@ -30,6 +31,10 @@ _MAGIC = b"ichd-embedding-2"
 #: Checksum of all that follows it, the moment, in seconds since 1970, and whether the study was still arriving.
 _HEAD = struct.Struct(f"<{len(_MAGIC)}s32sdB")
 _NAME = re.compile(r"([0-9a-f]{32})-[0-9a-f]{32}")
+#: Where the marks of whole studies stand, among the folders of the images.
+_STUDIES = "studies"
+#: Nobody who lives has a mark for so long: it stands for the time of a slice, or of a few.
+_DIED_AFTER = timedelta(minutes=1)
 #: An engine that no worker has run for so long is not coming back.
 _OUTDATED_AFTER = timedelta(days=7)
 
@@ -125,6 +130,34 @@ class Embeddings:
             if is_ours:
                 let_go(self._path(key))
 
+    @contextmanager
+    def being_seen(self, study_uid: str, *, at_most: int) -> Iterator[bool]:
+        """Whether the caller is among the `at_most` processes that may see slices of a study before its job does.
+
+        As with a slice, the mark of a process that dies stays, and holds for an hour. So no more than `at_most` die
+        over one study, however many of its slices kill.
+
+        Raises:
+            Transient: DISK_LOW or STORE_UNAVAILABLE.
+        """
+        if len(self._marks(study_uid)) >= at_most:
+            yield False
+            return
+        mark = self._folder / _STUDIES / f"{_name_of(study_uid)}-{secrets.token_hex(16)}"
+        take_up(mark)
+        # A second look: of those that came at once none goes past the bound, and all may try again.
+        admitted = len(self._marks(study_uid)) <= at_most
+        if not admitted:
+            let_go(mark)
+        try:
+            yield admitted
+        finally:
+            let_go(mark)
+
+    def deaths_over(self, study_uid: str, now: datetime) -> int:
+        """How many processes died in the last hour while they saw slices of a study; `now` by this machine's clock."""
+        return sum(1 for mark in self._marks(study_uid) if age(mark, now) > _DIED_AFTER)
+
     def sweep(self, now: datetime) -> int:
         """Remove those whose image has left the spool, of engines that are outdated, and what dead workers left.
 
@@ -158,6 +191,9 @@ class Embeddings:
             return is_abandoned(file, now)
         return not self._spool.locate(f"{file.parent.name}/{named[1]}.dcm").exists()
 
+    def _marks(self, study_uid: str) -> list[Path]:
+        return list((self._folder / _STUDIES).glob(f"{_name_of(study_uid)}-*{BUSY}"))
+
     def _path(self, key: SliceKey) -> Path:
         return self._folder / f"{key.image.removesuffix('.dcm')}-{key.digest[:32]}"
 
@@ -167,3 +203,8 @@ class Embeddings:
         checksum.update(np.ascontiguousarray(hu_HW).data)
         checksum.update(values)
         return checksum.digest()
+
+
+def _name_of(study_uid: str) -> str:
+    """As long as those of images are, which is what the sweep knows."""
+    return hashlib.sha256(study_uid.encode()).hexdigest()[:32]

@@ -1,13 +1,20 @@
 """Slices that are embedded while their study arrives: the same bits, nothing twice, and nothing that can't be read."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 from pydicom.uid import UID, generate_uid
+from structlog.testing import capture_logs
 
 from ichd.domain.refusal import SelectionPolicy
 from ichd.domain.retention import Watermarks
@@ -24,8 +31,10 @@ from ichd.store.arrivals import ArrivalKind
 from ichd.store.arriving import Arriving
 from ichd.store.embeddings import Embeddings, slice_key
 from ichd.vision.reader import Reader
+from tests.databases import ONE_DATABASE
 from tests.pipeline.conftest import untrained
 from tests.pipeline.delivering import tell
+from tests.pipeline.poisoned import FINGERPRINT
 from tests.store.house import House, image
 
 POLICY = ReadingPolicy(selection=SelectionPolicy(), require_head=True)
@@ -53,7 +62,13 @@ class Ward:
 
     def worker(self) -> Ahead:
         arriving = Arriving(self.house.engine, self.house.spool)
-        return Ahead(arriving=arriving, reader=self.reader, embeddings=self.embeddings, clock=lambda: self.house.now)
+        return Ahead(
+            arriving=arriving,
+            reader=self.reader,
+            embeddings=self.embeddings,
+            clock=lambda: self.house.now,
+            deaths_allowed=2,
+        )
 
     def arrive(self, files: list[Path], change: Callable[[bytes], bytes] = lambda content: content) -> None:
         association_id = self.house.open_association()
@@ -172,6 +187,41 @@ def test_two_workers_share_the_slices(ward: Ward, head: list[Path]) -> None:
     assert ward.read()["embeddings"] == {"ahead": 13, "earlier": 0, "at_closing": 1}
 
 
+@ONE_DATABASE
+def test_a_study_whose_slices_kill_takes_as_many_workers_as_its_reading_may(ward: Ward, head: list[Path]) -> None:
+    ward.arrive(head)
+    url, root = ward.house.engine.url.render_as_string(hide_password=False), str(ward.house.spool.root)
+    command = [sys.executable, "-m", "tests.pipeline.poisoned", url, root, "2"]
+    ended = [subprocess.run(command, check=False, timeout=120).returncode for _ in range(4)]
+    assert ended == [-signal.SIGKILL, -signal.SIGKILL, 0, 0], "of 14 slices two have killed, and 12 are left alone"
+    marks = list(Path(f"{root}.embeddings").rglob("*.busy"))
+    assert len(marks) == 4, "two slices, and their study twice"
+    # An hour later it may be tried again: by then its reading has long decided.
+    embeddings = Embeddings(ward.house.spool, FINGERPRINT)
+    assert embeddings.sweep(datetime.now(UTC) + timedelta(minutes=61)) == 4
+
+
+def test_a_study_that_killed_workers_is_left_to_its_reading_and_others_are_not(
+    ward: Ward, head: list[Path], tmp_path: Path
+) -> None:
+    other = renamed(head[:3], tmp_path)
+    ward.arrive([*head, *other])
+    marks = [ward.embeddings.being_seen(study_of(head[0]), at_most=2) for _ in range(2)]
+    with ExitStack() as dead:
+        assert [dead.enter_context(mark) for mark in marks] == [True, True]
+        with capture_logs() as logs:
+            assert ward.embed_all() == 3
+        assert logs == [], "who has a mark for a moment may well live"
+        for mark in Path(f"{ward.house.spool.root}.embeddings").rglob("*.busy"):
+            os.utime(mark, (mark.stat().st_mtime - 120,) * 2)
+        with capture_logs() as logs:
+            assert [ward.embed_all(), ward.embed_all()] == [0, 0]
+        assert [(log["event"], log["study"], log["deaths"]) for log in logs] == [
+            ("study_not_seen_ahead", study_of(head[0]), 2)
+        ]
+    assert ward.embed_all() == 14, "nothing was forgotten"
+
+
 def test_a_complete_study_is_its_jobs_alone(ward: Ward, head: list[Path], house: House) -> None:
     ward.arrive(head)
     assert ward.ahead.step()
@@ -259,3 +309,20 @@ def test_a_slice_with_one_flipped_bit_is_not_seen_ahead_and_its_series_is_refuse
     house.end_association(association_id)
     healed = ward.read()
     assert len(healed["slices"]) == 14
+
+
+def study_of(file: Path) -> str:
+    return read_facts(file).study_instance_uid
+
+
+def renamed(files: list[Path], folder: Path) -> list[Path]:
+    """The same slices as those of another study."""
+    copies = []
+    for path in files:
+        copy = pydicom.dcmread(path)
+        copy.StudyInstanceUID = UID(f"{copy.StudyInstanceUID}.2")
+        copy.SeriesInstanceUID = UID(f"{copy.SeriesInstanceUID}.2")
+        copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        copy.save_as(folder / path.name)
+        copies.append(folder / path.name)
+    return copies
