@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from ichd import __version__
-from ichd.app.backup_folder import BackupFolder, Manifest, bring_folder, key_of, link_or_copy, sha256_of
+from ichd.app.backup_folder import BackupFolder, Manifest, key_of, link_or_copy, sha256_of
 from ichd.app.checks import open_existing
 from ichd.settings import Settings
 from ichd.store.dump import dumped, kind_of
@@ -79,7 +79,7 @@ def back_up(settings: Settings, to: Path, *, now: datetime) -> Backup:
                 files=len(carried.known),
                 bytes=carried.bytes,
                 bucket=bucket,
-                models=bring_folder(Path(settings.model.promoted), folder.models),
+                models=folder.bring_models(Path(settings.model.promoted)),
             )
             folder.finish(manifest)
             gone = folder.forget_others(frozenset(carried.known))

@@ -25,7 +25,8 @@ from ichd.store.spool import Spool, StoredFile
 
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".lock"
-_DUMP = re.compile(r"database-[0-9a-f]{16}\.(sqlite|postgresql)")
+#: What belongs to one backup alone, and is not shared with the one before it.
+_OWN = re.compile(r"database-[0-9a-f]{16}\.(sqlite|postgresql)|models-[0-9a-f]{16}")
 _CHUNK = 1 << 20
 
 
@@ -50,8 +51,8 @@ class Manifest(BaseModel):
     bytes: int
     #: The bucket that holds the images, which this backup does not; None where they are here.
     bucket: str | None
-    #: Whether there were promoted models.
-    models: bool
+    #: The folder with the promoted models; None where there were none.
+    models: str | None
 
 
 class BackupFolder:
@@ -59,7 +60,6 @@ class BackupFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.models = root / "models"
         self._rooms = {room: Spool(root / room) for room in Room}
 
     @contextmanager
@@ -111,12 +111,21 @@ class BackupFolder:
             draft.replace(self.root / MANIFEST_NAME)
             sync_folder(self.root)
             for path in self.root.iterdir():
-                if _DUMP.match(path.name) and path.name != manifest.dump:
+                if not _OWN.fullmatch(path.name) or path.name in {manifest.dump, manifest.models}:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
                     path.unlink()
 
     def new_dump(self, database: str) -> Path:
         """Where a dump may be written; no earlier one has that name."""
         return self.root / f"database-{secrets.token_hex(8)}.{database}"
+
+    def bring_models(self, promoted: Path) -> str | None:
+        """Bring the promoted models into a folder that no earlier backup has; its name, None where there are none."""
+        target = self.root / f"models-{secrets.token_hex(8)}"
+        return target.name if bring_folder(promoted, target) else None
 
     def holds(self, file: NamedFile) -> bool:
         """Whether an earlier backup brought the file; files never change, so that its size is enough to know."""
@@ -176,6 +185,8 @@ def copy_checked(source: Path, target: Path, stored: StoredFile) -> bool:
 def link_or_copy(source: Path, target: Path, stored: StoredFile) -> bool:
     """A second name of the file where the file system allows that, else a copy; False for one that is damaged.
 
+    Either way each byte is read: a backup that says that it is whole has seen that it is.
+
     Raises:
         FileNotFoundError: there is none.
         Transient: the disk fails.
@@ -184,7 +195,7 @@ def link_or_copy(source: Path, target: Path, stored: StoredFile) -> bool:
         with suppress(OSError):
             target.unlink(missing_ok=True)
             target.hardlink_to(source)
-            return True
+            return sha256_of(target) == stored.sha256
     return copy_checked(source, target, stored)
 
 

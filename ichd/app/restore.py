@@ -73,7 +73,11 @@ def restore(settings: Settings, source: Path) -> Restored:
     for room in rooms.values():
         room.settle()
     promoted = Path(settings.model.promoted)
-    models = manifest.models and not _holds_anything(promoted) and bring_folder(folder.models, promoted)
+    models = (
+        manifest.models is not None
+        and not _holds_anything(promoted)
+        and bring_folder(folder.root / manifest.models, promoted)
+    )
     if manifest.owner is not None:
         spool.adopt(manifest.owner)
     return Restored(manifest=manifest, revision=revision, files=files, models=models, missing=missing, damaged=damaged)

@@ -22,7 +22,7 @@ from ichd.store.settings_seen import record_settings
 _log = structlog.get_logger(__name__)
 
 #: Last words of settings that are secret or may hold one; `web.account.secret` is itself a hash that nobody can undo.
-_SECRET = frozenset({"token", "password", "url"})
+_SECRET = frozenset({"token", "password", "url", "access_key", "secret_key"})
 
 
 class RoleTrail:

@@ -49,6 +49,8 @@ class Bench:
     """What the parts of one worker share."""
 
     settings: Settings
+    #: The same as the operator wrote them, before a slot dealt out GPUs and cores.
+    written: Settings
     slot: Slot
     storage: Storage
     #: The one that times in the database go by.
@@ -74,8 +76,8 @@ class Bench:
         return replace(policy, poll_s=max(policy.poll_s, _POLL_BESIDE_BELL_S))
 
 
-def open_bench(settings: Settings, storage: Storage, slot: Slot) -> Bench:
-    """Everything that is made once, the model warm.
+def open_bench(settings: Settings, storage: Storage, slot: Slot, *, written: Settings) -> Bench:
+    """Everything that is made once, the model warm; `settings` are those of the slot.
 
     Raises:
         UserError: the model can't be used.
@@ -87,6 +89,7 @@ def open_bench(settings: Settings, storage: Storage, slot: Slot) -> Bench:
     warm_up_s = round(perf_counter() - began, 1)
     return Bench(
         settings=settings,
+        written=written,
         slot=slot,
         storage=storage,
         clock=clock,

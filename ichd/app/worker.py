@@ -41,8 +41,8 @@ def open_worker(settings: Settings, slot: Slot) -> Bench:
         Permanent: the bundle is damaged.
         Transient: the database or the spool does not answer.
     """
-    settings = seated(settings, slot, gpus=gpu_count(), cores=cores_here())
-    return open_bench(settings, open_storage(settings), slot)
+    dealt = seated(settings, slot, gpus=gpu_count(), cores=cores_here())
+    return open_bench(dealt, open_storage(settings), slot, written=settings)
 
 
 def run_worker(bench: Bench, stop: threading.Event, watcher: Watcher = NOBODY) -> Ending:
@@ -62,7 +62,7 @@ def run_worker(bench: Bench, stop: threading.Event, watcher: Watcher = NOBODY) -
     self_test = rhythm.self_test(lambda: bench.succession.present.reader)
     worker, put_down = readings_of(bench, couriers, bell, self_test)
     ticks = _ticks(bench, rhythm, bell, self_test, stop)
-    trail = RoleTrail(storage.engine, settings, "worker", clock=bench.clock)
+    trail = RoleTrail(storage.engine, bench.written, "worker", clock=bench.clock)
     trail.started()
     couriers.start()
     job_bell = _job_bell(bench, bell, couriers)

@@ -85,8 +85,13 @@ def sweep(root: Path, *, known: Paths, older_than: timedelta, now: datetime, dro
 
 
 def orphans_of(root: Path) -> Path:
-    """The folder where files without a row are kept; a spool that is a mount of its own has another disk beside it."""
-    orphans = root.absolute().with_name(f"{root.absolute().name}.orphans")
+    """The folder where files without a row are kept: beside the spool, or in it where it is a mount of its own.
+
+    What lies beside a mount is another disk, perhaps one that nobody may write to. The name is none of ours: the sweep
+    passes it by.
+    """
+    root = root.absolute()
+    orphans = root / ".orphans" if root.is_mount() else root.with_name(f"{root.name}.orphans")
     orphans.mkdir(mode=0o750, exist_ok=True)
     return orphans
 

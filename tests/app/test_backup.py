@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine, make_url, text, update
 
 from ichd.app.backup import Backup, back_up
-from ichd.app.backup_folder import MANIFEST_NAME
+from ichd.app.backup_folder import MANIFEST_NAME, BackupFolder
 from ichd.app.restore import restore
 from ichd.domain.delivery import ObjectKind, Rendered
-from ichd.domain.errors import UserError
+from ichd.domain.errors import Transient, UserError
 from ichd.domain.job import JobKind
 from ichd.domain.reason import Reason
 from ichd.domain.study import StudyState
@@ -109,14 +109,33 @@ def test_the_next_backup_brings_what_is_new_and_forgets_what_was_dropped(site: S
 
 def test_a_file_that_nobody_dropped_is_missed_and_a_damaged_one_is_told(site: Site) -> None:
     site.house.receive(1, 2, 3)
-    gone, cut, _ = site.image_files()
+    gone, cut, flipped = site.image_files()
     gone.unlink()
     cut.write_bytes(b"short")
+    content = flipped.read_bytes()
+    flipped.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for _ in range(2):
         done = site.back_up()
         assert not done.is_whole
         assert done.carried.missing == [f"spool/{gone.relative_to(site.house.spool.root)}"]
-        assert done.carried.damaged == [f"spool/{cut.relative_to(site.house.spool.root)}"]
+        assert done.carried.damaged == [f"spool/{each.relative_to(site.house.spool.root)}" for each in (cut, flipped)]
+        assert flipped.exists(), "the spool's own file is a person's to look at"
+
+
+@ONE_DATABASE
+def test_a_backup_that_dies_leaves_the_models_of_the_one_before(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.house.receive(1)
+    site.back_up()
+    pointer = Path(site.settings.model.promoted) / "one" / "manifest.json"
+    pointer.write_text('{"newer": true}')
+    with monkeypatch.context() as dying:
+        dying.setattr(BackupFolder, "finish", lambda *_: (_ for _ in ()).throw(Transient(Reason.DISK_LOW, "full")))
+        with pytest.raises(Transient):
+            site.back_up()
+    assert restore(site.elsewhere, site.to).models
+    assert (Path(site.elsewhere.model.promoted) / "one" / "manifest.json").read_text() == "{}"
+    site.back_up()
+    assert len(list(site.to.glob("models-*"))) == 1
 
 
 def test_a_bit_that_flipped_in_a_backup_is_found_by_the_restore(site: Site) -> None:

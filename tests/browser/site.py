@@ -43,11 +43,17 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path, web: WebSettings | None = None, port: int | None = None) -> Iterator[Site]:
-    """A filled site, served until the end of the context; with `web`, as these settings say."""
-    now = datetime.now(UTC)
-    uids = fill(folder, now)
-    uids["phantom"] = read_phantom(folder, now - timedelta(minutes=2))
+def serving(
+    folder: Path, web: WebSettings | None = None, port: int | None = None, *, is_empty: bool = False
+) -> Iterator[Site]:
+    """A site that is filled unless it `is_empty`, served until the end of the context; `web` as these settings say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    now, uids = datetime.now(UTC), {}
+    if is_empty:
+        Hospital(folder=folder, now=now).engine.dispose()
+    else:
+        uids = fill(folder, now)
+        uids["phantom"] = read_phantom(folder, now - timedelta(minutes=2))
     web = (web or WebSettings()).model_copy(update={"port": port or free_port()})
     settings = Settings(
         database=DatabaseSettings(url=f"sqlite:///{folder / 'ichd.db'}"),
@@ -62,17 +68,7 @@ def serving(folder: Path, web: WebSettings | None = None, port: int | None = Non
 def read_phantom(folder: Path, now: datetime, *, slices: int = 24, seed: int = 7) -> str:
     """A phantom with a subdural haemorrhage arrives, is read by one who knows where it is, and is reported."""
     hospital = Hospital(folder=folder, now=now)
-    phantom = render(PhantomRecipe(seed=seed, bleeds=("subdural",), slices=slices))
-    association = hospital.arrivals.open_association(calling_ae_title="CT1", address="127.0.0.1", now=now)
-    images: list[InstanceFacts] = []
-    for path in write_series(phantom, folder / f"phantom-{seed}"):
-        content = path.read_bytes()
-        syntax, dataset = split_file(content)
-        facts = parse_header(dataset, syntax)
-        stored = hospital.spool.write([content])
-        hospital.arrivals.record(facts, stored, association_id=association, now=hospital.now)
-        images.append(facts)
-    hospital.arrivals.end_association(association, released=True, now=hospital.now)
+    phantom, images = receive_phantom(hospital, slices=slices, seed=seed)
     hospital.close()
     job = hospital.begin()
     hospital.now += timedelta(seconds=1.4)
@@ -81,6 +77,22 @@ def read_phantom(folder: Path, now: datetime, *, slices: int = 24, seed: int = 7
     hospital.deliver()
     hospital.engine.dispose()
     return images[0].study_instance_uid
+
+
+def receive_phantom(hospital: Hospital, *, slices: int, seed: int) -> tuple[Phantom, list[InstanceFacts]]:
+    """A phantom with a subdural haemorrhage arrives."""
+    phantom = render(PhantomRecipe(seed=seed, bleeds=("subdural",), slices=slices))
+    association = hospital.arrivals.open_association(calling_ae_title="CT1", address="127.0.0.1", now=hospital.now)
+    images: list[InstanceFacts] = []
+    for path in write_series(phantom, hospital.folder / f"phantom-{seed}"):
+        content = path.read_bytes()
+        syntax, dataset = split_file(content)
+        facts = parse_header(dataset, syntax)
+        stored = hospital.spool.write([content])
+        hospital.arrivals.record(facts, stored, association_id=association, now=hospital.now)
+        images.append(facts)
+    hospital.arrivals.end_association(association, released=True, now=hospital.now)
+    return phantom, images
 
 
 def _record_of_truth(phantom: Phantom, images: list[InstanceFacts]) -> Record:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from ichd.domain.role import Role
 from ichd.settings import AccountSettings, WebSettings
@@ -55,6 +53,8 @@ def test_a_cookie_for_https_alone_is_kept_for_a_trial_on_this_machine(window: Wi
     with serving(tmp_path, web=WebSettings(account=account, behind_tls=True)) as window.site:
         log_in(window, Role.VIEWER)
         (cookie,) = window.context.cookies()
+        # Before its server goes, which it would complain of.
+        window.page.close()
 
     assert (cookie["name"], cookie["secure"], cookie["httpOnly"]) == ("__Host-ichd", True, True)
 
@@ -79,33 +79,6 @@ def test_names_are_shown_to_who_may_see_them(window: Window) -> None:
     window.context.clear_cookies()
     log_in(window, Role.VIEWER, f"/studies/{window.site.uids['phantom']}")
     assert window.page.locator(".patient").count() == 0
-
-
-@pytest.mark.parametrize(
-    "context_options",
-    [
-        {"viewport": {"width": 1280, "height": 860}},
-        {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
-        {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
-    ],
-    ids=["light", "dark", "phone"],
-)
-def test_the_log_in_can_be_read_by_everybody(
-    window: Window, pictures: Path, request: pytest.FixtureRequest, context_options: dict[str, Any]
-) -> None:
-    window.expected.add(403)
-    page = window.open("/login")
-    page.screenshot(path=pictures / f"log-in-{request.node.callspec.id}.png")
-    page.get_by_label("Name").fill("viewer-jane")
-    page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("alert").wait_for()
-    page.screenshot(path=pictures / f"log-in-wrong-{request.node.callspec.id}.png")
-
-    found = Axe().run(page)
-
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_the_page_of_the_api_needs_no_other_host_and_tries_things_out(window: Window, pictures: Path) -> None:

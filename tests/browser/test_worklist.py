@@ -166,19 +166,3 @@ def _answers(page: Page, address: str) -> bool:
         except Exception:  # noqa: BLE001 - whatever Playwright calls it
             page.wait_for_timeout(100)
     return False
-
-
-@pytest.mark.parametrize(
-    "context_options",
-    [
-        {"viewport": {"width": 1280, "height": 900}},
-        {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    ],
-    ids=["light", "dark", "phone"],
-)
-def test_it_fits_its_window(window: Window, pictures: Path, request: pytest.FixtureRequest) -> None:
-    page = window.open()
-    live(page)
-    page.screenshot(path=pictures / f"worklist-{request.node.callspec.id}.png")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

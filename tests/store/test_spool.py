@@ -20,6 +20,7 @@ import pytest
 from ichd.domain.errors import Transient
 from ichd.domain.reason import Reason
 from ichd.store.spool import Spool
+from ichd.store.sweeping import orphans_of
 from tests.store.house import House, image
 
 AN_HOUR = timedelta(hours=1)
@@ -285,3 +286,14 @@ def test_a_spool_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(Transient):
         spool.write([b"y"])
     assert not spool.root.exists()
+
+
+def test_orphans_stay_on_the_disk_of_a_spool_that_is_a_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "spool"
+    root.mkdir()
+    assert orphans_of(root) == tmp_path / "spool.orphans"
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == root)
+    assert orphans_of(root) == root / ".orphans"
+    (root / ".orphans" / f"{'0' * 32}.dcm").write_bytes(b"nobody knows")
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert Spool(root).sweep(known=lambda _: (), older_than=timedelta(0), now=later) == 0, "and are not found again"

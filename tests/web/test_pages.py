@@ -90,7 +90,7 @@ def test_every_page_says_that_the_model_is_for_demonstration_only(
 ) -> None:
     page = client.get(f"/studies/{filled.uids[study]}" if study else "/").text
 
-    banner = text_of(page.partition('class="banner"')[2].partition("</div>")[0])
+    banner = text_of(page.partition('class="banner"')[2].partition("</aside>")[0])
     assert "Demonstration model" in banner
     assert STATEMENT in banner
 

@@ -140,11 +140,12 @@ class Hospital:
         retry_at = self.now + timedelta(minutes=20) if again else None
         self.studies.failed(job, reason, detail, retry_at=retry_at, now=self.now)
 
-    def refuse_to_read(self, study_uid: str, reason: Reason, detail: str) -> None:
+    def refuse_to_read(self, study_uid: str, reason: Reason, detail: str, *, series_uid: str = "") -> None:
         """Close, claim, and find nothing to read."""
         self.close()
         job = self.begin()
-        skipped = [SkippedSeries(series_instance_uid=f"{study_uid}.1", reason=reason, detail=detail)]
+        series_uid = series_uid or f"{study_uid}.1"
+        skipped = [SkippedSeries(series_instance_uid=series_uid, reason=reason, detail=detail)]
         record = unread_record(
             study_uid=study_uid,
             series_uid=None,
